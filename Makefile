@@ -1,0 +1,98 @@
+# What people and CI run. Needs Python 3.11 or later and make; all else is installed into .venv.
+#
+#   make demo        a prompt becomes a picture, with everything started and stopped again
+#   make test        the whole suite without the tests that take minutes
+#   make test-all    with them
+#   make lint        ruff check and format --check
+#   make bench       the benchmarks
+#   make docs        the tables of docs/ from the code
+#   make constraints write constraints.txt anew from the newest versions
+#
+# PYTHON=python3.12        the Python to build .venv with
+# TORCH_INDEX=URL          a package index with another build of torch (CPU only, another CUDA, ROCm)
+# PYTEST="-k queue -x"     options for pytest
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+PYTEST ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+INPUTS := pyproject.toml constraints.txt
+
+# Nothing is written outside the checkout and nothing is downloaded behind the user's back.
+demo test test-all bench: export HF_HUB_OFFLINE := 1
+demo test test-all bench: export HF_HOME := $(CURDIR)/build/huggingface
+test test-all bench: export TMPDIR := $(CURDIR)/build/tmp
+
+.PHONY: help install demo test test-all lint bench docs constraints clean
+
+help:
+	@sed -n '/^#  *make /s/^#  *//p' Makefile
+
+demo: $(VENV)/.installed
+	@$(BIN)/darkroom demo
+
+test: $(VENV)/.installed-dev
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m pytest -m "not long" $(PYTEST)
+
+test-all: $(VENV)/.installed-dev
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-dev
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m benchmarks.gathered
+	@$(BIN)/python -m benchmarks.dispatch
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		$(BIN)/python -m benchmarks.gpu_steps; \
+	else echo "No CUDA device: benchmarks.gpu_steps is left out"; fi
+
+docs: $(VENV)/.installed
+	@$(BIN)/python docs/tables.py
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Darkroom needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python could not make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+# torch goes first and by itself: TORCH_INDEX is asked for nothing else, so that what torch needs
+# is found where everything else is found.
+$(VENV)/.torch: | $(VENV)/bin/python
+	@$(BIN)/python -c 'import torch' 2> /dev/null || { \
+		if [ "$$(uname)" = Linux ] && [ -z "$(TORCH_INDEX)" ]; then \
+			echo "Installing $(TORCH). Once. Unless pip knows another build, it brings CUDA: about"; \
+			echo "2.7 GB to download. For a smaller one stop here and name an index with"; \
+			echo "CPU wheels: make TORCH_INDEX=URL"; \
+		fi; \
+		$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) \
+			"$(TORCH)"; }
+	@touch $@
+
+$(VENV)/.installed: $(INPUTS) | $(VENV)/.torch
+	@echo "Installing Darkroom and what it needs"
+	@$(PIP) --quiet -c constraints.txt -e ".[service,worker]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(INPUTS) | $(VENV)/.torch
+	@echo "Installing Darkroom, what it needs and what its tests need"
+	@$(PIP) --quiet -c constraints.txt -e ".[service,worker,dev]"
+	@touch $(VENV)/.installed $@
+
+# Local version suffixes (torch+cpu) are left out: another machine has another build.
+constraints: | $(VENV)/.torch
+	@$(PIP) --quiet --upgrade --upgrade-strategy eager "$(TORCH)" -e ".[service,worker,dev]"
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis
