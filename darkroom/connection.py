@@ -1,0 +1,69 @@
+"""Connections to Redis or Valkey, and the one place where their faults become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis, asyncio
+from redis.asyncio import retry as asyncio_retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from darkroom.errors import QueueUnavailableError
+
+SOCKET_TIMEOUT_S = 5.0
+"""Longest wait for one reply; a blocking command has to end well before."""
+
+_OPTIONS = {
+    "socket_timeout": SOCKET_TIMEOUT_S,
+    "socket_connect_timeout": 2.0,
+    "health_check_interval": 30,
+}
+_PAUSES = ExponentialBackoff(cap=0.2, base=0.05)
+
+_PASSING = (
+    *("OOM", "LOADING", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY", "TRYAGAIN"),
+    "UNBLOCKED",  # a server that is made a replica says so to those who block on its lists
+)
+"""First words of error replies that tell of the server's state and not of a fault of ours."""
+
+
+def connect(url: str) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`; connects at its first command.
+
+    A command whose connection breaks is sent once more: everything that Darkroom sends is safe to
+    repeat. The pauses also keep a caller that tries for ever from spinning while Redis is away.
+    """
+    return Redis.from_url(url, retry=Retry(_PAUSES, retries=1), **_OPTIONS)
+
+
+def connect_async(url: str) -> asyncio.Redis:
+    """The same for asyncio."""
+    return asyncio.Redis.from_url(url, retry=asyncio_retry.Retry(_PAUSES, retries=1), **_OPTIONS)
+
+
+def check(redis: Redis) -> None:
+    """Write something small. Raises QueueUnavailableError if Redis is away, full or read-only."""
+    with translated():
+        redis.set("darkroom:check", 1, ex=60)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what says that Redis is away, starting, full or read-only into QueueUnavailableError.
+
+    Other error replies are bugs of ours and pass unchanged."""
+    try:
+        yield
+    except ResponseError as error:
+        if not _passing(error):
+            raise
+        raise QueueUnavailableError(f"Redis cannot be used: {error}") from error
+    except RedisError as error:
+        raise QueueUnavailableError(f"Redis cannot be reached: {error}") from error
+
+
+def _passing(error: ResponseError) -> bool:
+    word = error.status_code or str(error).partition(" ")[0]
+    # Redis 6.2 wraps what a script met: "ERR Error running script (...): ...: -OOM command not ..."
+    return word in _PASSING or any(f"-{word} " in str(error) for word in _PASSING)

@@ -1,0 +1,182 @@
+"""Every error Darkroom raises on purpose; used by all processes, knows neither HTTP nor torch.
+
+DarkroomError
+├── MalformedRequestError        malformed_request        unreadable JSON or encoding
+├── InvalidRequestError          invalid_parameters       one or more fields are wrong
+├── InvalidImageError            invalid_input_image      an input image cannot be read
+├── UnsupportedError             unsupported              the model cannot do what was asked
+├── NotFoundError
+│   ├── JobNotFoundError         job_not_found
+│   ├── ImageNotFoundError       image_not_found
+│   └── ModelNotFoundError       model_not_found
+├── ExpiredError                 expired                  it existed, retention has passed
+├── IdempotencyMismatchError     idempotency_mismatch     same key, another body
+├── OverloadError
+│   ├── QueueFullError           queue_full
+│   └── TooManyActiveJobsError   too_many_active_jobs
+├── DependencyError
+│   ├── QueueUnavailableError    queue_unavailable        Redis is away or out of memory
+│   └── StoreUnavailableError    store_unavailable        the image store cannot be used
+└── JobFailure                   how an accepted job can end as failed
+    ├── DeviceMemoryError        out_of_memory
+    ├── ModelLoadError           model_load_failed
+    ├── InvalidOutputError       invalid_output           NaN or infinite pixels
+    ├── PoisonError              poison                   it took its worker down too often
+    ├── MalformedJobError        malformed_job            what is stored of it cannot be read
+    └── InternalError            internal
+
+JobInterrupt (BaseException)     thrown into a running job; no `except Exception` may swallow it
+├── Canceled                     a client canceled it
+├── DeadlineExceeded             deadline_exceeded
+├── LeaseLost                    another engine owns it now
+└── Released                     given back to the queue, on drain
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong in a request: a JSON pointer (RFC 6901), a sentence, a stable code."""
+
+    pointer: str
+    detail: str
+    code: str
+
+
+class DarkroomError(Exception):
+    """Base of all. `code` is stable for clients; `retryable` says whether a repeat may succeed."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class MalformedRequestError(DarkroomError):
+    code = "malformed_request"
+
+
+class InvalidRequestError(DarkroomError):
+    code = "invalid_parameters"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{e.pointer or '/'}: {e.detail}" for e in errors))
+        self.errors = tuple(errors)
+
+
+class InvalidImageError(DarkroomError):
+    code = "invalid_input_image"
+
+
+class UnsupportedError(DarkroomError):
+    code = "unsupported"
+
+
+class NotFoundError(DarkroomError):
+    code = "not_found"
+
+
+class JobNotFoundError(NotFoundError):
+    code = "job_not_found"
+
+
+class ImageNotFoundError(NotFoundError):
+    code = "image_not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """`near` holds the names most like the one asked for, best first."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"No model is called {name[:100]!r}.{hint}")
+        self.near = tuple(near)
+
+
+class ExpiredError(DarkroomError):
+    code = "expired"
+
+
+class IdempotencyMismatchError(DarkroomError):
+    code = "idempotency_mismatch"
+
+
+class OverloadError(DarkroomError):
+    code = "overload"
+    retryable = True
+
+
+class QueueFullError(OverloadError):
+    code = "queue_full"
+
+
+class TooManyActiveJobsError(OverloadError):
+    code = "too_many_active_jobs"
+
+
+class DependencyError(DarkroomError):
+    code = "dependency_unavailable"
+    retryable = True
+
+
+class QueueUnavailableError(DependencyError):
+    code = "queue_unavailable"
+
+
+class StoreUnavailableError(DependencyError):
+    code = "store_unavailable"
+
+
+class JobFailure(DarkroomError):
+    code = "internal"
+
+
+class DeviceMemoryError(JobFailure):
+    code = "out_of_memory"
+    retryable = True
+
+
+class ModelLoadError(JobFailure):
+    code = "model_load_failed"
+
+
+class InvalidOutputError(JobFailure):
+    code = "invalid_output"
+
+
+class PoisonError(JobFailure):
+    code = "poison"
+
+
+class MalformedJobError(JobFailure):
+    code = "malformed_job"
+
+
+class InternalError(JobFailure):
+    code = "internal"
+    retryable = True
+
+
+class JobInterrupt(BaseException):
+    """Thrown into the greenlet of a running job while it is parked."""
+
+    code: ClassVar[str] = "canceled"
+
+
+class Canceled(JobInterrupt):
+    code = "canceled"
+
+
+class DeadlineExceeded(JobInterrupt):
+    code = "deadline_exceeded"
+
+
+class LeaseLost(JobInterrupt):
+    code = "lease_lost"
+
+
+class Released(JobInterrupt):
+    code = "released"

@@ -1,0 +1,88 @@
+"""Settings as options of the command line: one option per setting, its help from the setting."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from darkroom.settings import Settings
+
+EVERYWHERE = (
+    "redis_url",
+    "state_dir",
+    "store",
+    "models",
+    "lease_s",
+    "max_attempts",
+    "log_format",
+    "log_level",
+)
+API = ("host", "port", "max_body_mb", "max_image_pixels", "max_queued", "retention_s")
+WORKER = (
+    "device",
+    "max_jobs",
+    "worker_name",
+    "worker_models",
+    "torch_threads",
+    "retention_s",
+    "step_timeout_s",
+    "load_timeout_s",
+    "grace_s",
+)
+KEEPER = ("keeper_interval_s", "retention_s")
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each named setting and hand it the settings that result:
+    options go before the environment, that before `.env`."""
+    names = tuple(dict.fromkeys(names))
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            flags = {name: values.pop(name) for name in names}
+            command(settings=read_settings(**flags), **values)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "settings"]
+        parameters += [_option(name) for name in names]
+        run.__signature__ = inspect.Signature(parameters)
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return wrap
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings with `flags` on top; a wrong value ends the program with a sentence, status 2."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            name = str(fault["loc"][0])
+            where = f"--{name.replace('_', '-')}" if name in given else f"DARKROOM_{name.upper()}"
+            typer.echo(f"{where}: {fault['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _option(name: str) -> inspect.Parameter:
+    field = Settings.model_fields[name]
+    kind = field.annotation if type(None) in _arms(field.annotation) else field.annotation | None
+    default = "" if field.default is None or field.default == "" else f" [default: {field.default}]"
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{' '.join((field.description or '').split())}{default}",
+        show_default=False,
+        rich_help_panel="Settings, also from DARKROOM_... and .env",
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _arms(kind: Any) -> tuple[Any, ...]:
+    return getattr(kind, "__args__", ())

@@ -1,0 +1,207 @@
+"""Pictures on disk and the text written into them; used by all processes, knows no HTTP, no torch.
+
+Every file name is made here from an id that was checked, and every file appears whole or not at
+all: it is written under a temporary name, synced and renamed.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from darkroom import __version__
+from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
+
+_IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
+_INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
+
+A1111_SAMPLERS = {
+    "DDIMScheduler": "DDIM",
+    "DDPMScheduler": "DDPM",
+    "DEISMultistepScheduler": "DEIS",
+    "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "DPMSolverSDEScheduler": "DPM++ SDE",
+    "DPMSolverSinglestepScheduler": "DPM++ 2S",
+    "EulerAncestralDiscreteScheduler": "Euler a",
+    "EulerDiscreteScheduler": "Euler",
+    "HeunDiscreteScheduler": "Heun",
+    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
+    "KDPM2DiscreteScheduler": "DPM2",
+    "LCMScheduler": "LCM",
+    "LMSDiscreteScheduler": "LMS",
+    "PNDMScheduler": "PLMS",
+    "UniPCMultistepScheduler": "UniPC",
+}
+"""A1111's names where one fits, after the table in diffusers' scheduler overview;
+other schedulers keep their class name."""
+
+
+class ImageStore:
+    """A folder of finished pictures and of input pictures, shared by API, workers and keeper."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, image_id: str, data: bytes) -> None:
+        """Store a finished picture. Raises StoreUnavailableError, leaving nothing behind."""
+        self._write(self._image(image_id), data)
+
+    def path(self, image_id: str) -> Path:
+        """Where a finished picture lies. Raises ImageNotFoundError, StoreUnavailableError."""
+        path = self._image(image_id)
+        with _translated():
+            exists = path.is_file()
+        if not exists:
+            raise ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
+        return path
+
+    def delete(self, image_ids: Iterable[str]) -> int:
+        """Delete pictures; those already gone do not matter. Returns how many were there."""
+        gone = 0
+        for image_id in image_ids:
+            with _translated(), suppress(FileNotFoundError):
+                self._image(image_id).unlink()
+                gone += 1
+        return gone
+
+    def put_input(self, data: bytes) -> str:
+        """Store an input picture under the hash of its bytes; returns `file_<sha256>`."""
+        input_id = f"file_{hashlib.sha256(data).hexdigest()}"
+        path = self._input(input_id)
+        with _translated():
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                self._write(path, data)
+        return input_id
+
+    def input_path(self, input_id: str) -> Path:
+        """Where an input picture lies. Raises InvalidImageError, StoreUnavailableError."""
+        path = self._input(input_id)
+        with _translated():
+            exists = path.is_file()
+        if not exists:
+            raise InvalidImageError(f"No input image has the id {input_id[:80]!r}; send it again.")
+        return path
+
+    def read_input(self, input_id: str) -> bytes:
+        """An input picture of an accepted job, and a sign that it is still needed.
+
+        Raises InvalidImageError, StoreUnavailableError."""
+        path = self.input_path(input_id)
+        with _translated():
+            os.utime(path)
+            return path.read_bytes()
+
+    def image_ids(self, older_than_s: float = 0.0) -> Iterator[str]:
+        """Ids of all finished pictures stored at least so many seconds ago."""
+        yield from (p.stem for p in self._files("images/*/img_*.png", older_than_s))
+
+    def delete_unfinished(self, older_than_s: float) -> int:
+        """Delete temporary files that a killed process left, if so many seconds old."""
+        return self._unlink(self._files("*/*/*.tmp", older_than_s))
+
+    def delete_inputs(self, older_than_s: float) -> int:
+        """Delete input pictures that nobody sent for so many seconds."""
+        return self._unlink(self._files("inputs/*/file_*.png", older_than_s))
+
+    def check(self, size: int = 5) -> None:
+        """Write and delete a file of `size` bytes. Raises StoreUnavailableError."""
+        probe = self.root / "images" / "probe" / f"{secrets.token_hex(8)}.png"
+        self._write(probe, bytes(size))
+        with _translated():
+            probe.unlink(missing_ok=True)
+
+    def _image(self, image_id: str) -> Path:
+        if not _IMAGE_ID.fullmatch(image_id):
+            raise ImageNotFoundError(f"{image_id[:50]!r} is not an image id.")
+        return self.root / "images" / image_id[-2:] / f"{image_id}.png"
+
+    def _input(self, input_id: str) -> Path:
+        if not _INPUT_ID.fullmatch(input_id):
+            raise InvalidImageError(f"{input_id[:80]!r} is not the id of an input image.")
+        return self.root / "inputs" / input_id[-2:] / f"{input_id}.png"
+
+    def _files(self, pattern: str, older_than_s: float) -> Iterator[Path]:
+        latest = time.time() - older_than_s
+        for path in self.root.glob(pattern):
+            try:
+                if path.stat().st_mtime <= latest:
+                    yield path
+            except FileNotFoundError:
+                continue
+
+    @staticmethod
+    def _unlink(paths: Iterable[Path]) -> int:
+        gone = 0
+        for path in paths:
+            path.unlink(missing_ok=True)
+            gone += 1
+        return gone
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+        with _translated():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except OSError:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the file system refuses into StoreUnavailableError; its text holds no path."""
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise StoreUnavailableError(f"The image store cannot be used: {what}.") from error
+
+
+def text_chunks(request: dict[str, Any], index: int) -> dict[str, str]:
+    """PNG text chunks of picture `index` of a job: `parameters` as A1111 and its readers know it,
+    and `darkroom` with the exact request, so that the picture can be made again."""
+    seed = request["seed"] + index
+    exact = {"version": __version__, "request": request, "index": index, "seed": seed}
+    return {
+        "parameters": infotext(request, seed),
+        "darkroom": json.dumps(exact, ensure_ascii=True, separators=(",", ":")),
+    }
+
+
+def infotext(request: dict[str, Any], seed: int) -> str:
+    """A1111's description of a picture: prompt, negative prompt, one line of settings."""
+    scheduler = request["scheduler"]
+    settings = {
+        "Steps": request["num_inference_steps"],
+        "Sampler": A1111_SAMPLERS.get(scheduler, scheduler),
+        "CFG scale": request["guidance_scale"],
+        "Seed": seed,
+        "Size": f"{request['width']}x{request['height']}",
+        "Model": request["model"],
+        "Denoising strength": request.get("strength"),
+        "Version": f"darkroom-{__version__}",
+    }
+    line = ", ".join(f"{k}: {_quoted(v)}" for k, v in settings.items() if v is not None)
+    negative = request.get("negative_prompt")
+    parts = [request["prompt"], f"Negative prompt: {negative}" if negative else "", line]
+    return "\n".join(part for part in parts if part)
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text

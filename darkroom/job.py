@@ -1,0 +1,168 @@
+"""The job: its fields, its statuses and which may follow which; used by all processes."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+from uuid_utils import uuid7
+
+Priority = Literal["high", "normal", "low"]
+
+
+class JobStatus(StrEnum):
+    """What clients see. Terminal values never change."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+    @property
+    def rq(self) -> str:
+        """The word that RQ's tools expect in the job's hash."""
+        return RQ_WORDS[self]
+
+    @classmethod
+    def from_rq(cls, word: str) -> "JobStatus":
+        """Raises ValueError for a word that Darkroom never writes."""
+        for status, rq_word in RQ_WORDS.items():
+            if rq_word == word:
+                return status
+        raise ValueError(f"{word!r} is not a status that Darkroom writes")
+
+
+TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
+
+RQ_WORDS = {
+    JobStatus.QUEUED: "queued",
+    JobStatus.RUNNING: "started",
+    JobStatus.SUCCEEDED: "finished",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELED: "canceled",
+}
+
+_FOLLOWS = {
+    JobStatus.QUEUED: {JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED},
+    JobStatus.RUNNING: {JobStatus.QUEUED, *TERMINAL},
+}
+
+
+def may_follow(old: JobStatus, new: JobStatus) -> bool:
+    """Whether a job in status `old` may become `new`. A running job whose engine died is queued
+    again; a queued one fails when it took its worker down too often (`poison`)."""
+    return new in _FOLLOWS.get(old, ())
+
+
+def new_job_id() -> str:
+    """`job_` and a UUIDv7 (RFC 9562): sortable by time, unguessable in its last 74 bits."""
+    return f"job_{uuid7().hex}"
+
+
+def new_image_id() -> str:
+    return f"img_{uuid7().hex}"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Progress(Frozen):
+    """How far a running job is."""
+
+    stage: Literal["load", "encode", "denoise", "decode", "save"]
+    step: int = 0
+    """Denoising steps done, on the scale of `steps`."""
+    steps: int = 0
+    """Denoising steps that this job makes: `num_inference_steps`, less where `strength` < 1."""
+    ratio: float = 0.0
+    """0 to 1."""
+    eta_s: float | None = None
+    """Seconds left, estimated from the steps made so far; null before the first."""
+
+
+class QueuePlace(Frozen):
+    name: str
+    position: int
+    """How many jobs of the same queue go first; 0 means next."""
+    eta_s: float | None = None
+
+
+class ImageRecord(Frozen):
+    """One picture of a job, without its bytes."""
+
+    id: str
+    url: str
+    width: int
+    height: int
+    seed: int
+    format: Literal["png"] = "png"
+    bytes: int
+    sha256: str
+    flagged: bool | None = None
+    """Whether a safety checker flagged it; null when none is configured."""
+    reproducibility: dict[str, Any] | None = None
+    """What a replay must match to be bit-equal: the class, the row counts, device and dtype."""
+
+
+class JobError(Frozen):
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class Timings(Frozen):
+    """Seconds spent in each stage; null where the stage was not reached."""
+
+    queued: float | None = None
+    load: float | None = None
+    encode: float | None = None
+    denoise: float | None = None
+    decode: float | None = None
+    save: float | None = None
+    total: float | None = None
+
+
+class JobUrls(Frozen):
+    self_: str = Field(alias="self")
+    events: str
+    cancel: str
+
+
+class Job(Frozen):
+    """A job as it reads everywhere: on creation, on reading, in lists, in events."""
+
+    id: str
+    object: Literal["job"] = "job"
+    status: JobStatus
+    request: dict[str, Any]
+    """The resolved request, defaults and seed filled in; posted back it gives the same picture."""
+    progress: Progress | None = None
+    queue: QueuePlace | None = None
+    images: list[ImageRecord] = []
+    warnings: list[str] = []
+    error: JobError | None = None
+    timings: Timings | None = None
+    worker: str | None = None
+    attempts: int = 0
+    memory: str | None = None
+    """The rung of the memory ladder that was needed, or null."""
+    priority: Priority = "normal"
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+    parent_id: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @computed_field
+    @property
+    def urls(self) -> JobUrls:
+        here = f"/api/v1/jobs/{self.id}"
+        return JobUrls(**{"self": here}, events=f"{here}/events", cancel=f"{here}/cancel")

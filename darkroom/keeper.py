@@ -1,0 +1,112 @@
+"""The keeper: everything that time drives; a process of its own, knows no HTTP, no torch.
+
+Several may run: each step is one atomic script, or deletes what nobody refers to any more.
+"""
+
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from redis import Redis
+
+from darkroom import logs
+from darkroom.connection import translated
+from darkroom.errors import DependencyError
+from darkroom.images import ImageStore
+from darkroom.queue import Queue
+from darkroom.settings import Settings
+
+log = logs.get("keeper")
+
+TIDY_EVERY_S = 600.0
+"""Seconds between two looks at the files, and from a fault to the next."""
+ORPHAN_AGE_S = 3600.0
+"""A file that no job refers to may be one whose job is about to end, until it is so old."""
+
+STORE_KEY = "darkroom:store"
+
+
+def run(stop: threading.Event, *, settings: Settings, redis: Redis) -> None:
+    """Keep house until `stop` is set. Faults of Redis or of the store are waited out."""
+    queue = Queue.of(redis, settings)
+    keeper = Keeper(queue, ImageStore(settings.store_dir), settings.retention_s)
+    log.info("keeper_started", interval_s=settings.keeper_interval_s)
+    well = True
+    while not stop.is_set():
+        try:
+            keeper.turn()
+            if not well:
+                log.info("keeper_recovered")
+            well = True
+        except (DependencyError, OSError) as error:
+            if well:
+                log.warning("keeper_waits", reason=str(error))
+            well = False
+            keeper.put_off_tidying()
+        stop.wait(settings.keeper_interval_s)
+    log.info("keeper_stopped")
+
+
+class Keeper:
+    """One round of what is due, per `turn`."""
+
+    def __init__(self, queue: Queue, store: ImageStore, retention_s: float) -> None:
+        self._queue = queue
+        self._store = store
+        self._retention_s = retention_s
+        self._tidy_at = time.monotonic()
+
+    def turn(self) -> None:
+        """Raises QueueUnavailableError, StoreUnavailableError."""
+        if reaped := self._queue.reap():
+            log.warning("jobs_reaped", jobs=reaped)
+        for job_id in self._queue.expire_deadlines():
+            log.info("deadline_passed", job_id=job_id)
+        self._forget_old_jobs()
+        if time.monotonic() >= self._tidy_at:
+            self.put_off_tidying()
+            self.tidy()
+
+    def put_off_tidying(self) -> None:
+        """After a fault, engines get time to commit pictures that they stored before it."""
+        self._tidy_at = time.monotonic() + TIDY_EVERY_S
+
+    def tidy(self) -> None:
+        """Delete files that nothing refers to: parts of pictures, pictures whose attempt lost, and
+        inputs that were not sent for as long as jobs are kept."""
+        if not _belongs(self._store.root, self._queue.redis):
+            return
+        unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)
+        # The files first: a job that ends in between is then seen to refer to its own.
+        candidates = set(self._store.image_ids(ORPHAN_AGE_S))
+        orphans = self._store.delete(candidates - self._queue.image_ids()) if candidates else 0
+        inputs = self._store.delete_inputs(max(self._retention_s, ORPHAN_AGE_S))
+        if unfinished or orphans or inputs:
+            log.info("files_deleted", unfinished=unfinished, orphans=orphans, inputs=inputs)
+
+    def _forget_old_jobs(self) -> None:
+        for job_id, images in self._queue.sweep_retention().items():
+            self._store.delete(images)
+            log.info("retention_passed", job_id=job_id, images=len(images))
+
+
+def _belongs(root: Path, redis: Redis) -> bool:
+    """Whether this Redis knows this store. One that does not, because its data is lost or the
+    address is wrong, refers to none of the pictures: they must not be taken for orphans."""
+    if not root.is_dir():
+        return False
+    path = root / "store-id"
+    with translated():
+        if not path.exists():
+            redis.set(STORE_KEY, secrets.token_hex(16), nx=True)
+            path.write_bytes(redis.get(STORE_KEY))
+        known = redis.get(STORE_KEY)
+    if known == path.read_bytes():
+        return True
+    log.warning(
+        "store_of_another_redis",
+        store=str(root),
+        reason=f"Orphaned pictures are kept. If this is the right Redis, delete {path}.",
+    )
+    return False

@@ -1,0 +1,2 @@
+-- Read one job.
+return view(ARGV[1])

@@ -1,0 +1,33 @@
+-- Commit the result of a job, once; refused to an engine that does not hold it.
+even_when_full()
+local id, token, status, problem, images, warnings, timings, memory, progress =
+  unpack(ARGV, 1, 9)
+local key = key_of(id)
+local holder, done, was = unpack(redis.call('HMGET', key, 'dr_token', 'dr_done', 'status'))
+if done == token then
+  return 'already'
+end
+if holder ~= token or was ~= RQ_WORD.running then
+  count('fenced')
+  return 'fenced'
+end
+redis.call('HSET', key, 'dr_done', token, 'dr_images', images, 'dr_end_warnings', warnings)
+if timings ~= '' then
+  redis.call('HSET', key, 'dr_timings', timings)
+end
+if memory ~= '' then
+  redis.call('HSET', key, 'dr_memory', memory)
+end
+if progress ~= '' then
+  redis.call('HSET', key, 'dr_progress', progress)
+end
+for i = 10, #ARGV do
+  emit(id, 'image', ARGV[i])
+end
+local worker = 'rq:worker:' .. (redis.call('HGET', key, 'worker_name') or '')
+if redis.call('EXISTS', worker) == 1 then -- what `rq info` shows
+  local field = status == 'succeeded' and 'successful_job_count' or 'failed_job_count'
+  redis.call('HINCRBY', worker, field, 1)
+end
+settle(id, status, problem)
+return 'committed'

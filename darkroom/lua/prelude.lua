@@ -1,0 +1,164 @@
+-- What all scripts share; queue.py puts this text, and above it the constants LEASE_S,
+-- MAX_ATTEMPTS, RETENTION_S, TOMBSTONE_S, RQ_WORD and ERROR, before each of them.
+--
+-- Keys with `rq:` are RQ's own and look as RQ 2.12 writes them; ours begin with `darkroom:`, and so
+-- do our fields in RQ's job hash with `dr_`. Keys are made here, not declared: one Redis, no cluster.
+--
+--   darkroom:ticket             the number of the last job accepted
+--   darkroom:jobs               all jobs, by ticket: listings
+--   darkroom:queues             names of our queues
+--   darkroom:waiting:<queue>    jobs never claimed yet, by ticket: positions
+--   darkroom:leases             running jobs, by the time at which their lease ends
+--   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds
+--   darkroom:active:<owner>     the owner's queued and running jobs: quotas
+--   darkroom:deadlines          queued jobs, by deadline
+--   darkroom:expiries           ended jobs, by the time at which they are forgotten
+--   darkroom:idem:<hash>        idempotency key -> job and fingerprint
+--   darkroom:gone:<job>         tombstone of a job whose retention has passed
+--   darkroom:events:<job>       stream of events; `darkroom:events` is the channel that wakes readers
+--   darkroom:bell:...           bounded lists that somebody may be blocking on
+--   darkroom:counters           what /metrics shows
+
+-- Time: that of Redis alone, never a client's.
+
+local time = redis.call('TIME')
+local NOW_S, NOW = tonumber(time[1]), tonumber(time[1]) + tonumber(time[2]) / 1e6
+local FAR = NOW_S + 10 * 365 * 86400 -- score that keeps RQ's own clean-up away
+
+local function unix(seconds)
+  return string.format('%.6f', seconds)
+end
+
+-- The present moment as RQ writes it; the date after Hinnant's civil_from_days.
+local function iso()
+  local floor = math.floor
+  local day = floor(NOW_S / 86400) + 719468
+  local era = floor(day / 146097)
+  local doe = day - era * 146097
+  local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+  local mp = floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  local s = NOW_S % 86400
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month,
+    doy - floor((153 * mp + 2) / 5) + 1, floor(s / 3600), floor(s / 60) % 60, s % 60, time[2])
+end
+
+local function key_of(id)
+  return 'rq:job:' .. id
+end
+
+local function is_ours(id)
+  return redis.call('HEXISTS', key_of(id), 'dr_created') == 1
+end
+
+-- A full Redis refuses a script whose first write needs memory, and lets one pass that has written
+-- already. Running jobs must end and keep their leases even then; only new ones are refused.
+local function even_when_full()
+  redis.call('DEL', 'darkroom:nothing')
+end
+
+local function count(...)
+  redis.call('HINCRBY', 'darkroom:counters', table.concat({...}, '|'), 1)
+end
+
+local function emit(id, kind, data)
+  local stream = 'darkroom:events:' .. id
+  redis.call('XADD', stream, 'MAXLEN', '~', 256, '*', 'event', kind, 'data', data)
+  redis.call('EXPIRE', stream, RETENTION_S)
+  redis.call('PUBLISH', 'darkroom:events', id)
+end
+
+local function ring(bell)
+  local key = 'darkroom:bell:' .. bell
+  redis.call('LPUSH', key, '1')
+  redis.call('LTRIM', key, 0, 63)
+  redis.call('EXPIRE', key, 60)
+end
+
+-- A job as queue.py reads it: id, now, tombstone, position, fields and values. The position counts
+-- the jobs never claimed yet with smaller tickets, so it only ever falls: jobs given back go to the
+-- head of the list, but were counted out at their first claim.
+local function view(id)
+  local fields = redis.call('HGETALL', key_of(id))
+  if #fields == 0 then
+    return {id, unix(NOW), redis.call('GET', 'darkroom:gone:' .. id) or '', 0, fields}
+  end
+  local queue = redis.call('HGET', key_of(id), 'origin')
+  local rank = queue and redis.call('ZRANK', 'darkroom:waiting:' .. queue, id)
+  return {id, unix(NOW), '', rank or 0, fields}
+end
+
+-- Take a job from the engine that holds it, if one does; returns that engine.
+local function take_back(id)
+  local key = key_of(id)
+  local queue, token, engine = unpack(redis.call('HMGET', key, 'origin', 'dr_token', 'dr_engine'))
+  redis.call('ZREM', 'darkroom:leases', id)
+  if not token then
+    return nil
+  end
+  redis.call('HDEL', 'darkroom:engine:' .. engine, token)
+  redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. token)
+  redis.call('DEL', 'rq:execution:' .. id .. ':' .. token, 'rq:executions:' .. id)
+  redis.call('HDEL', key, 'dr_token', 'dr_engine')
+  return engine
+end
+
+-- End a job, once: the caller has made sure that it is queued or running.
+-- `problem` is the JSON of a JobError, or ''.
+local function settle(id, status, problem)
+  local key = key_of(id)
+  local engine = take_back(id)
+  local queue, model, owner, was = unpack(
+    redis.call('HMGET', key, 'origin', 'dr_model', 'dr_owner', 'status'))
+  if was == RQ_WORD.queued then
+    redis.call('LREM', 'rq:queue:' .. queue, 0, id)
+    redis.call('ZREM', 'darkroom:waiting:' .. queue, id)
+    redis.call('ZREM', 'darkroom:deadlines', id)
+  end
+  redis.call('SREM', 'darkroom:active:' .. owner, id)
+  local expires, code = unix(NOW + RETENTION_S), ''
+  redis.call('HSET', key, 'status', RQ_WORD[status], 'ended_at', iso(), 'dr_ended', unix(NOW),
+    'dr_expires', expires)
+  if problem ~= '' then
+    local why = cjson.decode(problem)
+    code = why.code
+    redis.call('HSET', key, 'dr_error', problem, 'exc_info', why.code .. ': ' .. why.message)
+  end
+  redis.call('ZADD', 'rq:' .. RQ_WORD[status] .. ':' .. queue, expires, id)
+  redis.call('ZADD', 'darkroom:expiries', expires, id)
+  redis.call('EXPIRE', key, RETENTION_S + TOMBSTONE_S) -- should no keeper ever run
+  count('finished', model, status, code)
+  emit(id, 'done', cjson.encode({status = status, code = code ~= '' and code or cjson.null}))
+  redis.call('EXPIRE', 'darkroom:events:' .. id, math.min(3600, RETENTION_S))
+  return engine
+end
+
+-- Put a running job back at the head of its queue.
+local function requeue(id)
+  local key = key_of(id)
+  take_back(id)
+  local queue, model, deadline = unpack(
+    redis.call('HMGET', key, 'origin', 'dr_model', 'dr_deadline'))
+  redis.call('HSET', key, 'status', RQ_WORD.queued, 'enqueued_at', iso(), 'dr_queued', unix(NOW))
+  redis.call('HDEL', key, 'started_at', 'dr_started', 'worker_name', 'dr_progress')
+  redis.call('LPUSH', 'rq:queue:' .. queue, id)
+  if deadline then
+    redis.call('ZADD', 'darkroom:deadlines', deadline, id)
+  end
+  emit(id, 'status', cjson.encode({status = 'queued'}))
+  ring('model:' .. model)
+end
+
+-- Remove every trace of an ended job but its images; returns the JSON of their records, or ''.
+local function forget(id)
+  local queue, images = unpack(redis.call('HMGET', key_of(id), 'origin', 'dr_images'))
+  for _, registry in ipairs(queue and {'finished', 'failed', 'canceled'} or {}) do
+    redis.call('ZREM', 'rq:' .. registry .. ':' .. queue, id)
+  end
+  redis.call('ZREM', 'darkroom:jobs', id)
+  redis.call('ZREM', 'darkroom:expiries', id)
+  redis.call('DEL', key_of(id), 'darkroom:events:' .. id)
+  return images or ''
+end

@@ -1,0 +1,289 @@
+"""The models on offer: cards from models.toml, and what a worker found out about each of them.
+
+Used by all processes; knows neither HTTP nor torch. A card says what an operator wants, a record
+what a worker saw when it loaded the model; an offer joins the two for checking requests.
+"""
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis import Redis
+
+from darkroom.connection import translated
+from darkroom.errors import DarkroomError, ModelNotFoundError
+
+RECORDS = "darkroom:models"
+
+
+class ModelsFileError(DarkroomError):
+    """models.toml cannot be read; the message names the entry and the field."""
+
+    code = "models_file"
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Defaults(_Card):
+    """Values for what a client leaves out; null means the model's own."""
+
+    width: int | None = Field(None, ge=8)
+    height: int | None = Field(None, ge=8)
+    num_inference_steps: int | None = Field(None, ge=1)
+    guidance_scale: float | None = Field(None, ge=0)
+    negative_prompt: str = ""
+    strength: float = Field(0.8, ge=0, le=1)
+
+
+class Limits(_Card):
+    """Bounds of what a client may ask."""
+
+    min_size: int = Field(64, ge=8)
+    """Pixels, each side."""
+    max_size: int = Field(2048, ge=8)
+    """Pixels, each side."""
+    max_pixels: int = Field(2048 * 2048, ge=64)
+    """Width times height."""
+    size_multiple: int = Field(8, ge=1)
+    """Both sides must be multiples of this."""
+    max_steps: int = Field(150, ge=1)
+    max_guidance_scale: float = Field(50.0, ge=1)
+    max_images: int = Field(8, ge=1)
+    """Pictures per job."""
+    max_prompt_chars: int = Field(4000, ge=1)
+
+
+class ModelCard(_Card):
+    """One entry of models.toml."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """What clients name it by; also the name of its queues."""
+    aliases: tuple[str, ...] = ()
+    """Other names that clients may use."""
+    source: str
+    """A diffusers folder, relative to models.toml, or a Hugging Face repository id."""
+    revision: str | None = None
+    """A commit of the repository; pin it."""
+    variant: str | None = None
+    """Such as fp16: which of the repository's weight files to read."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16", "float64"] = "auto"
+    """auto: bfloat16 on CUDA, float32 on CPU."""
+    scheduler: str | None = None
+    """The noise scheduler to use by default, by diffusers class name; null: the model's own."""
+    tasks: tuple[str, ...] = ()
+    """Which tasks to offer; empty: all that the model can do."""
+    licence: str | None = None
+    defaults: Defaults = Defaults()
+    limits: Limits = Limits()
+    max_jobs: int | None = Field(None, ge=1)
+    """How many jobs may share a pass; null: the worker's setting."""
+
+
+class ModelRecord(_Card):
+    """What a worker found when it loaded a model, or why it could not."""
+
+    name: str
+    tasks: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    """Noise schedulers that work with it, by diffusers class name."""
+    scheduler: str | None = None
+    """The model's own noise scheduler."""
+    width: int | None = None
+    height: int | None = None
+    pipeline: str | None = None
+    """The diffusers class."""
+    dtype: str | None = None
+    device: str | None = None
+    revision: str | None = None
+    parameters: int | None = None
+    load_s: float | None = None
+    step_s: float | None = None
+    """Median seconds per denoising step of a job, as measured lately."""
+    error: str | None = None
+    """Why it could not be loaded; null if it could."""
+    worker: str | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What clients can ask of a model, as far as is known now."""
+
+    card: ModelCard
+    tasks: tuple[str, ...]
+    schedulers: tuple[str, ...]
+    scheduler: str
+    width: int
+    height: int
+
+    @property
+    def steps(self) -> int:
+        return self.card.defaults.num_inference_steps or 25
+
+    @property
+    def guidance(self) -> float:
+        guidance = self.card.defaults.guidance_scale
+        return 7.5 if guidance is None else guidance
+
+
+class Models:
+    """The cards of models.toml, found by name or alias."""
+
+    def __init__(self, cards: list[ModelCard], default: str, root: Path) -> None:
+        self.cards = {card.name: card for card in cards}
+        self.root = root
+        self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
+        self._names |= {card.source: card for card in cards if card.source not in self._names}
+        if default not in self._names:
+            raise ModelsFileError(f"models.toml: the default {default!r} is not one of its models")
+        self.default = self._names[default].name
+
+    @classmethod
+    def read(cls, path: Path) -> "Models":
+        """Read models.toml. Raises ModelsFileError."""
+        try:
+            content = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ModelsFileError(f"{path}: {error}") from error
+        entries = content.get("models", [])
+        if not entries:
+            raise ModelsFileError(f"{path}: holds no [[models]] entry")
+        cards = [_card(entry, path) for entry in entries]
+        names = [name for card in cards for name in (card.name, *card.aliases)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ModelsFileError(f"{path}: {', '.join(sorted(twice))} is named twice")
+        return cls(cards, content.get("default", cards[0].name), path.parent)
+
+    def find(self, name: str | None) -> ModelCard:
+        """The card called `name`, by name, alias or source; the default for None.
+
+        Raises ModelNotFoundError, which holds near matches."""
+        if name is None:
+            return self.cards[self.default]
+        if card := self._names.get(name):
+            return card
+        raise ModelNotFoundError(name, difflib.get_close_matches(name, self._names, 3, 0.5))
+
+    def names(self, asked: Sequence[str]) -> tuple[str, ...]:
+        """The names of the models asked for by name or alias; of all, if none is.
+
+        Raises ModelNotFoundError."""
+        return tuple(self.find(name).name for name in asked) or tuple(self.cards)
+
+    def folder(self, card: ModelCard) -> Path | None:
+        """Where the card's files lie, or None for a repository id."""
+        folder = (self.root / card.source).resolve()
+        return folder if folder.is_dir() else None
+
+
+class ModelRecords:
+    """The records that workers leave in Redis, by model name."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def put(self, record: ModelRecord) -> None:
+        with translated():
+            self._redis.hset(RECORDS, record.name, record.model_dump_json())
+
+    def all(self) -> dict[str, ModelRecord]:
+        """Records that this version can read; others are left out."""
+        with translated():
+            raw = self._redis.hgetall(RECORDS)
+        records = [_record(value) for value in raw.values()]
+        return {record.name: record for record in records if record}
+
+
+def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
+    """Join a card with its record or, until a worker has loaded the model, with what its folder
+    and the table of diffusers' classes say."""
+    known = record if record and record.schedulers else _guess(models, card)
+    tasks = tuple(t for t in known.tasks if not card.tasks or t in card.tasks)
+    scheduler = card.scheduler or known.scheduler or known.schedulers[0]
+    return Offer(
+        card=card,
+        tasks=tasks,
+        schedulers=tuple(sorted({*known.schedulers, scheduler})),
+        scheduler=scheduler,
+        width=_allowed(card.limits, card.defaults.width or known.width or 512),
+        height=_allowed(card.limits, card.defaults.height or known.height or 512),
+    )
+
+
+def _allowed(limits: Limits, side: int) -> int:
+    """The nearest side that a client may ask for, so that a request without one is accepted."""
+    most = min(limits.max_size, math.isqrt(limits.max_pixels))
+    side = max(min(side, most), limits.min_size)
+    return max(side - side % limits.size_multiple, limits.size_multiple)
+
+
+def _guess(models: Models, card: ModelCard) -> ModelRecord:
+    """What can be known of a model without loading it."""
+    table = diffusers_table()
+    pipeline, scheduler, size = "StableDiffusionPipeline", None, None
+    if folder := models.folder(card):
+        index = _json(folder / "model_index.json")
+        pipeline = index.get("_class_name", pipeline)
+        scheduler = (index.get("scheduler") or [None, None])[1]
+        size = _native_size(folder)
+    tasks = table["pipelines"].get(pipeline, {}).get("tasks", ())
+    names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
+    return ModelRecord(
+        name=card.name,
+        tasks=tuple(tasks),
+        schedulers=tuple(names),
+        scheduler=scheduler or "DDIMScheduler",
+        width=size,
+        height=size,
+    )
+
+
+def _native_size(folder: Path) -> int | None:
+    for part in ("unet", "transformer"):
+        config = _json(folder / part / "config.json")
+        vae = _json(folder / "vae" / "config.json")
+        if isinstance(size := config.get("sample_size"), int):
+            return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@cache
+def diffusers_table() -> dict[str, Any]:
+    """What diffusers' classes can do, made by `python -m worker.table --write`:
+    `pipelines` (class name -> tasks) and `schedulers` (class name -> compatible class names)."""
+    return json.loads(resources.files("darkroom").joinpath("diffusers_table.json").read_text())
+
+
+def _card(entry: Any, path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate(entry)
+    except ValidationError as error:
+        name = entry.get("name", "?") if isinstance(entry, dict) else "?"
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelsFileError(f"{path}: model {name!r}: {where}: {first['msg']}") from error
+
+
+def _record(value: bytes | str) -> ModelRecord | None:
+    try:
+        return ModelRecord.model_validate_json(value)
+    except ValidationError:
+        return None

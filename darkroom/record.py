@@ -1,0 +1,123 @@
+"""A job's hash in Redis as Job; used by the queue alone.
+
+The hash is RQ's, with fields of ours beside it; `lua/` writes it.
+"""
+
+import contextlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from darkroom import logs
+from darkroom.errors import ExpiredError, JobNotFoundError
+from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, QueuePlace, Timings
+
+log = logs.get("queue")
+
+FUNCTION = "darkroom.queue.only_a_darkroom_worker_runs_this"
+"""The function name in every job; nothing looks it up but a plain RQ worker, where it raises."""
+
+_LONGEST_DATA = 10 * 2**20
+"""Bytes; far more than any request."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_job(answer: list[Any], job_id: str = "") -> Job:
+    """The job out of what `view` of the prelude returns. Raises JobNotFoundError, ExpiredError."""
+    raw_id, now, gone, position, flat = answer
+    fields = read_fields(flat)
+    if gone or float(fields.get("dr_expires", "inf")) <= float(now):
+        raise ExpiredError(f"Job {job_id} and its images were kept for their time and are gone.")
+    if "dr_created" not in fields:
+        raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
+    try:
+        return _from_fields(raw_id.decode(), fields, position)
+    except (ValueError, KeyError) as error:
+        log.warning("job_unreadable", job_id=raw_id.decode(), reason=type(error).__name__)
+        raise JobNotFoundError(f"Job {job_id[:50]!r} cannot be read.") from error
+
+
+def read_jobs(answers: Iterable[list[Any]]) -> Iterator[Job]:
+    """The jobs among the answers that can be read."""
+    for answer in answers:
+        with contextlib.suppress(JobNotFoundError, ExpiredError):
+            yield read_job(answer)
+
+
+def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
+    status = JobStatus.from_rq(fields["status"])
+    queued = status is JobStatus.QUEUED
+    return Job(
+        id=job_id,
+        status=status,
+        request=read_request(fields["data"]),
+        progress=_parsed(Progress, fields.get("dr_progress")),
+        queue=QueuePlace(name=fields["origin"], position=position) if queued else None,
+        images=[ImageRecord.model_validate(row) for row in _json(fields, "dr_images", [])],
+        warnings=_json(fields, "dr_warnings", []) + _json(fields, "dr_end_warnings", []),
+        error=_parsed(JobError, fields.get("dr_error")),
+        timings=_parsed(Timings, fields.get("dr_timings")),
+        worker=fields.get("worker_name"),
+        attempts=int(fields["dr_attempt"]),
+        memory=fields.get("dr_memory"),
+        priority=fields["dr_priority"],
+        tags=_json(fields, "dr_tags", []),
+        metadata=_json(fields, "dr_metadata", {}),
+        parent_id=fields.get("dr_parent"),
+        created_at=_moment(fields["dr_created"]),
+        started_at=_moment(fields.get("dr_started")),
+        finished_at=_moment(fields.get("dr_ended")),
+        expires_at=_moment(fields.get("dr_expires")),
+    )
+
+
+def read_request(data: str) -> dict[str, Any]:
+    """What the client asked, out of RQ's [function, instance, arguments, keywords].
+    Raises ValueError for anything that Darkroom did not write."""
+    try:
+        call = json.loads(data)
+    except RecursionError:
+        raise ValueError("its data is nested too deeply") from None
+    match call:
+        case [name, None, [dict(request)], {}] if name == FUNCTION:
+            return request
+    raise ValueError("its data is not a call of Darkroom's function")
+
+
+def read_fields(flat: list[bytes]) -> dict[str, str]:
+    """The hash out of names and values in turn."""
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return {
+        name.decode(): (_inflated(value) if name == b"data" else value).decode(errors="replace")
+        for name, value in pairs
+    }
+
+
+def _inflated(data: bytes) -> bytes:
+    """RQ's own tools compress the data when they save a job."""
+    try:
+        return zlib.decompressobj().decompress(data, _LONGEST_DATA)
+    except zlib.error:
+        return data
+
+
+def _json(fields: dict[str, str], name: str, default: Any) -> Any:
+    return json.loads(fields[name]) if name in fields else default
+
+
+def _parsed(model: type[_Model], text: str | None) -> _Model | None:
+    return model.model_validate_json(text) if text else None
+
+
+def _moment(unix: str | None) -> datetime | None:
+    return datetime.fromtimestamp(float(unix), UTC) if unix else None
+
+
+def image_ids(records: bytes) -> list[str]:
+    """The ids in the JSON of image records, or in nothing."""
+    return [record["id"] for record in json.loads(records or b"[]")]

@@ -1,0 +1,86 @@
+"""Settings of every process, from flags, the environment (`DARKROOM_...`) and `.env`.
+
+Built once by an entry point and handed on; importing this module reads nothing.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is also an environment variable: `lease_s` is `DARKROOM_LEASE_S`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    redis_url: str | None = None
+    """A Redis (6.2 or later) or Valkey to use: `redis://`, `rediss://` or `unix://`.
+    Left out, `darkroom up` starts an embedded Valkey in the state directory."""
+    state_dir: Path = Path(".darkroom")
+    """Where the embedded Valkey's file, images and logs lie."""
+    store: Path | None = None
+    """Folder of the images; default: `images` in the state directory. All processes need it."""
+    models: Path = Path("models.toml")
+    """The file that lists the models on offer."""
+
+    host: str = "127.0.0.1"
+    """Address the API listens on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port the API listens on; 0 takes a free one."""
+    max_body_mb: float = Field(32, gt=0)
+    """Largest request body, in MiB; larger ones are refused (413) without being read."""
+    max_image_pixels: int = Field(16_000_000, ge=64)
+    """Largest input image, width times height."""
+    max_queued: int = Field(1000, ge=1)
+    """Jobs that may wait in all queues together; more are refused (429)."""
+    retention_s: float = Field(7 * 86400, ge=1)
+    """Seconds that a finished job and its images are kept; after that they are gone (410)."""
+
+    device: str = "auto"
+    """Where a worker runs its models: auto, cpu, cuda, cuda:1."""
+    max_jobs: int = Field(8, ge=1)
+    """How many jobs may share one pass of a model; a model's card can lower it."""
+    worker_name: str | None = None
+    """Default: host name and process id."""
+    worker_models: str = ""
+    """Names of the models that this worker serves, with commas; empty: all of models.toml."""
+    torch_threads: int | None = Field(None, ge=1)
+    """CPU threads of a worker's engine; default: torch's own choice."""
+    lease_s: float = Field(15, ge=1)
+    """Seconds that a claim lasts without a sign of life; a lost machine's jobs are queued again
+    within two leases."""
+    max_attempts: int = Field(5, ge=1)
+    """How often a job may be started before it fails as `poison`."""
+    step_timeout_s: float = Field(120, gt=0)
+    """Seconds one call of a model may take; after that the engine is killed and restarted."""
+    load_timeout_s: float = Field(900, gt=0)
+    """Seconds that loading a model may take."""
+    grace_s: float = Field(30, ge=0)
+    """Seconds that running jobs get to finish after SIGTERM; then they go back to the queue."""
+    keeper_interval_s: float = Field(1, gt=0)
+    """Seconds between two rounds of the keeper."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least of what is logged."""
+
+    @property
+    def store_dir(self) -> Path:
+        return self.store or self.state_dir / "images"
+
+    @property
+    def serves(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.worker_models.split(",") if name.strip())
+
+    def environment(self) -> dict[str, str]:
+        """The settings as a child process will read them, whatever source they came from here."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"DARKROOM_{name.upper()}": str(value) for name, value in values.items()}

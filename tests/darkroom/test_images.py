@@ -1,0 +1,140 @@
+import io
+import json
+import os
+import time
+
+import pytest
+from PIL import Image, PngImagePlugin
+from sd_parsers import ParserManager
+
+from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
+from darkroom.images import ImageStore, text_chunks
+from darkroom.job import new_image_id
+
+REQUEST = {
+    "task": "image-to-image",
+    "model": "pix",
+    "prompt": 'a "red" cat, sitting: here\nsecond line ☃',
+    "negative_prompt": "dog, blur",
+    "width": 64,
+    "height": 48,
+    "num_inference_steps": 20,
+    "guidance_scale": 7.5,
+    "scheduler": "EulerAncestralDiscreteScheduler",
+    "seed": 41,
+    "num_images": 2,
+    "strength": 0.6,
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ImageStore(tmp_path / "store")
+
+
+def files(store: ImageStore) -> list[str]:
+    return sorted(p.name for p in store.root.rglob("*") if p.is_file())
+
+
+def test_a_picture_comes_back_as_stored(store):
+    image_id = new_image_id()
+    store.put(image_id, b"bytes")
+    assert store.path(image_id).read_bytes() == b"bytes"
+    assert files(store) == [f"{image_id}.png"]
+    assert list(store.image_ids()) == [image_id]
+
+
+def test_inputs_are_kept_once_under_their_hash(store):
+    first, second = store.put_input(b"x"), store.put_input(b"x")
+    assert first == second
+    assert first.startswith("file_2d711642")
+    assert store.input_path(first).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    "image_id", ["", "img_", "../../etc/passwd", "img_" + "0" * 31 + "/", "img_" + "٠" * 32, "a\0b"]
+)
+def test_an_id_that_we_did_not_make_is_not_found(store, image_id):
+    with pytest.raises(ImageNotFoundError):
+        store.path(image_id)
+    with pytest.raises(InvalidImageError):
+        store.input_path(image_id)
+
+
+def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
+    store.put(new_image_id(), b"a")
+    before = files(store)
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        store.put(new_image_id(), b"b")
+    assert files(store) == before
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailableError):
+        ImageStore(tmp_path / "file").check()
+
+
+def test_deleting_counts_what_was_there(store):
+    image_id = new_image_id()
+    store.put(image_id, b"a")
+    assert store.delete([image_id, new_image_id()]) == 1
+    with pytest.raises(ImageNotFoundError):
+        store.path(image_id)
+
+
+def test_only_old_leftovers_are_swept(store):
+    kept, old = new_image_id(), store.put_input(b"old")
+    store.put(kept, b"a")
+    for path in (store.input_path(old), store.path(kept).with_suffix(".png.0.tmp")):
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - 100, time.time() - 100))
+    assert store.delete_unfinished(older_than_s=200) == 0
+    assert (store.delete_unfinished(50), store.delete_inputs(50)) == (1, 1)
+    assert files(store) == [f"{kept}.png"]
+
+
+def png_with(chunks: dict[str, str]) -> io.BytesIO:
+    info = PngImagePlugin.PngInfo()
+    for name, text in chunks.items():
+        info.add_text(name, text)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
+    file.seek(0)
+    return file
+
+
+def test_other_tools_read_the_parameters():
+    found = ParserManager().parse(png_with(text_chunks(REQUEST, index=1)))
+    assert [p.value for p in found.prompts] == [REQUEST["prompt"]]
+    assert [p.value for p in found.negative_prompts] == [REQUEST["negative_prompt"]]
+    (sampler,) = found.samplers
+    assert sampler.name == "Euler a"
+    assert sampler.parameters["seed"] == "42"
+    assert sampler.parameters["cfg_scale"] == "7.5"
+
+
+def test_the_exact_request_comes_back():
+    picture = Image.open(png_with(text_chunks(REQUEST, index=1)))
+    exact = json.loads(picture.text["darkroom"])
+    assert exact["request"] == REQUEST
+    assert (exact["index"], exact["seed"]) == (1, 42)
+
+
+def test_a_known_input_that_cannot_be_touched_is_a_fault_of_the_store(store):
+    path = store.input_path(store.put_input(b"x"))
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(StoreUnavailableError) as caught:
+        store.put_input(b"x")
+    assert str(store.root) not in str(caught.value)
+
+
+def test_a_check_writes_as_much_as_asked_and_leaves_nothing(store):
+    store.check(100_000)
+    assert files(store) == []

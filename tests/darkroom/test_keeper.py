@@ -1,0 +1,164 @@
+"""What time drives, and what the keeper must leave alone."""
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from darkroom import keeper
+from darkroom.connection import connect
+from darkroom.errors import ExpiredError
+from darkroom.images import ImageStore
+from darkroom.job import ImageRecord, JobStatus, new_image_id
+from darkroom.keeper import Keeper
+from darkroom.queue import Claim, Queue, queue_names
+from darkroom.redis_server import RedisServer
+from darkroom.settings import Settings
+
+
+@pytest.fixture
+def queue(redis: Redis) -> Queue:
+    return Queue(redis)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "images")
+
+
+@pytest.fixture
+def keeping(queue: Queue, store: ImageStore) -> Keeper:
+    return Keeper(queue, store, retention_s=7 * 86400)
+
+
+def picture(store: ImageStore, age_s: float = 0) -> str:
+    image_id = new_image_id()
+    store.put(image_id, b"png")
+    make_older(store.path(image_id), age_s)
+    return image_id
+
+
+def make_older(path: Path, age_s: float) -> None:
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+
+
+def claim(queue: Queue) -> Claim:
+    return queue.claim(engine="e", worker="w", queues=queue_names(["emoji"]), token="t")
+
+
+def finished(queue: Queue, image_id: str) -> str:
+    queue.submit({}, model="emoji")
+    got = claim(queue)
+    record = ImageRecord(id=image_id, url="/", width=1, height=1, seed=1, bytes=3, sha256="0" * 64)
+    queue.finish(got, JobStatus.SUCCEEDED, images=[record])
+    return got.job_id
+
+
+def test_turn_reaps_and_cancels_and_forgets(
+    queue: Queue, store: ImageStore, keeping: Keeper, redis: Redis
+) -> None:
+    old_image = picture(store)
+    old = finished(queue, old_image)
+    redis.zadd("darkroom:expiries", {old: 1})
+    lost = queue.submit({}, model="emoji").job
+    claim(queue)
+    redis.zadd("darkroom:leases", {lost.id: 1})
+    late = queue.submit({}, model="emoji", deadline_s=0).job
+    keeping.turn()
+    assert queue.fetch(lost.id).status is JobStatus.QUEUED
+    assert queue.fetch(late.id).error.code == "deadline_exceeded"
+    with pytest.raises(ExpiredError):
+        queue.fetch(old)
+    assert old_image not in store.image_ids()
+
+
+def test_tidying_deletes_old_orphans_only(queue: Queue, store: ImageStore, keeping: Keeper) -> None:
+    kept, young = picture(store, 9999), picture(store)
+    finished(queue, kept)
+    orphan = picture(store, 9999)
+    keeping.tidy()
+    assert set(store.image_ids()) == {kept, young}
+    assert orphan not in store.image_ids()
+
+
+def test_tidying_deletes_unfinished_files_and_old_inputs(
+    store: ImageStore, keeping: Keeper
+) -> None:
+    old, young = store.put_input(b"old"), store.put_input(b"young")
+    make_older(store.input_path(old), 8 * 86400)
+    part = store.input_path(young).with_suffix(".png.0123.tmp")
+    part.write_bytes(b"half a pict")
+    make_older(part, 9999)
+    keeping.tidy()
+    assert not part.exists()
+    assert store.input_path(young).exists()
+    assert len(list(store.root.glob("inputs/*/*"))) == 1
+
+
+def test_pictures_of_another_redis_are_no_orphans(
+    store: ImageStore, keeping: Keeper, redis: Redis
+) -> None:
+    picture(store)
+    keeping.tidy()
+    orphan = picture(store, 9999)
+    redis.flushall()  # its data is lost, or the address was wrong
+    keeping.tidy()
+    assert orphan in store.image_ids()
+    (store.root / "store-id").unlink()
+    keeping.tidy()
+    assert orphan not in store.image_ids()
+
+
+def test_fault_puts_tidying_off(keeping: Keeper, store: ImageStore) -> None:
+    orphan = picture(store, 9999)
+    keeping.put_off_tidying()
+    keeping.turn()
+    assert orphan in store.image_ids()
+
+
+def test_two_keepers_do_not_disturb_each_other(
+    queue: Queue, store: ImageStore, redis: Redis
+) -> None:
+    expected = set()
+    for _ in range(60):
+        job_id = finished(queue, picture(store))
+        redis.zadd("darkroom:expiries", {job_id: 1})
+        expected.add(job_id)
+    keepers = [Keeper(queue, store, 9) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: one.turn(), keepers))
+    assert not list(store.image_ids())
+    assert queue.list().jobs == []
+
+
+def test_keeper_outlives_an_absence_of_redis(state_dir: Path) -> None:
+    server = RedisServer(state_dir)
+    settings = Settings(state_dir=state_dir, keeper_interval_s=0.02, redis_url=server.start())
+    stop = threading.Event()
+    with connect(settings.redis_url) as redis:
+        queue = Queue(redis)
+        thread = threading.Thread(
+            target=keeper.run,
+            args=(stop,),
+            kwargs={"settings": settings, "redis": redis},
+            daemon=True,
+        )
+        thread.start()
+        try:
+            server.stop()
+            server.start()
+            late = queue.submit({}, model="emoji", deadline_s=0).job
+            give_up = time.monotonic() + 10
+            while queue.fetch(late.id).status is JobStatus.QUEUED and time.monotonic() < give_up:
+                time.sleep(0.01)
+            assert queue.fetch(late.id).status is JobStatus.CANCELED
+        finally:
+            stop.set()
+            thread.join(5)
+            server.stop()
+        assert not thread.is_alive()

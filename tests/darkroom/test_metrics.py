@@ -1,0 +1,78 @@
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from darkroom.connection import connect
+from darkroom.job import JobError, JobStatus
+from darkroom.metrics import exposition
+from darkroom.queue import Queue
+from darkroom.workers import WorkerInfo, Workers
+
+
+def read(redis: Redis) -> dict[str, list[tuple[dict[str, str], float]]]:
+    text = exposition(Queue(redis), Workers(redis)).decode()
+    return {
+        family.name: [(sample.labels, sample.value) for sample in family.samples]
+        for family in text_string_to_metric_families(text)
+    }
+
+
+def test_jobs_are_counted_by_how_they_ended(redis):
+    queue = Queue(redis)
+    for _ in range(3):
+        queue.submit({"prompt": "s3cret"}, model="pix")
+    claims = [
+        queue.claim(engine="e", worker="w", queues=["pix.normal"], token=token) for token in "ab"
+    ]
+    queue.finish(claims[0], JobStatus.SUCCEEDED)
+    queue.finish(claims[1], JobStatus.FAILED, error=JobError(code="out_of_memory", message="."))
+    metrics = read(redis)
+    assert metrics["darkroom_jobs_submitted"] == [({"model": "pix"}, 3)]
+    ended = {
+        (labels["status"], labels["error_code"]): count
+        for labels, count in metrics["darkroom_jobs_finished"]
+    }
+    assert ended == {("succeeded", ""): 1, ("failed", "out_of_memory"): 1}
+    jobs = {labels["state"]: count for labels, count in metrics["darkroom_queue_jobs"]}
+    assert jobs == {"queued": 1, "running": 0}
+    assert metrics["darkroom_queue_oldest_job_age_seconds"][0][1] > 0
+    assert "s3cret" not in str(metrics)
+
+
+def test_what_engines_lost_is_counted(redis):
+    queue = Queue(redis, max_attempts=9)
+    queue.submit({}, model="pix")
+    for token, give_back in (("a", lambda _: queue.reap("e")), ("b", queue.release)):
+        give_back(queue.claim(engine="e", worker="w", queues=["pix.normal"], token=token))
+    metrics = read(redis)
+    assert metrics["darkroom_jobs_reaped"] == [({}, 1)]
+    assert metrics["darkroom_jobs_released"] == [({}, 1)]
+
+
+def test_workers_are_counted_by_state_and_model(redis):
+    for name, state in (("a", "idle"), ("b", "busy"), ("c", "busy")):
+        info = WorkerInfo(
+            name=name,
+            engine=name,
+            state=state,
+            models=("pix",) if state == "busy" else (),
+            serves=("pix",),
+            device="cpu",
+            cap=8,
+            running=0,
+            version="0",
+            started_at=datetime.now(UTC),
+        )
+        Workers(redis).announce(info, ttl_s=60)
+    metrics = read(redis)
+    assert metrics["darkroom_workers"] == [({"state": "busy"}, 2), ({"state": "idle"}, 1)]
+    assert metrics["darkroom_model_loaded"] == [({"model": "pix"}, 2)]
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_whether_redis_answers_is_a_metric_itself(redis, up, tmp_path):
+    metrics = read(redis if up else connect(f"unix://{tmp_path}/none"))
+    assert metrics["darkroom_redis_up"] == [({}, float(up))]
+    assert ("darkroom_workers" in metrics) is up

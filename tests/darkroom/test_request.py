@@ -1,0 +1,151 @@
+import pytest
+from jsonschema import Draft202012Validator
+
+from darkroom.errors import InvalidRequestError, UnsupportedError
+from darkroom.models import Limits, ModelCard, Offer
+from darkroom.request import MAX_SEED, completed, load_request, parse, request_class
+
+CARD = ModelCard(
+    name="pix", source="x", limits=Limits(max_size=512, max_pixels=256 * 256, max_steps=100)
+)
+OFFER = Offer(
+    card=CARD,
+    tasks=("text-to-image", "image-to-image"),
+    schedulers=("DDIMScheduler", "EulerDiscreteScheduler"),
+    scheduler="DDIMScheduler",
+    width=64,
+    height=64,
+)
+CAT = {"prompt": "a cat"}
+IMAGE = {"prompt": "a cat", "image": "file_" + "0" * 64}
+
+
+def wrong(body: dict) -> list[str]:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(body, OFFER)
+    return [error.pointer for error in caught.value.errors]
+
+
+def test_what_is_left_out_is_filled_in():
+    request = completed(parse(CAT, OFFER).request, OFFER, None)
+    assert request.model_dump() == {
+        "task": "text-to-image",
+        "model": "pix",
+        "prompt": "a cat",
+        "negative_prompt": "",
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 25,
+        "guidance_scale": 7.5,
+        "scheduler": "DDIMScheduler",
+        "seed": request.seed,
+        "num_images": 1,
+    }
+    assert 0 <= request.seed < 2**32
+
+
+def test_a_completed_request_posted_back_stays_as_it_is():
+    request = completed(parse(IMAGE, OFFER).request, OFFER, (100, 50))
+    again = completed(parse(request.model_dump(), OFFER).request, OFFER, (100, 50))
+    assert again == request
+
+
+def test_an_image_means_image_to_image_and_gives_the_shape():
+    request = completed(parse(IMAGE, OFFER).request, OFFER, (400, 200))
+    assert (request.task, request.width, request.height) == ("image-to-image", 88, 64)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**9, 2.5, "20", float("nan"), float("inf"), True, None])
+def test_steps_that_are_no_number_of_steps(value):
+    assert wrong(CAT | {"num_inference_steps": value}) == ["/num_inference_steps"]
+
+
+@pytest.mark.parametrize("value", [0, 7, 8193, 100, -64, 64.5, "64", True])
+def test_sizes_that_cannot_be(value):
+    assert wrong(CAT | {"width": value}) == ["/width"]
+    assert wrong(IMAGE | {"height": value})[0].startswith("/height")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("guidance_scale", -1),
+        ("guidance_scale", 1000),
+        ("guidance_scale", float("nan")),
+        ("guidance_scale", float("inf")),
+        ("seed", -1),
+        ("seed", MAX_SEED + 1),
+        ("seed", 1.0),
+        ("num_images", 0),
+        ("num_images", 9),
+        ("scheduler", "Euler?"),
+        ("prompt", ""),
+        ("prompt", "x" * 10_000),
+        ("prompt", "nul\0"),
+        ("prompt", "\x1b[2J"),
+        ("prompt", 5),
+        ("negative_prompt", "\r"),
+        ("priority", "urgent"),
+        ("tags", "cat"),
+        ("deadline_s", 0),
+        ("metadata", {"a": 1}),
+        ("steps", 20),
+    ],
+)
+def test_a_wrong_value_is_named(field, value):
+    assert wrong(CAT | {field: value})[0].split("/")[1] == field
+
+
+def test_the_scheduler_error_lists_the_valid_ones():
+    with pytest.raises(InvalidRequestError, match=r"DDIMScheduler.*EulerDiscreteScheduler"):
+        parse(CAT | {"scheduler": "Foo"}, OFFER)
+
+
+def test_all_wrong_fields_are_reported_at_once_without_their_values():
+    with pytest.raises(InvalidRequestError) as caught:
+        parse({"prompt": "", "seed": "s3cret", "tags": 1, "x~/y": "s3cret"}, OFFER)
+    pointers = {error.pointer for error in caught.value.errors}
+    assert pointers == {"/prompt", "/seed", "/tags", "/x~0~1y"}
+    assert "s3cret" not in str(caught.value)
+
+
+def test_too_many_pixels():
+    assert wrong(CAT | {"width": 512, "height": 512}) == ["/width"]
+    parse(CAT | {"width": 512, "height": 128}, OFFER)
+
+
+def test_a_task_the_model_cannot_do():
+    assert wrong(CAT | {"task": "inpaint"}) == ["/task"]
+    assert wrong(CAT | {"task": 7}) == ["/task"]
+
+
+def test_high_guidance_is_accepted_with_a_warning():
+    assert "saturated" in parse(CAT | {"guidance_scale": 15.5}, OFFER).warnings[0]
+    assert parse(CAT | {"guidance_scale": 15}, OFFER).warnings == ()
+
+
+def test_a_worker_reads_what_was_stored_and_checks_it_again():
+    request = completed(parse(IMAGE, OFFER).request, OFFER, (64, 64))
+    assert load_request(request.model_dump(mode="json")) == request
+    with pytest.raises(UnsupportedError):
+        load_request({"task": "os.system"})
+    with pytest.raises(InvalidRequestError):
+        load_request(request.model_dump() | {"seed": None})
+
+
+def test_the_schema_says_what_the_check_does():
+    schema = request_class("text-to-image", OFFER).model_json_schema()
+    check = Draft202012Validator(schema)
+    assert check.is_valid(CAT)
+    assert not check.is_valid(CAT | {"num_inference_steps": 101})
+    assert not check.is_valid(CAT | {"scheduler": "Foo"})
+    assert not check.is_valid(CAT | {"foo": 1})
+    assert schema["properties"]["width"]["default"] == 64
+    assert all(field.get("description") for field in schema["properties"].values())
+
+
+def test_the_side_that_follows_the_image_counts_its_pixels_too():
+    wide = parse(IMAGE | {"width": 512}, OFFER).request
+    tall = Offer(**{**vars(OFFER), "height": 256})
+    with pytest.raises(InvalidRequestError, match="65536 pixels"):
+        completed(wide, tall, (400, 200))

@@ -1,0 +1,87 @@
+"""`darkroom up`: starts everything, keeps it running, leaves nothing behind."""
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.running import RunningUp, darkroom, kill, wait_until_gone
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything_in_order(
+    number: int, state_dir: Path, tiny_models: Path
+) -> None:
+    with RunningUp(state_dir, tiny_models) as up:
+        url = up.ready()
+        picture = state_dir / "cat.png"
+        assert darkroom("generate", "a cat", "--url", url, "-o", picture).returncode == 0
+        children = up.descendants()
+        for part in ("valkey-server", "-m service", "keeper", "-m worker ", "worker.engine"):
+            assert up.child(part) in children
+        up.process.send_signal(number)
+        up.says("^Stopped.$")
+        assert up.process.wait(90) == 0
+    assert not wait_until_gone(set(children), 0)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_killed_up_leaves_no_process_behind(state_dir: Path, tiny_models: Path) -> None:
+    with RunningUp(state_dir, tiny_models, "--grace-s", "1") as up:
+        up.ready()
+        children = set(up.descendants())
+        assert len(children) == 5
+        kill(up.process.pid)
+        assert not wait_until_gone(children)
+
+
+@pytest.mark.timeout(600)
+def test_what_dies_is_started_again(state_dir: Path, tiny_models: Path) -> None:
+    with RunningUp(state_dir, tiny_models) as up:
+        url = up.ready()
+        engine, supervisor = up.child("worker.engine"), up.child("-m worker ")
+        kill(supervisor)
+        assert not wait_until_gone({engine}), "the engine outlived its supervisor"
+        up.says("^worker .* is started again")
+        for part, said in {
+            "-m service": "^api .* is started again",
+            "keeper": "^keeper .* is started again",
+            "valkey-server": "^The embedded Valkey ended; it is started again",
+        }.items():
+            kill(up.child(part))
+            up.says(said)
+        # Everything works again, and what was accepted before is still there.
+        transport = httpx2.HTTPTransport(retries=10)
+        with httpx2.Client(base_url=url, timeout=90, transport=transport) as http:
+            while http.get("/readyz").status_code != 200:
+                assert up.process.poll() is None
+            body = {"prompt": "a cat", "num_inference_steps": 2}
+            made = http.post("/api/v1/jobs", json=body, headers={"Prefer": "wait=60"})
+        assert made.json()["status"] == "succeeded", made.text
+
+
+def test_taken_port_is_named(state_dir: Path, tiny_models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = darkroom("up", "--port", port, "--state-dir", state_dir, "--models", tiny_models)
+    assert done.returncode == 1
+    assert port in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_child_that_cannot_start_ends_up_with_its_reason(state_dir: Path, tmp_path: Path) -> None:
+    done = darkroom("up", "--port", "0", "--state-dir", state_dir, "--models", tmp_path / "none")
+    assert done.returncode == 1
+    assert "none" in done.stderr
+    assert "log" in done.stderr
+
+
+def test_second_up_in_one_state_directory_is_refused(shared_up: RunningUp) -> None:
+    done = darkroom("up", "--port", "0", "--state-dir", shared_up.state_dir)
+    assert done.returncode == 1
+    assert "Another Darkroom" in done.stderr
