@@ -1,0 +1,33 @@
+import torch
+
+from worker import device
+
+
+def test_auto_is_cuda_where_there_is_one() -> None:
+    assert device.pick_device("cuda:1") == torch.device("cuda", 1)
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert device.pick_device("auto").type == expected
+
+
+def test_row_counts_are_padded_on_cuda_only() -> None:
+    assert device.row_counts(torch.device("cuda")) == (1, 2, 4, 6, 8, 12, 16)
+    assert device.row_counts(torch.device("cpu")) == ()
+
+
+def test_full_memory_is_told_from_other_faults() -> None:
+    allocator = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+    for error in (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(allocator)):
+        assert device.is_out_of_memory(error)
+        assert not device.device_is_lost(error)
+    assert not device.is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_lost_device_is_told_from_a_full_one() -> None:
+    assert device.device_is_lost(RuntimeError("CUDA error: an illegal memory access was ..."))
+    assert not device.device_is_lost(RuntimeError("shapes differ"))
+    assert not device.device_is_lost(None)
+
+
+def test_a_cpu_tells_no_device_memory() -> None:
+    device.free_device_memory()
+    assert device.device_memory(torch.device("cpu")) == {}

@@ -1,0 +1,179 @@
+import io
+import threading
+import uuid
+
+import pytest
+from PIL import Image
+
+from darkroom.errors import Canceled, LeaseLost
+from darkroom.images import ImageStore
+from darkroom.job import JobStatus
+from darkroom.queue import Queue
+from worker.intake import Held, Intake, Leases
+
+REQUEST = {
+    "task": "text-to-image",
+    "model": "pix",
+    "prompt": "a cat",
+    "negative_prompt": "",
+    "width": 16,
+    "height": 16,
+    "num_inference_steps": 4,
+    "guidance_scale": 7.5,
+    "scheduler": "DDIMScheduler",
+    "seed": 1,
+    "num_images": 1,
+}
+
+
+@pytest.fixture
+def jobs(redis):
+    return Queue(redis, lease_s=30)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ImageStore(tmp_path)
+
+
+@pytest.fixture
+def held():
+    return Held()
+
+
+@pytest.fixture
+def intake(jobs, store, held):
+    thread = Intake(
+        jobs=jobs,
+        store=store,
+        held=held,
+        engine=f"engine-{uuid.uuid4().hex}",
+        worker="worker",
+        places=2,
+        holds=3,
+        preferred=lambda: ["pix"],
+    )
+    thread.start()
+    yield thread
+    thread.close()
+    thread.join()
+
+
+@pytest.fixture
+def leases(jobs, held, intake):
+    woken = threading.Event()
+    thread = Leases(
+        jobs=jobs,
+        held=held,
+        engine=intake._engine,
+        lease_s=1000,
+        alive=lambda: True,
+        woke=woken.set,
+    )
+    thread.woken = woken
+    intake.on_bell(thread.beat_now)
+    thread.start()
+    yield thread
+    thread.close()
+    thread.join()
+
+
+def submit(jobs, **changes):
+    return jobs.submit({**REQUEST, **changes}, model="pix").job
+
+
+def test_a_submitted_job_arrives_checked(intake, jobs):
+    job = submit(jobs)
+    arrived = intake.arrived.get(timeout=20)
+    assert (arrived.id, arrived.request.prompt) == (job.id, "a cat")
+    assert jobs.fetch(job.id).status is JobStatus.RUNNING
+
+
+def test_an_input_picture_arrives_with_its_job(intake, jobs, store):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(file, "PNG")
+    image = store.put_input(file.getvalue())
+    submit(jobs, task="image-to-image", image=image, strength=0.5)
+    arrived = intake.arrived.get(timeout=20)
+    assert arrived.inputs["image"].getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_job_that_does_not_pass_the_check_fails_and_the_next_one_arrives(intake, jobs):
+    bad = submit(jobs, seed=None)
+    gone = submit(jobs, task="image-to-image", image="file_" + "0" * 64, strength=0.5)
+    good = submit(jobs)
+    assert intake.arrived.get(timeout=20).id == good.id
+    assert jobs.fetch(bad.id).error.code == "invalid_parameters"
+    assert jobs.fetch(gone.id).error.code == "invalid_input_image"
+
+
+def test_no_more_is_claimed_than_may_be_held(intake, jobs, held):
+    submitted = [submit(jobs).id for _ in range(5)]
+    arrived = [intake.arrived.get(timeout=20) for _ in range(3)]
+    assert [job.id for job in arrived] == submitted[:3]
+    assert len(held) == 3
+    held.remove(arrived[0])
+    assert intake.arrived.get(timeout=20).id == submitted[3]
+    assert jobs.fetch(submitted[4]).status is JobStatus.QUEUED
+
+
+def test_a_canceled_job_is_interrupted_at_once(intake, jobs, leases):
+    job = submit(jobs)
+    arrived = intake.arrived.get(timeout=20)
+    jobs.cancel(job.id)
+    assert leases.woken.wait(20)
+    assert isinstance(arrived.interrupt, Canceled)
+
+
+def test_a_job_taken_away_is_interrupted(intake, jobs, leases):
+    submit(jobs)
+    arrived = intake.arrived.get(timeout=20)
+    intake.close()
+    intake.join()
+    jobs.reap(intake._engine)
+    leases.beat_now()
+    assert leases.woken.wait(20)
+    assert isinstance(arrived.interrupt, LeaseLost)
+
+
+@pytest.mark.usefixtures("leases")
+def test_progress_is_told(intake, jobs):
+    job = submit(jobs)
+    intake.arrived.get(timeout=20).stepped(1, 4)
+    for _ in range(200):
+        if (progress := jobs.fetch(job.id).progress) and progress.step == 1:
+            break
+        threading.Event().wait(0.05)
+    assert progress.step == 1
+
+
+def test_a_damaged_input_fails_its_job_and_names_no_path(intake, jobs, store):
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(file, "PNG")
+    whole = file.getvalue()
+    at = whole.index(b"IDAT") + 200
+    image = store.put_input(whole[:at] + b"broken" + whole[at + 6 :])
+    bad = submit(jobs, task="image-to-image", image=image, strength=0.5)
+    good = submit(jobs)
+    assert intake.arrived.get(timeout=20).id == good.id
+    error = jobs.fetch(bad.id).error
+    assert error.code == "invalid_input_image"
+    assert str(store.root) not in error.message
+
+
+def test_a_store_that_cannot_be_read_only_delays_a_job(intake, jobs, store):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(file, "PNG")
+    image = store.put_input(file.getvalue())
+    path = store.input_path(image)
+    path.rename(path.with_suffix(".away"))
+    path.symlink_to("/proc/self/mem")  # a file whose first byte cannot be read
+    job = submit(jobs, task="image-to-image", image=image, strength=0.5)
+    for _ in range(400):
+        if jobs.counters().get(("released",), 0):
+            break
+        threading.Event().wait(0.05)
+    assert jobs.fetch(job.id).error is None
+    path.unlink()
+    path.with_suffix(".away").rename(path)
+    assert intake.arrived.get(timeout=20).id == job.id

@@ -1,0 +1,268 @@
+"""The supervisor: starts the engine, watches it, restarts it, gives its jobs back; no torch here.
+
+`python -m worker`. SIGTERM or SIGINT drains: no new jobs, running ones finish or go back to the
+queue within the grace period, exit 0. A second signal stops at once.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from darkroom import __version__, logs
+from darkroom.connection import connect
+from darkroom.errors import ModelNotFoundError, QueueUnavailableError
+from darkroom.models import Models, ModelsFileError
+from darkroom.queue import Queue
+from darkroom.settings import Settings
+from darkroom.tether import tether
+from darkroom.workers import WorkerInfo, Workers, worker_name
+from worker.report import Report
+
+log = logs.get("supervisor")
+
+ANNOUNCE_EVERY_S = 1.0
+ANNOUNCED_FOR_S = 10.0
+EXTRA_GRACE_S = 10.0
+"""Seconds beyond the grace period in which the engine may write out what it finished."""
+LONGEST_BACK_OFF_S = 30.0
+
+
+class EngineProcess:
+    """One engine: the child process, its two pipes and when it last made progress."""
+
+    def __init__(self, worker: str, settings: Settings) -> None:
+        self.id = f"{worker}/{uuid.uuid4().hex[:8]}"
+        self.report = Report()
+        self.progressed_at = time.monotonic()
+        self._settings = settings
+        self._rest = b""
+        command = [sys.executable, "-m", "worker.engine", "--worker", worker, "--engine", self.id]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # On a busy CPU, OpenMP threads that spin while they wait for one another made a small
+            # model ten times slower.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **settings.environment()},
+            preexec_fn=tether(signal.SIGKILL),
+        )
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def read(self) -> None:
+        """Take in what the engine reported since the last call."""
+        *lines, self._rest = (self._rest + (self.process.stdout.read() or b"")).split(b"\n")
+        for line in lines:
+            report = Report.parse(line)
+            if (report.tick, report.state) != (self.report.tick, self.report.state):
+                self.progressed_at = time.monotonic()
+            self.report = report
+
+    @property
+    def hung(self) -> bool:
+        """Whether a call of a model, or loading one, has taken longer than it may."""
+        loading = self.report.state in ("starting", "loading")
+        limit = self._settings.load_timeout_s if loading else self._settings.step_timeout_s
+        return time.monotonic() - self.progressed_at > limit
+
+    def drain(self) -> None:
+        try:
+            self.process.stdin.write(b"drain\n")
+            self.process.stdin.flush()
+        except OSError:
+            log.debug("engine_gone_before_drain", engine=self.id)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                log.debug("pipe_was_closed", engine=self.id)
+
+
+class Supervisor:
+    """Keeps one engine running until told to stop."""
+
+    def __init__(self, settings: Settings, redis: Redis, serves: tuple[str, ...]) -> None:
+        self.name = settings.worker_name or worker_name()
+        self._settings = settings
+        self._serves = serves
+        self._queue = Queue.of(redis, settings)
+        self._workers = Workers(redis)
+        self._engine: EngineProcess | None = None
+        self._started_at = datetime.now(UTC)
+        self._announced_at = 0.0
+        self._announced: WorkerInfo | None = None
+        self._drain_until: float | None = None
+        self._to_reap: set[str] = set()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+
+    def run(self) -> int:
+        """Supervise until a signal came and the engine has drained. Returns the exit status."""
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        back_off, finished = 0.0, 0
+        while self._drain_until is None:
+            engine = self._engine = EngineProcess(self.name, self._settings)
+            log.info("engine_started", engine=engine.id, pid=engine.process.pid)
+            status = self._watch(engine)
+            self._bury(engine, status)
+            finished = engine.report.finished
+            if self._drain_until is not None:
+                break
+            back_off = 0.5 if finished else min(max(0.5, back_off * 2), LONGEST_BACK_OFF_S)
+            log.warning("engine_restarts", status=status, in_s=back_off)
+            self._pause(back_off)
+        self._leave()
+        return 0
+
+    def _watch(self, engine: EngineProcess) -> int:
+        """Follow one engine to its end; returns its exit status."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(engine.process.stdout, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            draining = False
+            while (status := engine.process.poll()) is None:
+                selector.select(timeout=0.5)
+                self._clear_wake()
+                engine.read()
+                if self._drain_until is not None and not draining:
+                    draining = True
+                    log.info("draining", grace_s=self._settings.grace_s)
+                    engine.drain()
+                if self._overdue():
+                    log.error("engine_did_not_drain", engine=engine.id)
+                    engine.kill()
+                elif engine.hung:
+                    log.error("engine_hung", engine=engine.id, state=engine.report.state)
+                    engine.kill()
+                self._reap()
+                self._announce(engine)
+        engine.read()
+        return status
+
+    def _bury(self, engine: EngineProcess, status: int) -> None:
+        log.info("engine_ended", engine=engine.id, status=status)
+        engine.close()
+        self._to_reap.add(engine.id)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Queue the jobs of dead engines again; tried until Redis answers."""
+        for engine in tuple(self._to_reap):
+            try:
+                count = self._queue.reap(engine)
+            except QueueUnavailableError:
+                return
+            self._to_reap.discard(engine)
+            if count:
+                log.warning("jobs_given_back", engine=engine, jobs=count)
+
+    def _announce(self, engine: EngineProcess) -> None:
+        report, state = engine.report, engine.report.state
+        info = WorkerInfo(
+            name=self.name,
+            engine=engine.id,
+            state="draining" if self._drain_until is not None else state,
+            models=report.models,
+            serves=self._serves,
+            device=report.device,
+            cap=self._settings.max_jobs,
+            running=report.running,
+            passes=report.passes,
+            joined_passes=report.joined_passes,
+            version=__version__,
+            started_at=self._started_at,
+            memory=report.memory,
+        )
+        now = time.monotonic()
+        news = self._announced is None or _lasting(self._announced) != _lasting(info)
+        if not news and now - self._announced_at < ANNOUNCE_EVERY_S:
+            return
+        self._announced_at = now
+        try:
+            self._workers.announce(info, ttl_s=ANNOUNCED_FOR_S)
+            self._announced = info
+        except QueueUnavailableError as error:
+            log.warning("cannot_announce", reason=str(error))
+
+    def _leave(self) -> None:
+        try:
+            self._reap()
+            self._workers.leave(self.name)
+        except QueueUnavailableError as error:
+            log.warning("cannot_sign_off", reason=str(error))
+        log.info("stopped")
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + self._settings.grace_s
+            log.info("signal", signal=signal.Signals(number).name)
+        else:
+            self._drain_until = time.monotonic() - EXTRA_GRACE_S
+
+    def _overdue(self) -> bool:
+        return (
+            self._drain_until is not None and time.monotonic() > self._drain_until + EXTRA_GRACE_S
+        )
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not through a signal; the wake-up pipe ends it."""
+        end = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            while self._drain_until is None and (left := end - time.monotonic()) > 0:
+                selector.select(timeout=left)
+                self._clear_wake()
+                self._reap()
+
+    def _clear_wake(self) -> None:
+        try:
+            os.read(self._wake, 1024)
+        except BlockingIOError:
+            return
+
+
+def _lasting(info: WorkerInfo) -> WorkerInfo:
+    """What is worth an announcement of its own; the rest changes with every job."""
+    state = "idle" if info.state == "busy" else info.state
+    return replace(info, state=state, running=0, passes=0, joined_passes=0, memory=None)
+
+
+def main() -> int:
+    settings = Settings()
+    logs.setup(settings, process="supervisor")
+    if settings.redis_url is None:
+        print(
+            "DARKROOM_REDIS_URL is not set. `darkroom up` starts everything on one machine; "
+            "a worker on its own needs the Redis or Valkey that the API uses.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        models = Models.read(Path(settings.models))
+        serves = models.names(settings.serves)
+    except (ModelsFileError, ModelNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return Supervisor(settings, connect(settings.redis_url), serves).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""What happens to a job after its last model call: encode, store, commit; in a pool of threads.
+
+A picture is stored before its job is committed. Files of an attempt that lost its lease are
+deleted here or, if this process dies first, swept by the keeper.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from darkroom import logs
+from darkroom.errors import QueueUnavailableError, StoreUnavailableError
+from darkroom.images import ImageStore, text_chunks
+from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
+from darkroom.queue import Queue
+from worker import png
+from worker.running import RunningJob, unexpected
+
+log = logs.get("develop")
+
+THREADS = 4
+AFTER_A_FAULT_S = 0.5
+
+
+class Developer:
+    """Finishes jobs while the engine goes on with others. `gone` is called with each job that
+    this engine no longer has to do with, `store_full` when pictures cannot be stored."""
+
+    def __init__(
+        self,
+        jobs: Queue,
+        store: ImageStore,
+        *,
+        gone: Callable[[RunningJob, str], None],
+        store_full: Callable[[], None],
+    ) -> None:
+        self._jobs, self._store = jobs, store
+        self._gone, self._store_full = gone, store_full
+        self._pool = ThreadPoolExecutor(THREADS, "develop")
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        with self._lock:
+            return self._under_way == 0
+
+    def succeed(
+        self,
+        job: RunningJob,
+        pictures: Sequence[np.ndarray],
+        reproducibility: dict[str, object],
+    ) -> None:
+        """Store `pictures` (uint8, height x width x 3 each) and commit the job."""
+        self._submit(job, lambda: self._develop(job, pictures, reproducibility))
+
+    def fail(self, job: RunningJob, error: JobError) -> None:
+        self._submit(job, lambda: self._commit(job, JobStatus.FAILED, error=error))
+
+    def cancel(self, job: RunningJob, error: JobError) -> None:
+        self._submit(job, lambda: self._commit(job, JobStatus.CANCELED, error=error))
+
+    def give_back(self, job: RunningJob) -> None:
+        """Back to the head of its queue; the attempt does not count."""
+        self._submit(job, lambda: self._release(job))
+
+    def _submit(self, job: RunningJob, work: Callable[[], str]) -> None:
+        with self._lock:
+            self._under_way += 1
+        self._pool.submit(self._do, job, work)
+
+    def _do(self, job: RunningJob, work: Callable[[], str]) -> None:
+        try:
+            outcome = self._survive(job, work)
+        except Exception:
+            # Nobody can end this job any more; another engine can.
+            log.exception("thread_died", thread="develop", job_id=job.id)
+            os._exit(1)
+        log.info(
+            "job_ended",
+            job_id=job.id,
+            outcome=outcome,
+            attempt=job.claim.attempt,
+            model=job.request.model,
+            total_s=job.timings().total,
+        )
+        self._gone(job, outcome)
+        with self._lock:
+            self._under_way -= 1
+
+    def _survive(self, job: RunningJob, work: Callable[[], str]) -> str:
+        """A job whose pictures cannot be developed fails, and does not come back for ever."""
+        try:
+            return work()
+        except Exception as error:
+            log.exception("develop_failed", job_id=job.id)
+            return self._commit(job, JobStatus.FAILED, error=unexpected(error))
+
+    def _develop(
+        self,
+        job: RunningJob,
+        pictures: Sequence[np.ndarray],
+        reproducibility: dict[str, object],
+    ) -> str:
+        job.enter("save")
+        records: list[ImageRecord] = []
+        try:
+            for index, picture in enumerate(pictures):
+                records.append(self._store_picture(job, index, picture, reproducibility))
+        except StoreUnavailableError as error:
+            log.error("store_unavailable", job_id=job.id, reason=str(error))
+            self._store_full()
+            self._discard(records)
+            return self._release(job)
+        outcome = self._commit(job, JobStatus.SUCCEEDED, images=records)
+        if outcome == "fenced":
+            self._discard(records)
+        return outcome
+
+    def _store_picture(
+        self, job: RunningJob, index: int, picture: np.ndarray, reproducibility: dict[str, object]
+    ) -> ImageRecord:
+        data = png.encode(picture, text_chunks(job.request.model_dump(mode="json"), index))
+        image_id = new_image_id()
+        self._store.put(image_id, data)
+        return ImageRecord(
+            id=image_id,
+            url=f"/api/v1/images/{image_id}",
+            width=picture.shape[1],
+            height=picture.shape[0],
+            seed=job.request.seed + index,
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            reproducibility=reproducibility,
+        )
+
+    def _commit(
+        self,
+        job: RunningJob,
+        status: JobStatus,
+        *,
+        images: Sequence[ImageRecord] = (),
+        error: JobError | None = None,
+    ) -> str:
+        def finish() -> str:
+            return self._jobs.finish(
+                job.claim,
+                status,
+                images=images,
+                error=error,
+                warnings=job.warnings,
+                timings=job.timings(),
+                progress=job.progress,
+            )
+
+        outcome = self._until_answered(job, finish)
+        return status if outcome in ("committed", "already") else outcome
+
+    def _release(self, job: RunningJob) -> str:
+        def release() -> str:
+            return "released" if self._jobs.release(job.claim) else "fenced"
+
+        return self._until_answered(job, release)
+
+    def _until_answered(self, job: RunningJob, ask: Callable[[], str]) -> str:
+        """What was rendered is not thrown away because Redis is gone for a while: ask again
+        until it answers, or until the job is known to belong to another engine."""
+        while job.interrupt is None:
+            try:
+                return ask()
+            except QueueUnavailableError as error:
+                log.warning("queue_unavailable", job_id=job.id, reason=str(error))
+                time.sleep(AFTER_A_FAULT_S)
+        return "fenced"
+
+    def _discard(self, records: Sequence[ImageRecord]) -> None:
+        try:
+            self._store.delete(record.id for record in records)
+        except StoreUnavailableError as error:
+            log.warning("left_for_the_keeper", reason=str(error))

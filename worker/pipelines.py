@@ -1,0 +1,112 @@
+"""Loads models and makes each job its own view of one; engine thread of the worker only."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from darkroom.errors import ModelLoadError
+from darkroom.models import ModelCard, ModelRecord
+from worker.gather import Gather
+from worker.schedulers import Schedulers
+from worker.weights import dtype_of, modules_of, read, task_classes
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers import DiffusionPipeline
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory. Its modules are shared by all jobs, everything else is a job's own."""
+
+    record: ModelRecord
+    components: Mapping[str, Any]
+    pipelines: Mapping[str, type[DiffusionPipeline]]
+    """The pipeline class for each task."""
+    schedulers: Schedulers
+    options: Mapping[str, Any]
+    """What the pipelines' constructors take besides components."""
+
+    def view(self, task: str, scheduler: str) -> DiffusionPipeline:
+        """A pipeline for one job, made in a millisecond: pipelines keep the guidance scale and
+        more on themselves, schedulers count steps. Never `from_pipe`, which casts in place."""
+        cls = self.pipelines[task]
+        accepted = inspect.signature(cls.__init__).parameters
+        arguments = {**self.components, **self.options}
+        arguments["scheduler"] = self.schedulers.new(scheduler)
+        pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def load(card: ModelCard, folder: Path | None, gather: Gather, device: torch.device) -> LoadedModel:
+    """Load the model of `card` from `folder`, or from its repository, and wrap what is heavy.
+
+    Safetensors only, no code from elsewhere. Raises ModelLoadError."""
+    began = time.monotonic()
+    pipeline = read(card, folder, device)
+    schedulers = Schedulers(pipeline.scheduler)
+    if card.scheduler and card.scheduler not in schedulers.names:
+        known = ", ".join(schedulers.names)
+        del pipeline  # whoever keeps the error keeps this frame
+        raise ModelLoadError(f"{card.source} does not work with {card.scheduler}, but with {known}")
+    components = dict(pipeline.components)
+    for name, module in modules_of(components):
+        gather.wrap(module, name)
+    return LoadedModel(
+        record=_record(card, pipeline, schedulers, device, time.monotonic() - began),
+        components=components,
+        pipelines=task_classes(type(pipeline).__name__),
+        schedulers=schedulers,
+        options=_options(pipeline),
+    )
+
+
+def _options(pipeline: DiffusionPipeline) -> dict[str, Any]:
+    """Constructor arguments that are no components; images carry our own mark, not diffusers'."""
+    options = {k: v for k, v in pipeline.config.items() if k not in pipeline.components}
+    return {**options, "add_watermarker": False, "requires_safety_checker": False}
+
+
+def _record(
+    card: ModelCard,
+    pipeline: DiffusionPipeline,
+    schedulers: Schedulers,
+    device: torch.device,
+    load_s: float,
+) -> ModelRecord:
+    height, width = _native_size(pipeline)
+    modules = {id(module): module for _, module in modules_of(pipeline.components)}
+    return ModelRecord(
+        name=card.name,
+        tasks=tuple(task_classes(type(pipeline).__name__)),
+        schedulers=schedulers.names,
+        scheduler=schedulers.own,
+        width=width,
+        height=height,
+        pipeline=type(pipeline).__name__,
+        dtype=str(dtype_of(card, device)).removeprefix("torch."),
+        device=str(device),
+        revision=card.revision,
+        parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
+        load_s=round(load_s, 3),
+    )
+
+
+def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
+    """Height and width that the network was trained at, in pixels."""
+    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    size = getattr(pipeline, "default_sample_size", None)
+    size = size or getattr(getattr(network, "config", None), "sample_size", None)
+    if size is None:
+        return None, None
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    factor = getattr(pipeline, "vae_scale_factor", 1)
+    return height * factor, width * factor

@@ -1,0 +1,75 @@
+"""What engine and supervisor say to one another over their two pipes; no torch, no Redis.
+
+The engine writes a `Report` as a JSON line several times a second; the supervisor writes `drain`.
+A pipe that closes means that the other one is gone.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import IO
+
+from darkroom import logs
+
+log = logs.get("report")
+
+EVERY_S = 0.25
+PARENT_GONE = 3
+"""Exit status of an engine whose supervisor has gone."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How an engine is."""
+
+    state: str = "starting"
+    tick: int = 0
+    """Counts turns of the engine's loop; a hung model call stops it."""
+    finished: int = 0
+    """Jobs that it ended well."""
+    models: tuple[str, ...] = ()
+    """Models that it has in memory."""
+    running: int = 0
+    """Jobs that it holds."""
+    passes: int = 0
+    joined_passes: int = 0
+    device: str = ""
+    memory: dict[str, int] | None = None
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> "Report":
+        content = json.loads(line)
+        return cls(**{**content, "models": tuple(content["models"])})
+
+
+def private_stdout() -> IO[bytes]:
+    """The pipe to the supervisor for reports alone; what libraries print goes to standard error."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return out
+
+
+def report_for_ever(ask: Callable[[], Report], out: IO[bytes]) -> None:
+    """Tell the supervisor how the engine is; end the process when nobody listens."""
+    while True:
+        try:
+            out.write(ask().line())
+        except OSError:
+            os._exit(PARENT_GONE)
+        except Exception:
+            log.exception("report_failed")
+        time.sleep(EVERY_S)
+
+
+def obey(drain: Callable[[], None]) -> None:
+    """Follow the supervisor's words; end the process when it is gone."""
+    for word in sys.stdin:
+        if word.strip() == "drain":
+            drain()
+    os._exit(PARENT_GONE)

@@ -1,0 +1,140 @@
+"""Which arguments of a network carry rows, and how such arguments are joined and split; used by
+the worker's gather, knows no greenlets and no jobs."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The arguments of a module's forward that carry rows; the first one tells how many. All
+    others are shared: calls are joined only where they are equal."""
+
+    arguments: tuple[str, ...]
+    timestep: str = "timestep"
+
+
+# Joining is opt-in: a class is listed only when the equality test has proved it. Everything else
+# still parks, and runs as a group of one.
+JOINABLE: Mapping[str, Rows] = MappingProxyType(
+    {
+        "UNet2DConditionModel": Rows(
+            (
+                "sample",
+                "encoder_hidden_states",
+                "class_labels",
+                "timestep_cond",
+                "attention_mask",
+                "encoder_attention_mask",
+                "added_cond_kwargs",
+                "down_block_additional_residuals",
+                "mid_block_additional_residual",
+            )
+        ),
+        "ControlNetModel": Rows(
+            (
+                "sample",
+                "encoder_hidden_states",
+                "controlnet_cond",
+                "class_labels",
+                "timestep_cond",
+                "attention_mask",
+                "added_cond_kwargs",
+            )
+        ),
+        "SD3Transformer2DModel": Rows(
+            (
+                "hidden_states",
+                "encoder_hidden_states",
+                "pooled_projections",
+                "block_controlnet_hidden_states",
+            )
+        ),
+    }
+)
+
+
+class NotJoinableError(Exception):
+    """A tensor in a shared argument, or one with another number of rows."""
+
+
+def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
+    """Give `arguments` one timestep per row; return the rows and what has to be equal for two
+    calls to share a forward. Raises NotJoinableError."""
+    lead = arguments[rows.arguments[0]]
+    count = lead.shape[0]
+    arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
+    carriers = carrying(rows)
+    key = tuple(
+        (name, _signature(value, count if name in carriers else None))
+        for name, value in arguments.items()
+    )
+    try:
+        hash(key)
+    except TypeError as error:
+        raise NotJoinableError from error
+    return count, key
+
+
+def carrying(rows: Rows) -> tuple[str, ...]:
+    """The names of the arguments to join, the timestep among them."""
+    return (*rows.arguments, rows.timestep)
+
+
+def join(values: Sequence[Any], padding: int) -> Any:
+    """Row after row of every tensor in `values`, which are built alike."""
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        rows = list(values)
+        if padding:  # a real row again, which can neither overflow nor be slow
+            rows.append(first[:1].expand(padding, *first.shape[1:]))
+        return torch.cat(rows) if len(rows) > 1 else first
+    if isinstance(first, Mapping):
+        return {name: join([value[name] for value in values], padding) for name in first}
+    if isinstance(first, (list, tuple)):
+        return type(first)(join(each, padding) for each in zip(*values, strict=True))
+    return first
+
+
+def split(result: Any, rows: Sequence[int], count: int, *, clone: bool = False) -> list[Any]:
+    """The part of each call in the result of a forward of `count` rows; views unless `clone`."""
+    if isinstance(result, torch.Tensor):
+        if result.shape[0] != count:
+            raise ValueError(f"a result of {result.shape[0]} rows from a forward of {count}")
+        parts = torch.split(result[: sum(rows)], list(rows))
+        return [part.clone() for part in parts] if clone else list(parts)
+    if isinstance(result, Mapping):  # diffusers' outputs are dicts and dataclasses at once
+        fields = {name: split(each, rows, count, clone=clone) for name, each in result.items()}
+        return [
+            type(result)(**{name: parts[index] for name, parts in fields.items()})
+            for index in range(len(rows))
+        ]
+    if isinstance(result, (list, tuple)):
+        items = [split(each, rows, count, clone=clone) for each in result]
+        return [type(result)(parts[index] for parts in items) for index in range(len(rows))]
+    return [result] * len(rows)
+
+
+def _timesteps(timestep: Any, lead: torch.Tensor) -> torch.Tensor:
+    """One per row, in one dtype for all schedulers (int64 from DDIM, float32 from Euler). Exact:
+    diffusers' own sinusoidal embedding begins with `.float()`."""
+    dtype = torch.float64 if lead.dtype == torch.float64 else torch.float32
+    timesteps = torch.as_tensor(timestep).to(device=lead.device, dtype=dtype)
+    return timesteps.reshape(-1).expand(lead.shape[0])
+
+
+def _signature(value: Any, rows: int | None) -> Hashable:
+    """What has to be equal. `rows` is None where the argument carries none."""
+    if isinstance(value, torch.Tensor):
+        if rows is None or value.ndim == 0 or value.shape[0] != rows:
+            raise NotJoinableError
+        return (tuple(value.shape[1:]), value.dtype, value.device)
+    if isinstance(value, Mapping):
+        return tuple((name, _signature(each, rows)) for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return (type(value), tuple(_signature(each, rows) for each in value))
+    return (type(value), value)

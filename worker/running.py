@@ -1,0 +1,83 @@
+"""What one job owns while it runs: its claim, how far it is, why it must stop; engine side."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from darkroom.errors import JobInterrupt
+from darkroom.job import JobError, Progress, Timings
+from darkroom.queue import Claim
+from darkroom.request import GenerationRequest
+
+
+def unexpected(error: BaseException) -> JobError:
+    """What a client is told of an error that we did not foresee. Messages of libraries can hold
+    the prompt; the log has the trace, the client gets the class."""
+    message = f"The job ended with an unexpected {type(error).__name__}; the worker's log has more."
+    return JobError(code="internal", message=message, retryable=True)
+
+
+@dataclass(eq=False)
+class RunningJob:
+    """One job from its claim to its last write. The engine's thread changes it; other threads
+    read `progress` and set `interrupt`, each a single assignment."""
+
+    claim: Claim
+    request: GenerationRequest
+    inputs: Mapping[str, Image.Image]
+    deadline: float | None
+    """On this process's monotonic clock."""
+    claimed_at: float = field(default_factory=time.monotonic)
+    progress: Progress = field(default_factory=lambda: Progress(stage="load"))
+    interrupt: JobInterrupt | None = None
+    started: bool = False
+    warnings: list[str] = field(default_factory=list)
+    ticks_waited: int = 0
+    """Turns in a row in which the engine ran others and not this job."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage, so far."""
+    _stage_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def id(self) -> str:
+        return self.claim.job_id
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the job was submitted."""
+        return self.claim.queued_s + time.monotonic() - self.claimed_at
+
+    def enter(self, stage: str) -> None:
+        """Begin `stage` if it is not the current one; the time so far goes to the one before."""
+        if stage == self.progress.stage:
+            return
+        now = time.monotonic()
+        last = self.progress.stage
+        self.spent[last] = self.spent.get(last, 0.0) + now - self._stage_since
+        self._stage_since = now
+        self.progress = self.progress.model_copy(update={"stage": stage})
+
+    def stepped(self, step: int, steps: int) -> None:
+        """`step` of `steps` denoising steps are done."""
+        self.enter("denoise")
+        denoising = time.monotonic() - self._stage_since + self.spent.get("denoise", 0.0)
+        self.progress = Progress(
+            stage="denoise",
+            step=step,
+            steps=steps,
+            ratio=min(step / steps, 1.0) if steps else 0.0,
+            eta_s=round(denoising / step * (steps - step), 2) if step else None,
+        )
+
+    def timings(self) -> Timings:
+        """Seconds by stage up to now; `total` counts from submission."""
+        now = time.monotonic()
+        spent = dict(self.spent)
+        stage = self.progress.stage
+        spent[stage] = spent.get(stage, 0.0) + now - self._stage_since
+        seconds = {name: round(value, 4) for name, value in spent.items()}
+        return Timings(
+            queued=round(self.claim.queued_s, 4), total=round(self.waited_s, 4), **seconds
+        )

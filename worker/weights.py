@@ -1,0 +1,201 @@
+"""Reads a model's files into a diffusers pipeline: safetensors only, no code from elsewhere,
+nothing missing; used by the worker's pipelines, knows no jobs."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from darkroom.errors import ModelLoadError
+from darkroom.models import ModelCard, diffusers_table
+from worker.device import is_out_of_memory
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers import DiffusionPipeline
+
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+_MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
+
+
+def read(card: ModelCard, folder: Path | None, device: torch.device) -> DiffusionPipeline:
+    """The pipeline of `card`, on `device`, from `folder` or from its repository.
+
+    Raises ModelLoadError with the reason."""
+    try:
+        return _read_whole(card, str(folder or card.source), folder, device)
+    except ModelLoadError as error:
+        reason = str(error)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        reason = "out of memory" if is_out_of_memory(error) else _first_lines(error)
+    except (AttributeError, SafetensorError) as error:
+        reason = f"damaged: {_first_lines(error)}"
+    # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
+    raise ModelLoadError(f"{card.source}: {reason}")
+
+
+def _read_whole(
+    card: ModelCard, source: str, folder: Path | None, device: torch.device
+) -> DiffusionPipeline:
+    with _strict_logs() as complaints:
+        index = diffusers.DiffusionPipeline.load_config(source, revision=card.revision)
+        cls = pipeline_class(index)
+        if folder is not None:
+            _refuse_pickles(folder, index)
+        pipeline = _read(card, source, cls, index, device)
+        _check_whole(pipeline, complaints)
+        return pipeline.to(device)
+
+
+def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
+    """The text-to-image class of a model, or its own where there is none."""
+    name = index.get("_class_name")
+    cls = getattr(diffusers, name, None) if isinstance(name, str) else None
+    for part, entry in index.items():
+        if isinstance(entry, (list, tuple)) and entry and entry[0] not in _libraries(cls):
+            raise ModelLoadError(f"{part} needs code of its own ({entry[0]}), which is not run")
+    if cls is None:
+        raise ModelLoadError(
+            f"the pipeline {name!r} is not one of diffusers {diffusers.__version__}"
+        )
+    return task_classes(name).get("text-to-image", cls)
+
+
+def task_classes(name: str) -> dict[str, type[DiffusionPipeline]]:
+    """The pipeline class for each task that models of the class called `name` can do, from the
+    committed table: asking diffusers imports every pipeline there is, which takes seconds."""
+    known = diffusers_table()["pipelines"].get(name, {"classes": {}})
+    return {task: getattr(diffusers, cls) for task, cls in known["classes"].items()}
+
+
+def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
+    own = cls.__module__.split(".")[-2] if cls else ""
+    return {"diffusers", "transformers", None, own, "stable_diffusion"}
+
+
+def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
+    for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
+        files = [path.name for path in (folder / part).glob("*") if path.is_file()]
+        pickles = [name for name in files if name.endswith(_PICKLES)]
+        if pickles and not any(name.endswith(".safetensors") for name in files):
+            raise ModelLoadError(
+                f"{part} holds {pickles[0]}, which could run code when it is read; "
+                "only safetensors are loaded"
+            )
+
+
+def _read(
+    card: ModelCard,
+    source: str,
+    cls: type[DiffusionPipeline],
+    index: Mapping[str, Any],
+    device: torch.device,
+) -> DiffusionPipeline:
+    dtype = dtype_of(card, device)
+    dtypes = {"default": dtype, "vae": torch.float32 if dtype == torch.float16 else dtype}
+    given = {"safety_checker": None} if "safety_checker" in index else {}
+    expected = inspect.signature(cls.__init__).parameters
+    for name in expected:
+        if name.startswith(_MAY_BE_ABSENT) and index.get(name, (None, None))[0] is None:
+            given[name] = None
+    pipeline = cls.from_pretrained(
+        source,
+        revision=card.revision,
+        variant=card.variant,
+        dtype=dtypes,
+        use_safetensors=True,
+        **given,
+    )
+    if (vae := getattr(pipeline, "vae", None)) is not None:
+        # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
+        # around each call, in any dtype: fatal for a VAE that other jobs use in between.
+        vae.register_to_config(force_upcast=False)
+        if dtype == torch.float16:
+            _cast_at_edges(vae, dtype)
+    return pipeline
+
+
+def dtype_of(card: ModelCard, device: torch.device) -> torch.dtype:
+    if card.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return getattr(torch, card.dtype)
+
+
+def _cast_at_edges(vae: torch.nn.Module, outside: torch.dtype) -> None:
+    """Let a VAE in float32 be called with, and answer in, the dtype of the rest."""
+    encode, decode = vae.encode, vae.decode
+
+    def cast_encode(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = encode(x.to(vae.dtype), *args, **kwargs)
+        latents = output.latent_dist
+        output.latent_dist = type(latents)(latents.parameters.to(outside))
+        return output
+
+    def cast_decode(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = decode(z.to(vae.dtype), *args, **kwargs)
+        if isinstance(output, tuple):
+            return tuple(each.to(outside) for each in output)
+        output.sample = output.sample.to(outside)
+        return output
+
+    vae.encode, vae.decode = cast_encode, cast_decode
+
+
+def _check_whole(pipeline: DiffusionPipeline, complaints: _Complaints) -> None:
+    """Both libraries only warn about weights that are not in the files, and fill in noise."""
+    if missing := complaints.about("newly initialized"):
+        raise ModelLoadError(f"some weights are missing: {missing}")
+    for name, part in pipeline.components.items():
+        if name.startswith("tokenizer") and part is not None and len(part) <= 4:
+            raise ModelLoadError(f"{name}: its vocabulary is missing")
+
+
+def modules_of(components: Mapping[str, Any]) -> list[tuple[str, torch.nn.Module]]:
+    return [(k, v) for k, v in components.items() if isinstance(v, torch.nn.Module)]
+
+
+class _Complaints(logging.Handler):
+    """What a library said while it loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+    def about(self, phrase: str) -> str:
+        return next((said.splitlines()[0] for said in self._said if phrase in said), "")
+
+
+@contextmanager
+def _strict_logs() -> Iterator[_Complaints]:
+    """Listen to the libraries instead of letting them print; silent ever after."""
+    complaints = _Complaints()
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    roots = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for library, root in zip(libraries, roots, strict=True):
+        library.disable_default_handler()
+        library.disable_progress_bar()
+        library.set_verbosity_warning()
+        root.addHandler(complaints)
+    try:
+        yield complaints
+    finally:
+        for library, root in zip(libraries, roots, strict=True):
+            root.removeHandler(complaints)
+            library.set_verbosity_error()
+
+
+def _first_lines(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
