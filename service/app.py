@@ -1,0 +1,81 @@
+"""The HTTP application: what it is made of, and how long it lives; imports no torch, no worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from darkroom import __version__
+from darkroom.connection import connect
+from darkroom.errors import DarkroomError
+from darkroom.events import EventFeed
+from darkroom.images import ImageStore
+from darkroom.models import ModelRecords, Models
+from darkroom.queue import Queue
+from darkroom.settings import Settings
+from darkroom.workers import Workers
+from service.dependencies import Darkroom
+from service.documentation import DESCRIPTION, describe
+from service.errors import add_handlers
+from service.limits import BodyLimit, RequestContext
+from service.routes import health, images, jobs, models, queue
+from service.uploads import InputImages
+
+API = "/api/v1"
+
+
+class SettingsError(DarkroomError):
+    """The settings cannot be used; the message says what to do."""
+
+    code = "settings"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Reads models.toml, connects to Redis at the first request that needs it.
+
+    Raises ModelsFileError, SettingsError."""
+    settings = settings or Settings()
+    app = FastAPI(
+        title="Darkroom",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.darkroom = _assemble(settings)
+    add_handlers(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_bytes=int(settings.max_body_mb * 2**20))
+    app.add_middleware(RequestContext)
+    for part in (jobs, images, models, queue):
+        app.include_router(part.router, prefix=API)
+    app.include_router(health.router)
+    describe(app)
+    return app
+
+
+def _assemble(settings: Settings) -> Darkroom:
+    if not settings.redis_url:
+        raise SettingsError("No Redis: set DARKROOM_REDIS_URL, or start `darkroom up`.")
+    redis = connect(settings.redis_url)
+    store = ImageStore(settings.store_dir)
+    return Darkroom(
+        settings=settings,
+        models=Models.read(settings.models),
+        records=ModelRecords(redis),
+        workers=Workers(redis),
+        queue=Queue.of(redis, settings),
+        store=store,
+        inputs=InputImages(store, settings.max_image_pixels),
+        feed=EventFeed(settings.redis_url),
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    here: Darkroom = app.state.darkroom
+    async with here.feed:
+        yield
+    here.queue.redis.close()

@@ -1,0 +1,108 @@
+"""What OpenAPI says beyond signatures: the body of a job and examples; in the service only."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from darkroom.request import TASKS, JobOptions
+from service.responses import PROBLEM, FieldProblem, Problem, problems
+
+DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
+
+`POST /api/v1/jobs` answers at once with a job; poll it, or wait with `Prefer: wait=30`, or follow
+its events; then fetch its images. Errors are problem documents (RFC 9457) with a stable `code`.
+"""
+
+_EXAMPLES = {
+    "text-to-image": {
+        "summary": "A picture from a prompt",
+        "value": {"prompt": "a red apple", "num_inference_steps": 20, "seed": 7},
+    },
+    "image-to-image": {
+        "summary": "A picture from a prompt and a picture",
+        "value": {
+            "prompt": "a green apple",
+            "image": "data:image/png;base64,iVBORw0KGgo...",
+            "strength": 0.6,
+        },
+    },
+}
+
+_REQUIRED = {"text-to-image": ["prompt"], "image-to-image": ["prompt", "image"]}
+
+
+def _body(task: str) -> dict[str, Any]:
+    """The fields of a task. Bounds and defaults are the model's: see `GET /api/v1/models/{id}`."""
+    schema = TASKS[task].model_json_schema()
+    options = JobOptions.model_json_schema()
+    return schema | {
+        "properties": schema["properties"] | options["properties"],
+        "required": _REQUIRED[task],
+    }
+
+
+JOB_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "Bounds and defaults are the model's: `schemas` of "
+        "`GET /api/v1/models/{id}` is exact. Unknown fields are refused.",
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [_body(task) for task in TASKS]},
+                "examples": _EXAMPLES,
+            }
+        },
+    }
+}
+
+_PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+_JOB = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
+_FAILED = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+PNG_OR_JOB: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Done in time: the job, or with `Accept: image/png` its first picture.",
+        "content": _JOB | _PNG,
+    },
+    202: {"description": "Accepted; `Location` leads to the job.", "content": _JOB},
+    409: {"description": "Only with `Accept: image/png`: it was canceled.", "content": _FAILED},
+    502: {"description": "Only with `Accept: image/png`: it failed.", "content": _FAILED},
+    504: {"description": "Only with `Accept: image/png`: its deadline.", "content": _FAILED},
+}
+
+JOB_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A stream of events; `data` is JSON.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: progress\ndata: {"stage":"denoise","step":3,"steps":20}\n'
+                "id: 1763724543000-0\n\n",
+            }
+        },
+    },
+    204: {"description": "The job is done and nothing was missed."},
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Let the OpenAPI document show problem documents where FastAPI shows its own errors."""
+    made_by_fastapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made_by_fastapi()
+        schemas = document["components"]["schemas"]
+        if "Problem" in schemas:
+            return document
+        for shape in (Problem, FieldProblem):
+            schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas[shape.__name__] = {k: v for k, v in schema.items() if k != "$defs"}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    operation["responses"]["422"] = problems(422)[422]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return document
+
+    app.openapi = openapi

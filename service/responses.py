@@ -1,0 +1,151 @@
+"""Shapes of answers and how they are written; in the service only.
+
+Jobs are serialised here, once, instead of by FastAPI: their bytes give their ETag.
+"""
+
+import hashlib
+from typing import Any, Generic, Literal, TypeVar
+
+from fastapi import Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
+
+from darkroom.errors import ImageNotFoundError
+from darkroom.images import ImageStore
+from darkroom.job import Job
+
+Item = TypeVar("Item")
+
+POLL_AFTER_S = 1
+"""What `Retry-After` tells clients of a job that is not done yet."""
+
+
+class Listing(BaseModel, Generic[Item]):
+    """All of something."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+
+
+class JobPage(Listing[Job]):
+    """Some jobs, newest first; `next_cursor` asks for the ones after them."""
+
+    next_cursor: str | None
+    has_more: bool
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str
+    """A JSON pointer (RFC 6901) into the body; `/query/...` and `/header/...` for the rest."""
+    detail: str
+    code: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457). `code` is stable; the sentences are for people."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] = []
+
+
+PROBLEM = "application/problem+json"
+
+_MEANINGS = {
+    400: "The body is no JSON.",
+    404: "There is no such thing.",
+    410: "It existed; its retention has passed.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "One or more fields are wrong; `errors` names each by a JSON pointer.",
+    429: "Too much is queued; try again after `Retry-After` seconds.",
+    503: "Redis or the image store is away; try again after `Retry-After` seconds.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says about these error answers."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {"description": _MEANINGS[status], "content": {PROBLEM: schema}}
+        for status in statuses
+    }
+
+
+def job_body(job: Job) -> bytes:
+    return job.model_dump_json(by_alias=True).encode()
+
+
+def etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether a client already has what `tag` names (RFC 9110, 13.1.2: weak comparison)."""
+    if if_none_match is None:
+        return False
+    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return tag in known or "*" in known
+
+
+def job_response(job: Job, status: int = 200, **headers: str) -> Response:
+    """A job with its ETag and, until it is terminal, a hint when to ask again."""
+    body = job_body(job)
+    headers |= {"ETag": etag(body), "Cache-Control": "private, no-cache"}
+    if not job.status.terminal:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    return Response(body, status, headers, media_type="application/json")
+
+
+class ImageFile(FileResponse):
+    """A finished picture: never changes, never guessed at, private to who knows its id."""
+
+    def __init__(self, store: ImageStore, image_id: str, **headers: str) -> None:
+        path = store.path(image_id)
+        try:
+            stat = path.stat()
+        except FileNotFoundError as error:  # deleted this moment
+            raise ImageNotFoundError(f"The image {image_id} is gone.") from error
+        super().__init__(
+            path,
+            stat_result=stat,
+            media_type="image/png",
+            filename=f"{image_id}.png",
+            content_disposition_type="inline",
+            headers=image_headers(image_id) | headers,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Starlette answers a `Range` it cannot serve in plain text; raised, it is a problem."""
+
+        async def send_or_raise(message: Message) -> None:
+            if message.get("status", 0) >= 400:
+                bounds = Headers(raw=message["headers"]).get("content-range")
+                raise HTTPException(
+                    message["status"],
+                    "The header Range asks for no part of this picture.",
+                    {"Content-Range": bounds} if bounds else None,
+                )
+            await send(message)
+
+        await super().__call__(scope, receive, send_or_raise)
+
+
+def image_headers(image_id: str) -> dict[str, str]:
+    return {
+        "ETag": f'"{image_id}"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }

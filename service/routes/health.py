@@ -1,0 +1,119 @@
+"""Is it alive, is it ready, what does it count; outside `/api/v1`, for machines."""
+
+import platform
+from collections.abc import Callable
+from typing import Literal
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from darkroom import __version__
+from darkroom.connection import check
+from darkroom.errors import DependencyError, QueueUnavailableError, StoreUnavailableError
+from darkroom.metrics import CONTENT_TYPE, exposition
+from service.dependencies import Darkroom, Here
+from service.errors import problem
+from service.responses import problems
+
+router = APIRouter(tags=["operation"])
+
+CHECK_TIMEOUT_S = 3.0
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Whether jobs are accepted (`ready`), and whether all of them would be worked on."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    status: Literal["ready", "degraded"]
+    detail: str
+    checks: dict[str, str]
+    """For `redis`, `store` and `workers`: `ok`, or a sentence."""
+
+
+class Version(BaseModel):
+    name: Literal["darkroom"] = "darkroom"
+    version: str = __version__
+    python: str = platform.python_version()
+    api: list[str] = ["v1"]
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """The process answers. Touches nothing else: restart it if this fails."""
+    return Alive()
+
+
+@router.get("/readyz", responses=problems(503), response_model=Ready)
+async def readyz(request: Request, here: Here) -> Response | Ready:
+    """Jobs are accepted. 503 only while Redis or the image store is away.
+
+    Missing workers make it `degraded`, still 200: jobs wait for them, nothing is lost.
+    """
+    checks = {"redis": "ok", "store": "ok", "workers": "ok"}
+
+    async def test(name: str, look: Callable[[], str]) -> None:
+        with anyio.move_on_after(CHECK_TIMEOUT_S) as scope:
+            checks[name] = await to_thread.run_sync(look, abandon_on_cancel=True)
+        if scope.cancelled_caught:
+            checks[name] = f"No answer within {CHECK_TIMEOUT_S:g} s."
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(test, "redis", lambda: _redis(here))
+        tasks.start_soon(test, "store", lambda: _store(here))
+        tasks.start_soon(test, "workers", lambda: _workers(here))
+    wrong = [name for name, sentence in checks.items() if sentence != "ok"]
+    detail = " ".join(checks[name] for name in wrong) or "Jobs are accepted and worked on."
+    if {"redis", "store"}.isdisjoint(wrong):
+        return Ready(status="degraded" if wrong else "ready", detail=detail, checks=checks)
+    fault = QueueUnavailableError if "redis" in wrong else StoreUnavailableError
+    return problem(request, 503, fault.code, detail, checks=checks)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(here: Here) -> Response:
+    """Counters and gauges in Prometheus' text format, the same from every replica."""
+    text = exposition(here.queue, here.workers)
+    return Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
+
+
+@router.get("/version")
+async def version() -> Version:
+    """Which Darkroom this is."""
+    return Version()
+
+
+def _redis(here: Darkroom) -> str:
+    try:
+        check(here.queue.redis)
+    except DependencyError:
+        return "Redis cannot be reached, or takes no writes."
+    return "ok"
+
+
+def _store(here: Darkroom) -> str:
+    try:
+        here.store.check()
+    except DependencyError as error:
+        return str(error)
+    return "ok"
+
+
+def _workers(here: Darkroom) -> str:
+    try:
+        workers = here.workers.all()
+    except DependencyError:
+        return "The workers are not known without Redis."
+    served = {model for worker in workers for model in worker.serves}
+    unserved = [name for name in here.models.cards if name not in served]
+    if not workers:
+        return "No worker is alive; jobs wait."
+    if unserved:
+        return f"No worker serves {', '.join(unserved)}; jobs for it wait."
+    return "ok"

@@ -1,0 +1,218 @@
+"""Jobs: submit, read, wait for, list, cancel, delete, follow."""
+
+from contextlib import suppress
+from typing import Annotated
+from urllib.parse import urlencode
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse
+from starlette.exceptions import HTTPException
+
+from darkroom.errors import ModelNotFoundError, QueueUnavailableError, StoreUnavailableError
+from darkroom.job import Job, JobStatus
+from service import preferences
+from service.dependencies import Darkroom, Here, IfNoneMatch, JobId
+from service.documentation import JOB_BODY, JOB_EVENTS, PNG_OR_JOB
+from service.errors import failed_job
+from service.responses import (
+    ImageFile,
+    JobPage,
+    etag,
+    job_body,
+    job_response,
+    matches,
+    problems,
+)
+from service.streaming import event_stream, wait_for
+from service.submission import submit
+
+router = APIRouter(tags=["jobs"])
+
+MAX_WAIT_S = 60
+
+JOB_REFUSALS = problems(404, 410, 503)
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=Job,
+    responses=PNG_OR_JOB | problems(400, 404, 413, 415, 422, 429, 503),
+    openapi_extra=JOB_BODY,
+)
+async def create_job(
+    request: Request,
+    here: Here,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+    ] = None,
+    prefer: Annotated[str | None, Header(examples=["wait=30"])] = None,
+    accept: Annotated[str | None, Header(examples=["image/png"])] = None,
+) -> Response:
+    """Ask for pictures. The answer is a job, at once: poll it at `Location`.
+
+    `Prefer: wait=30` waits up to so many seconds (60 at most): 200 if the job is done by then, 202
+    if not. With `Accept: image/png` too, a job done in time answers with its first picture, and one
+    that failed with a problem document. A request sent again with the same `Idempotency-Key`
+    within 24 hours returns the same job; with another body it is refused.
+    """
+    _require_json(request)
+    raw = await request.body()
+    submitted = await to_thread.run_sync(submit, here, raw, idempotency_key)
+    wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
+    job = submitted.job if wait_s is None else await _finished(here, submitted.job, wait_s)
+    headers = {"Location": job.urls.self_}
+    if submitted.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if not job.status.terminal:
+        return job_response(job, 202, **headers)
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    if not preferences.wants_png(accept):
+        return job_response(job, 200, **headers)
+    if job.status is not JobStatus.SUCCEEDED or not job.images:
+        return failed_job(request, job)
+    image_id = job.images[0].id
+    headers["Content-Location"] = job.images[0].url
+    return await to_thread.run_sync(lambda: ImageFile(here.store, image_id, **headers))
+
+
+@router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
+def list_jobs(
+    request: Request,
+    here: Here,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
+    model: Annotated[str | None, Query(max_length=200, description="Name or alias.")] = None,
+    tag: Annotated[str | None, Query(max_length=64, description="Only jobs so tagged.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs per page.")] = 20,
+    cursor: Annotated[
+        str | None,
+        Query(pattern=r"^[1-9][0-9]{0,14}$", description="`next_cursor` of the page before."),
+    ] = None,
+) -> Response:
+    """Jobs, newest first. `Link` with `rel="next"` leads to the next page."""
+    page = here.queue.list(
+        status=status, model=_name(here, model), tag=tag, limit=limit, cursor=cursor
+    )
+    body = JobPage(
+        data=page.jobs, next_cursor=page.next_cursor, has_more=page.next_cursor is not None
+    )
+    headers = {"Cache-Control": "private, no-store"}
+    if page.next_cursor:
+        asked = {k: v for k, v in request.query_params.items() if k != "cursor"}
+        query = urlencode(asked | {"cursor": page.next_cursor})
+        headers["Link"] = f'<{request.scope["path"]}?{query}>; rel="next"'
+    return Response(body.model_dump_json(by_alias=True), 200, headers, "application/json")
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=Job,
+    responses={304: {"description": "Unchanged."}} | JOB_REFUSALS,
+)
+async def read_job(
+    here: Here,
+    job_id: JobId,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False, description="Seconds to wait.")
+    ] = 0,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A job. `ETag` names this state of it.
+
+    With `wait`, the answer is held back until the job is done or, where `If-None-Match` says
+    which state you have, until it is another one: progress costs one request per change.
+    """
+
+    def enough(job: Job) -> bool:
+        if job.status.terminal:
+            return True
+        return if_none_match is not None and not matches(if_none_match, etag(job_body(job)))
+
+    job = await wait_for(here, job_id, enough, wait)
+    response = job_response(job)
+    if matches(if_none_match, response.headers["ETag"]):
+        response = Response(status_code=304, headers=_kept(response))
+    return response
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    response_model=Job,
+    responses={200: {"model": Job, "description": "It had ended already."}} | JOB_REFUSALS,
+)
+def cancel_job(here: Here, job_id: JobId) -> Response:
+    """Cancel a job. A queued one never starts, a running one stops at its next step.
+
+    Asking again, or for a job that has ended, changes nothing.
+    """
+    ended_before = here.queue.fetch(job_id).status.terminal
+    return job_response(here.queue.cancel(job_id), 200 if ended_before else 202)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_REFUSALS)
+def delete_job(here: Here, job_id: JobId) -> Response:
+    """Delete a job and its pictures; one that has not ended is canceled first."""
+    image_ids = here.queue.delete(job_id)
+    # The job is gone; pictures that cannot be deleted now are orphans, which the keeper deletes.
+    with suppress(StoreUnavailableError):
+        here.store.delete(image_ids)
+    return Response(status_code=204)
+
+
+@router.get("/jobs/{job_id}/events", responses=JOB_EVENTS | JOB_REFUSALS)
+async def follow_job(
+    here: Here,
+    job_id: JobId,
+    last_event_id: Annotated[str | None, Header(pattern=preferences.EVENT_ID)] = None,
+    after: Annotated[
+        str | None,
+        Query(pattern=preferences.EVENT_ID, description="Stands in for `Last-Event-ID`."),
+    ] = None,
+) -> Response:
+    """What happens to a job, as server-sent events: `status`, `progress`, `image`, `done`.
+
+    A client that comes back with `Last-Event-ID` gets what it missed. The stream ends after
+    `done`; asking for more then gives 204, which tells a browser not to come back.
+    """
+    job = await to_thread.run_sync(here.queue.fetch, job_id)
+    after = last_event_id or after
+    if job.status.terminal and not await here.feed.history(job_id, after):
+        return Response(status_code=204)
+    headers = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(event_stream(here, job_id, after), headers=headers)
+
+
+async def _finished(here: Darkroom, job: Job, wait_s: int) -> Job:
+    """The job when it has ended or the time is over. It is accepted: nothing may fail any more."""
+    try:
+        return await wait_for(here, job.id, lambda now: now.status.terminal, wait_s)
+    except QueueUnavailableError:
+        return job
+
+
+def _require_json(request: Request) -> None:
+    """Refuse what a form or another site's page can send unasked (CSRF), and what is no JSON."""
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = declared == "application/json" or (
+        declared.startswith("application/") and declared.endswith("+json")
+    )
+    from_a_program = not declared and "origin" not in request.headers
+    if not is_json and not from_a_program:
+        raise HTTPException(415, "Send JSON with the header 'Content-Type: application/json'.")
+
+
+def _name(here: Darkroom, model: str | None) -> str | None:
+    """A model's own name for an alias; jobs of models no longer on offer can still be listed."""
+    try:
+        return model and here.models.find(model).name
+    except ModelNotFoundError:
+        return model
+
+
+def _kept(response: Response) -> dict[str, str]:
+    """Headers that a 304 repeats."""
+    names = ("ETag", "Cache-Control", "Retry-After")
+    return {name: response.headers[name] for name in names if name in response.headers}

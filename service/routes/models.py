@@ -1,0 +1,122 @@
+"""The models on offer."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict
+
+from darkroom.models import Limits, ModelCard, ModelRecord, Offer, offer
+from darkroom.request import JobOptions, request_class
+from darkroom.workers import WorkerInfo
+from service.dependencies import Darkroom, Here
+from service.responses import Listing, problems
+
+router = APIRouter(tags=["models"])
+
+
+class ModelDefaults(BaseModel):
+    """What is taken for fields that a client leaves out."""
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str
+    strength: float
+    scheduler: str
+
+
+class Model(BaseModel):
+    """A model and what can be asked of it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    default: bool
+    """Whether it is taken when a request names none."""
+    aliases: list[str]
+    source: str
+    """Its folder or repository."""
+    revision: str | None
+    licence: str | None
+    tasks: list[str]
+    schedulers: list[str]
+    """Noise schedulers, by their diffusers class names."""
+    defaults: ModelDefaults
+    limits: Limits
+    error: str | None
+    """Why a worker could not load it; null if none tried or one could."""
+    loaded_on: list[str]
+    """Workers that have it in memory."""
+    served_by: list[str]
+    """Workers that would load it."""
+    record: ModelRecord | None
+    """What a worker found when it loaded it: pipeline, dtype, parameters, seconds per step."""
+
+
+class ModelWithSchemas(Model):
+    """A model with the exact shape of what it accepts."""
+
+    schemas: dict[str, dict[str, Any]]
+    """For each task the JSON Schema of a body for `POST /api/v1/jobs`."""
+
+
+@router.get("/models", responses=problems(503))
+def list_models(here: Here) -> Listing[Model]:
+    """The models on offer, the default first. What a worker could not load is listed with why."""
+    records, workers = here.records.all(), here.workers.all()
+    cards = sorted(here.models.cards.values(), key=lambda card: card.name != here.models.default)
+    return Listing(data=[_model(here, card, records.get(card.name), workers) for card in cards])
+
+
+@router.get("/models/{model_id:path}", responses=problems(404, 503))
+def read_model(
+    here: Here,
+    model_id: Annotated[str, Path(max_length=200, examples=["emoji"])],
+) -> ModelWithSchemas:
+    """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
+    card = here.models.find(model_id)
+    record = here.records.all().get(card.name)
+    model = _model(here, card, record, here.workers.all())
+    terms = offer(here.models, card, record)
+    schemas = {task: schema(task, terms) for task in terms.tasks}
+    return ModelWithSchemas(**dict(model), schemas=schemas)
+
+
+def schema(task: str, terms: Offer) -> dict[str, Any]:
+    """What a body for `task` may hold: the request's fields and the job's options."""
+    whole = request_class(task, terms).model_json_schema()
+    options = JobOptions.model_json_schema()
+    whole["properties"] |= options["properties"]
+    return whole
+
+
+def _model(
+    here: Darkroom, card: ModelCard, record: ModelRecord | None, workers: list[WorkerInfo]
+) -> Model:
+    terms = offer(here.models, card, record)
+    return Model(
+        id=card.name,
+        default=card.name == here.models.default,
+        aliases=list(card.aliases),
+        source=card.source,
+        revision=(record and record.revision) or card.revision,
+        licence=card.licence,
+        tasks=list(terms.tasks),
+        schedulers=list(terms.schedulers),
+        defaults=ModelDefaults(
+            width=terms.width,
+            height=terms.height,
+            num_inference_steps=terms.steps,
+            guidance_scale=terms.guidance,
+            negative_prompt=card.defaults.negative_prompt,
+            strength=card.defaults.strength,
+            scheduler=terms.scheduler,
+        ),
+        limits=card.limits,
+        error=record.error if record else None,
+        loaded_on=[worker.name for worker in workers if card.name in worker.models],
+        served_by=[worker.name for worker in workers if card.name in worker.serves],
+        record=record,
+    )

@@ -1,0 +1,22 @@
+"""What waits, and who works."""
+
+from fastapi import APIRouter
+
+from darkroom.queue import QueueState
+from darkroom.workers import WorkerInfo
+from service.dependencies import Here
+from service.responses import Listing, problems
+
+router = APIRouter(tags=["queue"])
+
+
+@router.get("/queue", responses=problems(503))
+def list_queues(here: Here) -> Listing[QueueState]:
+    """Every queue: one per model and priority, with its length and the age of its oldest job."""
+    return Listing(data=here.queue.queues())
+
+
+@router.get("/workers", responses=problems(503))
+def list_workers(here: Here) -> Listing[WorkerInfo]:
+    """The living workers: what each runs on, serves, and has in memory."""
+    return Listing(data=here.workers.all())

@@ -1,0 +1,71 @@
+"""From the bytes of a request to a queued job; in the service only. Blocks: call it in a thread."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic_core import from_json
+
+from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
+from darkroom.models import Offer
+from darkroom.queue import Submitted
+from darkroom.request import completed, parse
+from service.dependencies import Darkroom
+
+LONGEST_MODEL_NAME = 200
+
+
+def submit(here: Darkroom, raw: bytes, idempotency_key: str | None) -> Submitted:
+    """Check a body, take in its pictures and queue the job."""
+    body = read_object(raw)
+    offer = here.offer(_model_name(body))
+    parsed = parse(body, offer)
+    request, image_size = here.inputs.take(parsed.request)
+    request = completed(request, offer, image_size)
+    return here.queue.submit(
+        request.model_dump(mode="json"),
+        model=offer.card.name,
+        warnings=[*parsed.warnings, *_doubts(here, offer)],
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(body) if idempotency_key else None,
+        **parsed.options.model_dump(),
+    )
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body (RFC 8259: UTF-8, no lone surrogates).
+
+    NaN and Infinity are read, so that the check of the field they stand in refuses them."""
+    try:
+        body = from_json(raw, allow_inf_nan=True)
+    except ValueError as error:
+        raise MalformedRequestError(f"The body is no JSON in UTF-8: {error}.") from error
+    if not isinstance(body, dict):
+        raise MalformedRequestError("The body must be a JSON object.")
+    return body
+
+
+def fingerprint(body: dict[str, Any]) -> str:
+    """A hash that stays the same when only the order of fields or the white space differ."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _model_name(body: dict[str, Any]) -> str | None:
+    if "model" not in body:
+        return None
+    name = body["model"]
+    if not isinstance(name, str):
+        raise InvalidRequestError([FieldError("/model", "Must be a string.", "string_type")])
+    if len(name) > LONGEST_MODEL_NAME:
+        detail = f"Must have at most {LONGEST_MODEL_NAME} characters."
+        raise InvalidRequestError([FieldError("/model", detail, "string_too_long")])
+    return name
+
+
+def _doubts(here: Darkroom, offer: Offer) -> list[str]:
+    """Why the job may have to wait long, though it is accepted."""
+    name = offer.card.name
+    if not here.serving(name):
+        return [f"No worker serves the model {name!r} now; the job waits until one does."]
+    return []

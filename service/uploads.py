@@ -1,0 +1,159 @@
+"""Pictures that clients send: decoded under strict limits and stored anew; in the service only.
+
+Nothing of the client's own bytes is kept: a worker opens only PNGs that were written here.
+"""
+
+import base64
+import binascii
+import io
+import os
+import re
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from darkroom.errors import (
+    FieldError,
+    InvalidImageError,
+    InvalidRequestError,
+    StoreUnavailableError,
+)
+from darkroom.images import ImageStore
+from darkroom.request import INPUT_IMAGES, TextToImage
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_SIDE = 16_384
+DECODED_AT_ONCE = 2
+"""A picture takes up to 12 bytes per pixel while it is decoded; this many may do so."""
+
+_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,30};base64,", re.ASCII | re.IGNORECASE)
+
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+_FAULTS = (
+    OSError,  # truncated, or no picture at all: UnidentifiedImageError is one
+    SyntaxError,  # Pillow's word for a broken PNG
+    ValueError,  # text or profile chunks that inflate without end
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    *_BOMBS,
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An input picture in the store."""
+
+    id: str
+    size: tuple[int, int]
+
+
+class InputImages:
+    """Takes in the pictures of requests. Safe to use from several threads."""
+
+    def __init__(self, store: ImageStore, max_pixels: int) -> None:
+        self._store = store
+        self._max_pixels = max_pixels
+        self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
+
+    def take(self, request: TextToImage) -> tuple[TextToImage, tuple[int, int] | None]:
+        """The request with each picture replaced by `file_<sha256>`, and the first one's size.
+
+        Raises InvalidRequestError that points at the field."""
+        stored: dict[str, Stored] = {}
+        for field in INPUT_IMAGES:
+            text = getattr(request, field, None)
+            if text is not None:
+                try:
+                    stored[field] = self._stored(text)
+                except InvalidImageError as error:
+                    raise InvalidRequestError(
+                        [FieldError(f"/{field}", str(error), error.code)]
+                    ) from error
+        if not stored:
+            return request, None
+        replaced = request.model_copy(update={field: image.id for field, image in stored.items()})
+        return replaced, next(iter(stored.values())).size
+
+    def _stored(self, text: str) -> Stored:
+        if text.startswith("file_"):
+            return Stored(text, self._size(text))
+        data = decode_base64(text)
+        with self._decoding:
+            png, size = reencode(data, self._max_pixels)
+        return Stored(self._store.put_input(png), size)
+
+    def _size(self, input_id: str) -> tuple[int, int]:
+        path = self._store.input_path(input_id)
+        try:
+            os.utime(path)  # used again: the sweep counts from now
+            with Image.open(path, formats=["PNG"]) as image:
+                return image.size
+        except OSError as error:
+            raise StoreUnavailableError(f"{input_id} cannot be read: {error}") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 or of a base64 data URI. Raises InvalidImageError."""
+    if text[:5].lower() == "data:":
+        prefix = _DATA_URI.match(text)
+        if prefix is None:
+            raise InvalidImageError("A data URI must begin with data:image/...;base64, .")
+        text = text[prefix.end() :]
+    try:
+        return base64.b64decode(text.translate(_NO_LINE_BREAKS), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImageError(
+            "Must be base64, a base64 data URI, or file_<sha256> of an earlier input."
+        ) from error
+
+
+_NO_LINE_BREAKS = str.maketrans("", "", "\r\n")
+
+
+def reencode(data: bytes, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
+    """A picture as a PNG of its first frame, upright, RGB, without any metadata, and its size.
+
+    Raises InvalidImageError. The size is checked before a pixel is decoded."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.size, max_pixels)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            plain = _rgb(upright)
+    except _FAULTS as error:
+        if isinstance(error, _BOMBS):
+            raise _too_large(max_pixels) from error
+        raise InvalidImageError(
+            f"Not a complete, undamaged picture in one of the formats {', '.join(FORMATS)}."
+        ) from error
+    plain.info = {}
+    png = io.BytesIO()
+    plain.save(png, "PNG", compress_level=1)
+    return png.getvalue(), plain.size
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would clip, not scale
+        image = image.point(lambda value: value / 256).convert("L")
+    return image.convert("RGB")
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if max(size) > MAX_SIDE or size[0] * size[1] > max_pixels:
+        raise _too_large(max_pixels)
+
+
+def _too_large(max_pixels: int) -> InvalidImageError:
+    return InvalidImageError(
+        f"May have at most {max_pixels} pixels and {MAX_SIDE} on a side; send it smaller."
+    )

@@ -1,0 +1,239 @@
+"""A real service: uvicorn in a thread, a real Valkey, real HTTP; the tests work the jobs."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+import pytest
+import structlog
+from PIL import Image
+from redis import Redis
+
+from darkroom.job import ImageRecord, Job, JobStatus, new_image_id
+from darkroom.models import ModelRecord
+from darkroom.queue import Claim, Queue, queue_bell, queue_names
+from darkroom.redis_server import RedisServer
+from darkroom.settings import Settings
+from darkroom.workers import WorkerInfo
+from service.__main__ import Server
+from service.app import create_app
+from service.dependencies import Darkroom
+
+MODELS = """
+default = "pix"
+[[models]]
+name = "pix"
+source = "tiny/pix"
+aliases = ["demo"]
+licence = "CC0-1.0"
+defaults = { width = 64, height = 64 }
+limits = { max_size = 512, max_pixels = 65536, max_steps = 100, max_images = 4 }
+[[models]]
+name = "other"
+source = "tiny/other"
+"""
+
+NAMES = ("pix", "other")
+
+RECORDS = [
+    ModelRecord(
+        name=name,
+        tasks=("text-to-image", "image-to-image"),
+        schedulers=("DDIMScheduler", "EulerDiscreteScheduler"),
+        scheduler="DDIMScheduler",
+        width=64,
+        height=64,
+    )
+    for name in NAMES
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    here: Darkroom
+    server: Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet() -> Iterator[None]:
+    """Servers run in threads: their lines would land in the output of other tests."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def models_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "models.toml"
+    path.write_text(MODELS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def serving(models_toml: Path) -> Iterator[Callable[..., Served]]:
+    """Starts services; all are stopped at the end."""
+    running: list[tuple[Server, threading.Thread]] = []
+
+    def start(**settings: object) -> Served:
+        given = {"port": 0, "models": models_toml, "max_body_mb": 1} | settings
+        app = create_app(Settings(_env_file=None, **given))
+        urls: list[str] = []
+        listening = threading.Event()
+
+        def ready(url: str) -> None:
+            urls.append(url)
+            listening.set()
+
+        server = Server(app, app.state.darkroom.settings, ready)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        assert listening.wait(20)
+        return Served(urls[0], app.state.darkroom, server)
+
+    yield start
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def served(
+    serving: Callable[..., Served], valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
+    return serving(redis_url=valkey.url, state_dir=tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture
+def here(served: Served, redis: Redis) -> Darkroom:  # noqa: ARG001
+    """What the service works with, Redis emptied, the models known."""
+    know_models(served.here)
+    return served.here
+
+
+def know_models(here: Darkroom) -> None:
+    """Both models were loaded by a worker once."""
+    for record in RECORDS:
+        here.records.put(record)
+
+
+@pytest.fixture
+def api(served: Served, here: Darkroom) -> Iterator[httpx2.Client]:  # noqa: ARG001
+    with httpx2.Client(base_url=served.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def submitted(api: httpx2.Client) -> Callable[..., dict]:
+    """Submits a job and returns it as it was answered."""
+
+    def submit(**body: object) -> dict:
+        response = api.post("/api/v1/jobs", json={"prompt": "a cat"} | body)
+        assert response.status_code == 202, response.text
+        return response.json()
+
+    return submit
+
+
+class Work:
+    """Does what an engine does to the queue, without a model."""
+
+    def __init__(self, here: Darkroom) -> None:
+        self.queue: Queue = here.queue
+        self.store = here.store
+
+    def claim(self, patience_s: float = 10) -> Claim:
+        """The next job; waits for one at the bells."""
+        give_up = time.monotonic() + patience_s
+        while time.monotonic() < give_up:
+            claim = self.queue.claim(
+                engine="engine", worker="worker", queues=queue_names(NAMES), token=new_image_id()
+            )
+            if claim:
+                return claim
+            self.queue.wait([queue_bell(name) for name in NAMES], 1)
+        raise AssertionError("no job came")
+
+    def finish(self, claim: Claim, status: JobStatus = JobStatus.SUCCEEDED, **more: object) -> None:
+        images = self.images(claim) if status is JobStatus.SUCCEEDED else []
+        assert self.queue.finish(claim, status, images=images, **more) == "committed"
+
+    def images(self, claim: Claim) -> list[ImageRecord]:
+        records = []
+        for index in range(claim.request["num_images"]):
+            image_id, data = new_image_id(), png(color=(index, 9, 9))
+            self.store.put(image_id, data)
+            record = ImageRecord(
+                id=image_id,
+                url=f"/api/v1/images/{image_id}",
+                width=8,
+                height=8,
+                seed=claim.request["seed"] + index,
+                bytes=len(data),
+                sha256="0" * 64,
+            )
+            records.append(record)
+        return records
+
+    def all(self) -> Job:
+        """Claims the next job and finishes it; returns it."""
+        claim = self.claim()
+        self.finish(claim)
+        return self.queue.fetch(claim.job_id)
+
+
+@pytest.fixture
+def work(here: Darkroom) -> Work:
+    return Work(here)
+
+
+@pytest.fixture
+def background(here: Darkroom) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Runs a function in a thread as soon as somebody waits for a job."""
+    threads: list[threading.Thread] = []
+    faults: list[BaseException] = []
+
+    def start(function: Callable[[], object]) -> None:
+        def run() -> None:
+            try:
+                while here.feed.waiters == 0:
+                    time.sleep(0.005)
+                function()
+            except BaseException as fault:
+                faults.append(fault)
+
+        threads.append(threading.Thread(target=run, daemon=True))
+        threads[-1].start()
+
+    yield start
+    for thread in threads:
+        thread.join(20)
+    assert not faults
+
+
+@pytest.fixture
+def announced(here: Darkroom) -> Callable[..., WorkerInfo]:
+    """Lets a worker announce itself."""
+
+    def announce(**given: object) -> WorkerInfo:
+        about = {"name": "worker", "models": (), "serves": (), "started_at": datetime.now(UTC)}
+        about |= {"engine": "engine", "state": "idle", "device": "cpu", "version": "0"}
+        info = WorkerInfo(cap=8, running=0, **about | given)
+        here.workers.announce(info, ttl_s=60)
+        return info
+
+    return announce
+
+
+def png(size: tuple[int, int] = (8, 8), color: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()

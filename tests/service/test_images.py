@@ -1,0 +1,92 @@
+import pytest
+
+from tests.service.conftest import png
+
+UNKNOWN = "/api/v1/images/img_" + "0" * 32
+
+
+@pytest.fixture
+def image(submitted, work):
+    submitted()
+    return work.all().images[0]
+
+
+def test_a_picture_may_be_kept_for_ever(api, image):
+    response = api.get(image.url)
+    assert response.status_code == 200
+    assert response.content == png(color=(0, 9, 9))
+    headers = response.headers
+    assert headers["content-type"] == "image/png"
+    assert headers["etag"] == f'"{image.id}"'
+    assert "immutable" in headers["cache-control"]
+    assert "private" in headers["cache-control"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-disposition"] == f'inline; filename="{image.id}.png"'
+    assert int(headers["content-length"]) == image.bytes
+
+
+def test_a_known_picture_is_not_sent_again(api, image):
+    for known in (f'"{image.id}"', f'"x", W/"{image.id}"', "*"):
+        response = api.get(image.url, headers={"If-None-Match": known})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == f'"{image.id}"'
+    assert api.get(image.url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_part_of_a_picture(api, image):
+    whole = api.get(image.url).content
+    response = api.get(image.url, headers={"Range": "bytes=2-9"})
+    assert (response.status_code, response.content) == (206, whole[2:10])
+    assert response.headers["content-range"] == f"bytes 2-9/{len(whole)}"
+    assert api.get(image.url, headers={"Range": "bytes=-4"}).content == whole[-4:]
+    changed = {"Range": "bytes=2-9", "If-Range": '"other"'}
+    assert api.get(image.url, headers=changed).content == whole
+    many = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
+    assert api.get(image.url, headers={"Range": many}).status_code in (200, 416)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ("bytes=99999-", 416, "range_not_satisfiable"),
+        ("bytes=9-2", 400, "malformed_request"),
+        ("bytes=x", 400, "malformed_request"),
+        ("lines=1-2", 400, "malformed_request"),
+    ],
+)
+def test_parts_that_are_not_there(api, image, asked, status, code):
+    response = api.get(image.url, headers={"Range": asked})
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    if status == 416:
+        assert response.headers["content-range"] == f"bytes */{image.bytes}"
+    assert "immutable" not in response.headers["cache-control"]
+
+
+def test_the_head_of_a_picture(api, image):
+    response = api.head(image.url)
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["content-length"]) == image.bytes
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    [
+        "x",
+        "img_" + "0" * 32,
+        "img_" + "A" * 32,
+        "a" * 300,
+        "%00",
+        "..%2f..%2fetc%2fx",
+        "%f0%9f",
+    ],
+)
+def test_unknown_and_malformed_ids(api, image_id):
+    response = api.get(f"/api/v1/images/{image_id}")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    if "%2f" not in image_id:
+        assert response.json()["code"] == "image_not_found"
+
+
+def test_no_answer_about_a_missing_picture_is_kept(api):
+    assert api.get(UNKNOWN).headers["cache-control"] == "no-store"

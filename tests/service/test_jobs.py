@@ -1,0 +1,566 @@
+"""Submitting, reading, waiting for, listing, canceling, deleting jobs, over HTTP."""
+
+import base64
+import threading
+import time
+
+import httpx2
+import pytest
+from PIL import Image
+
+from darkroom.job import JobError, JobStatus, Progress
+from tests.service.conftest import png
+
+JOBS = "/api/v1/jobs"
+UNKNOWN = "job_" + "0" * 32
+
+
+def problem(response: httpx2.Response, status: int, code: str) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert (document["status"], document["code"]) == (status, code)
+    assert document["request_id"] == response.headers["x-request-id"]
+    return document
+
+
+def pointers(response: httpx2.Response) -> list[str]:
+    return [error["pointer"] for error in problem(response, 422, "invalid_parameters")["errors"]]
+
+
+# What a job is on acceptance
+
+
+def test_a_prompt_is_answered_with_a_queued_job(api):
+    response = api.post(JOBS, json={"prompt": "a cat", "seed": 7, "tags": ["x"]})
+    job = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"{JOBS}/{job['id']}" == job["urls"]["self"]
+    assert int(response.headers["retry-after"]) >= 1
+    assert (job["object"], job["status"], job["images"]) == ("job", "queued", [])
+    assert job["queue"]["name"] == "pix.normal"
+    assert job["tags"] == ["x"]
+    assert job["request"] == {
+        "task": "text-to-image",
+        "model": "pix",
+        "prompt": "a cat",
+        "negative_prompt": "",
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 25,
+        "guidance_scale": 7.5,
+        "scheduler": "DDIMScheduler",
+        "seed": 7,
+        "num_images": 1,
+    }
+
+
+def test_the_seed_is_drawn_at_submission(submitted, api):
+    job = submitted()
+    assert isinstance(job["request"]["seed"], int)
+    again = api.post(JOBS, json=job["request"]).json()
+    assert again["request"] == job["request"]
+
+
+def test_priority_metadata_and_aliases_are_taken(submitted):
+    job = submitted(model="demo", priority="high", metadata={"k": "v"})
+    assert (job["queue"]["name"], job["request"]["model"]) == ("pix.high", "pix")
+    assert (job["priority"], job["metadata"]) == ("high", {"k": "v"})
+
+
+def test_a_model_without_workers_is_accepted_with_a_warning(submitted, api):
+    warnings = submitted()["warnings"]
+    assert warnings == ["No worker serves the model 'pix' now; the job waits until one does."]
+    assert api.get("/readyz").status_code == 200
+
+
+def test_a_model_with_a_worker_gives_no_warning(submitted, announced):
+    announced(serves=("pix",))
+    assert submitted()["warnings"] == []
+    assert submitted(model="other")["warnings"]
+
+
+def test_strong_guidance_is_accepted_with_a_warning(submitted, announced):
+    announced(serves=("pix",))
+    (warning,) = submitted(guidance_scale=16)["warnings"]
+    assert "saturated" in warning
+
+
+# What bad input gets
+
+
+@pytest.mark.parametrize("prompt", ["", "x" * 10_000, "nul\0", "\x1b[2J", 5, None, ["a"]])
+def test_prompts_that_cannot_be(api, prompt):
+    assert pointers(api.post(JOBS, json={"prompt": prompt})) == ["/prompt"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    ["0", "-1", "1000000000", "2.5", '"20"', "NaN", "Infinity", "-Infinity", "true", "1e999"],
+)
+def test_step_counts_that_cannot_be(api, steps):
+    raw = f'{{"prompt": "a cat", "num_inference_steps": {steps}}}'
+    response = api.post(JOBS, content=raw, headers={"Content-Type": "application/json"})
+    assert pointers(response) == ["/num_inference_steps"]
+
+
+@pytest.mark.parametrize("size", ["0", "7", "8193", "100", "NaN", '"64"', "64.5", "-64"])
+def test_sizes_that_cannot_be(api, size):
+    raw = f'{{"prompt": "a cat", "width": {size}}}'
+    response = api.post(JOBS, content=raw, headers={"Content-Type": "application/json"})
+    assert pointers(response) == ["/width"]
+
+
+def test_several_wrong_fields_are_named_at_once(api):
+    response = api.post(JOBS, json={"prompt": "", "seed": -1, "steps": 20, "tags": "s3cret"})
+    assert sorted(pointers(response)) == ["/prompt", "/seed", "/steps", "/tags"]
+    assert "s3cret" not in response.text
+
+
+def test_an_unknown_scheduler_lists_the_valid_ones(api):
+    response = api.post(JOBS, json={"prompt": "a cat", "scheduler": "Euler"})
+    (error,) = problem(response, 422, "invalid_parameters")["errors"]
+    assert error["pointer"] == "/scheduler"
+    assert "EulerDiscreteScheduler" in error["detail"]
+    assert "DDIMScheduler" in error["detail"]
+
+
+def test_an_unknown_model_gets_near_matches(api):
+    document = problem(
+        api.post(JOBS, json={"prompt": "a cat", "model": "pics"}), 404, "model_not_found"
+    )
+    assert document["near"] == ["pix"]
+    assert document["detail"] == "No model is called 'pics'. Did you mean pix?"
+
+
+@pytest.mark.parametrize("model", [5, None, ["pix"], "x" * 201, "x" * 500_000])
+def test_models_that_cannot_be(api, model):
+    assert pointers(api.post(JOBS, json={"prompt": "a cat", "model": model})) == ["/model"]
+
+
+def test_a_task_the_model_cannot_do(api):
+    response = api.post(JOBS, json={"prompt": "a cat", "task": "inpaint"})
+    assert pointers(response) == ["/task"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{bad",
+        b"[]",
+        b'{"prompt": "\\ud800"}',
+        b'{"prompt": "\xff\xfe"}',
+        '{"prompt": "a cat"}'.encode("utf-16"),
+    ],
+)
+def test_bodies_that_are_no_json_object(api, raw):
+    for headers in ({"Content-Type": "application/json"}, {}):
+        problem(api.post(JOBS, content=raw, headers=headers), 400, "malformed_request")
+
+
+def test_forms_and_foreign_pages_are_refused(api):
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
+        response = api.post(JOBS, content=b'{"prompt": "x"}', headers={"Content-Type": kind})
+        problem(response, 415, "unsupported_media_type")
+    response = api.post(JOBS, content=b'{"prompt": "x"}', headers={"Origin": "https://evil.test"})
+    problem(response, 415, "unsupported_media_type")
+
+
+def test_nothing_refused_is_queued(api, here):
+    api.post(JOBS, json={"prompt": ""})
+    api.post(JOBS, content=b"{bad")
+    assert here.queue.list().jobs == []
+
+
+def test_a_full_queue_is_said_so(serving, valkey, redis, tmp_path, here):  # noqa: ARG001
+    small = serving(redis_url=valkey.url, state_dir=tmp_path, max_queued=1)
+    url = small.url + JOBS
+    assert httpx2.post(url, json={"prompt": "a cat"}).status_code == 202
+    response = httpx2.post(url, json={"prompt": "a cat"})
+    problem(response, 429, "queue_full")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_a_full_redis_refuses_new_jobs_and_keeps_the_old(api, submitted, redis):
+    job = submitted()
+    redis.config_set("maxmemory", 1)
+    try:
+        problem(api.post(JOBS, json={"prompt": "a cat"}), 503, "queue_unavailable")
+        problem(api.get("/readyz"), 503, "queue_unavailable")
+        assert api.get(job["urls"]["self"]).json()["status"] == "queued"
+    finally:
+        redis.config_set("maxmemory", 0)
+    submitted()
+
+
+def test_a_store_that_cannot_be_written_refuses_pictures(serving, valkey, tmp_path, here):  # noqa: ARG001
+    (tmp_path / "file").touch()
+    broken = serving(redis_url=valkey.url, store=tmp_path / "file")
+    image = base64.b64encode(png()).decode()
+    response = httpx2.post(broken.url + JOBS, json={"prompt": "a cat", "image": image})
+    problem(response, 503, "store_unavailable")
+    assert str(tmp_path) not in response.text
+
+
+# Pictures in requests
+
+
+def test_an_image_is_stored_under_its_hash_and_sets_the_shape(submitted, here):
+    job = submitted(image=base64.b64encode(png((40, 20))).decode(), strength=0.5)
+    request = job["request"]
+    assert request["task"] == "image-to-image"
+    assert (request["width"], request["height"]) == (88, 64)
+    with Image.open(here.store.input_path(request["image"])) as stored:
+        assert stored.size == (40, 20)
+
+
+def test_an_image_sent_before_is_named_by_its_hash(submitted, api):
+    data = "data:image/png;base64," + base64.b64encode(png()).decode()
+    first = submitted(image=data)["request"]["image"]
+    assert first.startswith("file_")
+    assert submitted(image=first)["request"]["image"] == first
+    response = api.post(JOBS, json={"prompt": "a cat", "image": "file_" + "0" * 64})
+    assert pointers(response) == ["/image"]
+
+
+def test_a_stored_image_that_rotted_is_our_fault(submitted, api, here):
+    image = submitted(image=base64.b64encode(png((5, 5))).decode())["request"]["image"]
+    here.store.input_path(image).write_bytes(b"rotten")
+    response = api.post(JOBS, json={"prompt": "a cat", "image": image})
+    problem(response, 503, "store_unavailable")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "",
+        "file_../../etc/passwd",
+        "https://example.org/cat.png",
+        "!!!",
+        base64.b64encode(b"no picture").decode(),
+        base64.b64encode(png((64, 64))[:60]).decode(),
+        base64.b64encode(png((64, 64))[:30] + b"damage" + png((64, 64))[36:]).decode(),
+        5,
+    ],
+)
+def test_damaged_and_foreign_images_are_refused_at_their_field(api, image):
+    assert pointers(api.post(JOBS, json={"prompt": "a cat", "image": image})) == ["/image"]
+
+
+def test_an_image_of_too_many_pixels_is_refused(api):
+    bomb = base64.b64encode(png((4001, 4000))).decode()
+    assert pointers(api.post(JOBS, json={"prompt": "a cat", "image": bomb})) == ["/image"]
+
+
+# Sending again
+
+
+def test_the_same_key_gives_the_same_job(api):
+    headers = {"Idempotency-Key": "k1"}
+    first = api.post(JOBS, content=b'{"prompt": "a", "seed": 1}', headers=headers)
+    again = api.post(JOBS, content=b'{"seed":1,"prompt":"a"}', headers=headers)
+    other = api.post(JOBS, json={"prompt": "a", "seed": 1})
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.status_code == 202
+    assert again.json()["id"] == first.json()["id"] != other.json()["id"]
+
+
+def test_a_key_with_a_drawn_seed_gives_the_same_job(api):
+    seeds = {
+        api.post(JOBS, json={"prompt": "a"}, headers={"Idempotency-Key": "k2"}).json()["request"][
+            "seed"
+        ]
+        for _ in range(3)
+    }
+    assert len(seeds) == 1
+
+
+def test_the_same_key_with_another_body_is_refused(api):
+    headers = {"Idempotency-Key": "k3"}
+    api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    response = api.post(JOBS, json={"prompt": "b"}, headers=headers)
+    problem(response, 422, "idempotency_mismatch")
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 10_000, "\x7f"])
+def test_keys_that_cannot_be(api, key):
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Idempotency-Key": key})
+    assert pointers(response) == ["/header/idempotency-key"]
+
+
+# Waiting
+
+
+def test_a_wait_that_is_long_enough_gives_the_finished_job(api, work, background):
+    background(work.all)
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Prefer": "wait=20"})
+    assert response.status_code == 200
+    assert response.headers["preference-applied"] == "wait=20"
+    assert response.json()["status"] == "succeeded"
+    assert "retry-after" not in response.headers
+
+
+def test_a_wait_that_is_too_short_gives_the_accepted_job(api):
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Prefer": "wait=0"})
+    assert response.status_code == 202
+    assert "preference-applied" not in response.headers
+    assert response.json()["status"] == "queued"
+
+
+def test_the_picture_itself_is_sent_to_who_wants_it(api, work, background):
+    background(work.all)
+    headers = {"Prefer": "wait=20", "Accept": "image/png"}
+    response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    assert response.content == png(color=(0, 9, 9))
+    job = api.get(response.headers["location"]).json()
+    assert response.headers["content-location"] == job["images"][0]["url"]
+
+
+def test_a_picture_not_done_in_time_is_a_job(api):
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/png"})
+    assert response.status_code == 202
+    assert response.json()["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (JobError(code="out_of_memory", message="Too large.", retryable=True), 503),
+        (JobError(code="unsupported", message="No such thing."), 422),
+        (JobError(code="invalid_output", message="NaN."), 502),
+    ],
+)
+def test_a_failed_picture_is_a_problem(api, work, background, error, status):
+    background(lambda: work.finish(work.claim(), JobStatus.FAILED, error=error))
+    headers = {"Prefer": "wait=20", "Accept": "image/png"}
+    response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    document = problem(response, status, error.code)
+    assert document["detail"] == error.message
+    assert api.get(response.headers["location"]).json()["status"] == "failed"
+
+
+# Reading
+
+
+def test_a_finished_job_has_its_images(api, submitted, work):
+    job = submitted(num_images=2, seed=5)
+    work.all()
+    response = api.get(job["urls"]["self"])
+    done = response.json()
+    assert response.status_code == 200
+    assert "retry-after" not in response.headers
+    assert done["status"] == "succeeded"
+    assert [image["seed"] for image in done["images"]] == [5, 6]
+    assert done["request"] == job["request"]
+    for image in done["images"]:
+        assert api.get(image["url"]).headers["content-type"] == "image/png"
+
+
+def test_an_unchanged_job_is_not_sent_again(api, submitted, work):
+    url = submitted()["urls"]["self"]
+    first = api.get(url)
+    assert int(first.headers["retry-after"]) >= 1
+    same = api.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["etag"] == first.headers["etag"]
+    work.all()
+    changed = api.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+def test_waiting_for_a_change_ends_with_the_change(api, submitted, work, background):
+    job = submitted()
+    etag = api.get(job["urls"]["self"]).headers["etag"]
+    claims = []
+    background(lambda: claims.append(work.claim()))
+    headers = {"If-None-Match": etag}
+    response = api.get(job["urls"]["self"], params={"wait": 20}, headers=headers)
+    assert response.json()["status"] == "running"
+    progress = Progress(stage="denoise", step=3, steps=25, ratio=0.12)
+    background(lambda: work.queue.progress(claims[0], progress))
+    headers = {"If-None-Match": response.headers["etag"]}
+    response = api.get(job["urls"]["self"], params={"wait": 20}, headers=headers)
+    assert response.json()["progress"]["step"] == 3
+
+
+def test_waiting_without_an_etag_ends_with_the_job(api, submitted, work, background):
+    url = submitted()["urls"]["self"]
+    claim = work.claim()
+
+    def go_on() -> None:
+        work.queue.progress(claim, Progress(stage="denoise", step=1, steps=2))
+        work.finish(claim)
+
+    background(go_on)
+    assert api.get(url, params={"wait": 20}).json()["status"] == "succeeded"
+
+
+def test_waiting_in_vain_ends_in_time(api, submitted):
+    url = submitted()["urls"]["self"]
+    etag = api.get(url).headers["etag"]
+    started = time.monotonic()
+    response = api.get(url, params={"wait": 0.3}, headers={"If-None-Match": etag})
+    assert response.status_code == 304
+    assert 0.25 < time.monotonic() - started < 5
+
+
+def test_more_waiters_than_threads_hold_nothing_up(api, served, submitted, work):
+    url = submitted()["urls"]["self"]
+    etag = api.get(url).headers["etag"]
+    answers = []
+    client = httpx2.Client(limits=httpx2.Limits(max_connections=None), timeout=40)
+
+    def wait() -> None:
+        headers, params = {"If-None-Match": etag}, {"wait": 30}
+        answers.append(client.get(served.url + url, params=params, headers=headers))
+
+    waiters = [threading.Thread(target=wait, daemon=True) for _ in range(60)]
+    for waiter in waiters:
+        waiter.start()
+    while served.here.feed.waiters < 60:
+        assert api.get(url).status_code == 200
+    work.all()
+    for waiter in waiters:
+        waiter.join(20)
+    client.close()
+    assert {answer.json()["status"] for answer in answers} <= {"running", "succeeded"}
+    assert len(answers) == 60
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "abc", "NaN", "inf", "1e999"])
+def test_waits_that_cannot_be(api, submitted, wait):
+    response = api.get(submitted()["urls"]["self"], params={"wait": wait})
+    assert pointers(response) == ["/query/wait"]
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    [
+        "x",
+        UNKNOWN,
+        "job_" + "0" * 31,
+        "JOB_" + "0" * 32,
+        "job_" + "٠" * 32,
+        "a" * 300,
+        "%00",
+        "..%2f..%2fetc",
+        "%2e%2e%2f",
+        "job_" + "0" * 32 + "%0a",
+        "%f0%9f%8c%9a",
+        "*",
+        "%ff",
+    ],
+)
+def test_unknown_and_malformed_ids(api, job_id):
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/events")):
+        response = api.request(method, f"{JOBS}/{job_id}{path}")
+        assert response.status_code in (404, 405)
+        assert response.headers["content-type"] == "application/problem+json"
+    if "%2f" not in job_id:
+        problem(api.get(f"{JOBS}/{job_id}"), 404, "job_not_found")
+
+
+def test_a_job_whose_retention_has_passed_is_gone(api, submitted, work, redis):
+    job = submitted()
+    work.all()
+    redis.hset(f"rq:job:{job['id']}", "dr_expires", 1)
+    problem(api.get(job["urls"]["self"]), 410, "expired")
+    problem(api.post(job["urls"]["cancel"]), 410, "expired")
+    assert api.get(JOBS).json()["data"] == []
+
+
+# Listing
+
+
+def test_jobs_are_listed_newest_first_in_pages(api, submitted):
+    ids = [submitted()["id"] for _ in range(5)][::-1]
+    url, seen = f"{JOBS}?limit=2&model=demo", []
+    while url:
+        response = api.get(url)
+        page = response.json()
+        seen += [job["id"] for job in page["data"]]
+        assert len(page["data"]) <= 2
+        assert page["has_more"] is (page["next_cursor"] is not None)
+        url = response.links.get("next", {}).get("url")
+        assert bool(url) is page["has_more"]
+    assert seen == ids
+
+
+def test_jobs_are_found_by_status_model_and_tag(api, submitted, work):
+    first, other, tagged = submitted(), submitted(model="other"), submitted(tags=["red", "x&y"])
+    work.all()
+
+    def ids(**params: str) -> list[str]:
+        return [job["id"] for job in api.get(JOBS, params=params).json()["data"]]
+
+    assert ids(status="succeeded") == [first["id"]]
+    assert ids(model="other") == [other["id"]]
+    assert ids(tag="x&y") == [tagged["id"]]
+    assert ids(status="queued", model="demo") == [tagged["id"]]
+    assert ids(model="never-heard-of") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "0"),
+        ("limit", "101"),
+        ("limit", "x"),
+        ("status", "done"),
+        ("cursor", "../x"),
+        ("cursor", "9" * 400),
+        ("tag", "x" * 65),
+    ],
+)
+def test_filters_that_cannot_be(api, name, value):
+    response = api.get(JOBS, params={name: value})
+    assert pointers(response) == [f"/query/{name}"]
+
+
+# Ending
+
+
+def test_a_queued_job_is_canceled_at_once(api, submitted):
+    url = submitted()["urls"]["cancel"]
+    response = api.post(url)
+    assert (response.status_code, response.json()["status"]) == (202, "canceled")
+    again = api.post(url)
+    assert (again.status_code, again.json()["status"]) == (200, "canceled")
+
+
+def test_a_running_job_is_canceled_and_its_result_refused(api, submitted, work):
+    job = submitted()
+    claim = work.claim()
+    assert api.post(job["urls"]["cancel"]).json()["status"] == "canceled"
+    assert work.queue.finish(claim, JobStatus.SUCCEEDED) == "fenced"
+    assert api.get(job["urls"]["self"]).json()["status"] == "canceled"
+
+
+def test_a_finished_job_stays_as_it_is(api, submitted, work):
+    job = submitted()
+    work.all()
+    response = api.post(job["urls"]["cancel"])
+    assert (response.status_code, response.json()["status"]) == (200, "succeeded")
+
+
+def test_deleting_a_job_deletes_its_images(api, submitted, work):
+    job = submitted()
+    work.all()
+    (image,) = api.get(job["urls"]["self"]).json()["images"]
+    assert api.get(image["url"]).status_code == 200
+    response = api.delete(job["urls"]["self"])
+    assert (response.status_code, response.content) == (204, b"")
+    problem(api.get(image["url"]), 404, "image_not_found")
+    problem(api.get(job["urls"]["self"]), 404, "job_not_found")
+    problem(api.delete(job["urls"]["self"]), 404, "job_not_found")
+
+
+def test_deleting_a_queued_job_cancels_it(api, submitted, here):
+    job = submitted()
+    assert api.delete(job["urls"]["self"]).status_code == 204
+    assert here.queue.queues()[0].queued == 0

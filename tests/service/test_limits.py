@@ -1,0 +1,127 @@
+"""Limits on bodies, request ids, safe headers, the last handler."""
+
+import resource
+import socket
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
+
+from darkroom.errors import DarkroomError
+from service.limits import RequestContext
+
+MIB = 2**20
+
+
+def too_large(response: httpx2.Response) -> bool:
+    assert response.headers["content-type"] == "application/problem+json"
+    return (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def chunks(total: int, sent: list[int]) -> Iterator[bytes]:
+    chunk = b" " * MIB
+    for _ in range(total // MIB):
+        sent.append(MIB)
+        yield chunk
+
+
+def test_a_declared_length_is_refused_before_a_byte_is_sent(served, redis):  # noqa: ARG001
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {300 * MIB}\r\n"
+        connection.sendall((head + "Content-Type: application/json\r\n\r\n").encode())
+        with connection.makefile("rb") as answers:
+            answer = answers.read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"payload_too_large" in answer
+
+
+def test_a_huge_body_is_refused_without_being_read(api):
+    for headers in ({}, {"Content-Length": str(300 * MIB)}):
+        before, sent = peak_mib(), []
+        response = api.post("/api/v1/jobs", content=chunks(300 * MIB, sent), headers=headers)
+        assert too_large(response)
+        assert sum(sent) < 30 * MIB
+        assert peak_mib() - before < 50
+
+
+def test_the_limit_holds_to_the_byte(api):
+    body = b'{"prompt": "a cat"' + b" " * (MIB - 19) + b"}"
+    headers = {"Content-Type": "application/json"}
+    assert len(body) == MIB
+    assert api.post("/api/v1/jobs", content=body, headers=headers).status_code == 202
+    assert too_large(api.post("/api/v1/jobs", content=body + b" ", headers=headers))
+    assert too_large(api.post("/api/v1/jobs", content=iter([body, b" "]), headers=headers))
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9" * 5000, "1e9"])
+def test_lengths_that_cannot_be(served, redis, length):  # noqa: ARG001
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(4096).split()[1] in (b"400", b"413", b"415")
+
+
+def test_a_request_id_is_taken_over_or_made(api):
+    def answered(given: str) -> str:
+        return api.get("/livez", headers={"X-Request-Id": given}).headers["x-request-id"]
+
+    assert answered("a.b-C_9") == "a.b-C_9"
+    assert len({api.get("/livez").headers["x-request-id"] for _ in range(3)}) == 3
+    for bad in ("", "a b", "x" * 65, "<script>", "a;b"):
+        assert answered(bad) != bad
+
+
+def test_every_answer_says_that_its_type_is_its_type(api):
+    for path in ("/livez", "/nowhere", "/api/v1/jobs", "/docs", "/api/v1/images/x"):
+        assert api.get(path).headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture
+def faulty() -> TestClient:
+    """The last handler around routes that fail."""
+    app = FastAPI()
+    app.add_middleware(RequestContext)
+
+    @app.get("/bug")
+    def bug() -> None:
+        raise RuntimeError("a detail of ours")
+
+    @app.get("/unknown")
+    def unknown() -> None:
+        raise DarkroomError("another")
+
+    return TestClient(app)
+
+
+def test_what_nobody_expected_is_logged_and_answered_without_details(faulty):
+    for path in ("/bug", "/unknown"):
+        with capture_logs() as lines:
+            response = faulty.get(path, headers={"X-Request-Id": "r1"})
+        assert response.status_code == 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert (response.json()["code"], response.json()["request_id"]) == ("internal", "r1")
+        assert "detail of ours" not in response.text
+        assert any(line["log_level"] == "error" for line in lines)
+
+
+def test_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path):  # noqa: ARG001
+    with capture_logs() as lines:
+        for body in (
+            {"prompt": "s3cret"},
+            {"prompt": "", "s3cret": 1},
+            {"prompt": ["s3cret"]},
+        ):
+            headers = {"Idempotency-Key": "s3cret"}
+            httpx2.post(served.url + "/api/v1/jobs", json=body, headers=headers)
+        httpx2.get(served.url + "/api/v1/jobs/s3cret?tag=s3cret")
+    assert lines
+    assert "s3cret" not in str(lines)
