@@ -1,0 +1,190 @@
+"""Stage 2: a UNet that learns to take noise out of latents, told by a caption what is in them."""
+
+import argparse
+import copy
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from training.data import Composition, describe, load_pictures, taught_pictures
+from training.latents import encode_compositions
+from training.run import (
+    RUNS,
+    Run,
+    autocast,
+    choose_device,
+    learning_rate,
+    read_config,
+    save_sheet,
+)
+from training.text import make_text_encoder, tokenize, train_tokenizer
+
+SAMPLE_PROMPTS = (
+    ("a rocket", "cat", "large grinning face", "pizza", "banana", "car", "red heart", "tree"),
+    (
+        "large rocket on a blue background",
+        "small strawberry on a white background",
+        "large frog face on a pink background",
+        "small sunflower on a black background",
+        "large blue cat face on a yellow background",
+        "fire engine on a gray background",
+        "penguin on a purple background",
+        "a hamburger on a green background",
+    ),
+    (
+        "robot on an orange background",
+        "bicycle on a red background",
+        "crown on a black background",
+        "teddy bear on a green background",
+        "green turtle on a white background",
+        "large purple guitar on a white background",
+        "mushroom on a blue background",
+        "smiling face with sunglasses on a pink background",
+    ),
+)
+
+
+class Denoiser(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self, config: dict, latent_channels: int) -> None:
+        super().__init__()
+        self.tokenizer = train_tokenizer(config["caption_length"])
+        self.text_encoder = make_text_encoder(self.tokenizer, config["text_encoder"])
+        self.unet = UNet2DConditionModel(
+            in_channels=latent_channels, out_channels=latent_channels, **config["unet"]
+        )
+
+    def forward(self, latents: Tensor, timesteps: Tensor, token_ids: Tensor) -> Tensor:
+        return self.unet(latents, timesteps, self.text_encoder(token_ids)[0]).sample
+
+
+def load_autoencoder(device: torch.device) -> AutoencoderKL:
+    vae = AutoencoderKL.from_pretrained(RUNS / "vae").to(device)
+    return vae.eval().requires_grad_(False)
+
+
+def make_pipeline(denoiser: Denoiser, vae: AutoencoderKL, config: dict) -> StableDiffusionPipeline:
+    """A stock pipeline around the networks: samples are made the way everybody will make them."""
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=denoiser.text_encoder,
+        tokenizer=denoiser.tokenizer,
+        unet=denoiser.unet,
+        scheduler=DDIMScheduler(**config["scheduler"]),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights a little towards the newest ones."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def weight_of(kept: Tensor) -> Tensor:
+    """More weight on what is mostly noise.
+
+    What a caption decides, the colours and the subject, is decided there, but shows in the noise by
+    so little that an even weight learns it last.
+    """
+    signal_to_noise = kept / (1 - kept)
+    return (signal_to_noise + 0.01).rsqrt()
+
+
+def draw_captions(
+    compositions: Iterable[Composition], dropout: float, rng: random.Random
+) -> list[str]:
+    """A fresh caption for each; some are empty, so that guidance has something to compare with."""
+    pictures = load_pictures()
+    return [
+        "" if rng.random() < dropout else describe(c, pictures[c.picture].names, rng)
+        for c in compositions
+    ]
+
+
+def save_samples(path: Path, denoiser: Denoiser, vae: AutoencoderKL, config: dict) -> None:
+    prompts = [prompt for row in SAMPLE_PROMPTS for prompt in row]
+    images = make_pipeline(denoiser, vae, config)(
+        prompts,
+        num_inference_steps=config["sample_steps"],
+        guidance_scale=config["sample_guidance"],
+        generator=[torch.Generator().manual_seed(seed) for seed in range(len(prompts))],
+        output_type="np",
+    ).images
+    pixels = (images * 255).round().astype("uint8")
+    width = len(SAMPLE_PROMPTS[0])
+    save_sheet(path, [pixels[i : i + width] for i in range(0, len(pixels), width)])
+
+
+def train(config: dict, minutes: float | None = None) -> None:
+    device = choose_device()
+    run = Run("diffusion", config, minutes)
+    vae = load_autoencoder(device)
+    torch.manual_seed(config["seed"])
+    denoiser = Denoiser(config, vae.config.latent_channels).to(device)
+    average = copy.deepcopy(denoiser).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        denoiser.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    )
+    parts = {"denoiser": denoiser, "average": average}, {"optimizer": optimizer}
+    start = run.resume(*parts)
+    rng = random.Random(f"{config['seed']} {start}")
+    torch.manual_seed(config["seed"] + start)
+    # New compositions after every resume: the cache is large, but what could be composed is larger.
+    latents, compositions = encode_compositions(
+        vae, config["seed"] + start, config["pictures"], config["resolution"], taught_pictures()
+    )
+    noise_levels = DDIMScheduler(**config["scheduler"]).alphas_cumprod.to(device)
+
+    done = start
+    for step in run.steps(start):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, run.part_done(step), config)
+        chosen = torch.randint(len(compositions), (config["batch_size"],))
+        captions = draw_captions((compositions[i] for i in chosen), config["caption_dropout"], rng)
+        clean = latents[chosen]
+        noise = torch.randn_like(clean)
+        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
+        kept = noise_levels[timesteps][:, None, None, None]
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        # With 16 to 24 tokens a fused attention kernel costs more than it saves.
+        with autocast(device), sdpa_kernel(SDPBackend.MATH):
+            predicted = denoiser(noisy, timesteps, tokenize(denoiser.tokenizer, captions, device))
+        error = (predicted.float() - noise).square().mean((1, 2, 3))
+        loss = (weight_of(kept.flatten()) * error).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        optimizer.step()
+
+        done = step + 1
+        follow(average, denoiser, min(config["ema_decay"], done / (done + 20)))
+        run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
+        if done % config["save_every"] == 0:
+            run.save(done, *parts)
+        if done % config["sample_every"] == 0:
+            save_samples(run.folder / "samples" / f"{done:06}.png", average, vae, config)
+    run.save(done, *parts)
+    save_samples(run.folder / "samples" / f"{done:06}.png", average, vae, config)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="stop this long after the start at the latest"
+    )
+    arguments = parser.parse_args()
+    settings = read_config("diffusion")
+    settings["steps"] = arguments.steps or settings["steps"]
+    train(settings, arguments.minutes)

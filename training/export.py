@@ -1,0 +1,61 @@
+"""Write the trained parts as an ordinary diffusers folder: models/emoji."""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from training.diffusion import Denoiser, load_autoencoder, make_pipeline
+from training.run import RUNS, read_config, select
+
+TARGET = Path("models/emoji")
+CARD = "README.md"
+
+
+def assemble(config: dict) -> StableDiffusionPipeline:
+    """The averaged networks of the newest state, around the autoencoder they learnt on."""
+    vae = load_autoencoder(torch.device("cpu"))
+    torch.manual_seed(config["seed"])
+    denoiser = Denoiser(config, vae.config.latent_channels)
+    state = RUNS / "diffusion" / "state.safetensors"
+    if state.exists():
+        denoiser.load_state_dict(select(load_file(state), "average"))
+    else:
+        print(f"{state} is missing: the weights are random")
+    return make_pipeline(denoiser, vae, config)
+
+
+def write(pipeline: StableDiffusionPipeline, target: Path) -> None:
+    """Save in half precision and swap folders, so that nobody sees half a model."""
+    newer, older = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    for folder in (newer, older):
+        shutil.rmtree(folder, ignore_errors=True)
+    pipeline.to(torch.float16).save_pretrained(newer, safe_serialization=True)
+    load_as_float32(newer / "text_encoder" / "config.json")
+    if target.exists():
+        if (target / CARD).exists():
+            shutil.copy(target / CARD, newer / CARD)
+        os.rename(target, older)
+    os.rename(newer, target)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def load_as_float32(config: Path) -> None:
+    """transformers loads in the type that the config names, diffusers in float32."""
+    facts = json.loads(config.read_text()) | {"dtype": "float32"}
+    config.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", type=Path, default=TARGET)
+    arguments = parser.parse_args()
+    arguments.target.parent.mkdir(parents=True, exist_ok=True)
+    write(assemble(read_config("diffusion")), arguments.target)
+    size = sum(path.stat().st_size for path in arguments.target.rglob("*") if path.is_file())
+    print(f"{arguments.target}: {size / 1e6:.1f} MB")
