@@ -1,0 +1,74 @@
+"""Writes the tables of these pages from the code: `make docs`. A test sees that it was run.
+
+A table stands between `<!-- name -->` and `<!-- end -->` in its page.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PACKAGES = ("darkroom", "service", "worker", "training", "benchmarks")
+
+
+def main() -> None:
+    for page, text in pages().items():
+        page.write_text(text)
+
+
+def pages() -> dict[Path, str]:
+    """Each page with tables, as it should read."""
+    tables = {"files": _files(), "settings": _settings()}
+    written = {}
+    for page in (DOCS / "architecture.md", DOCS / "operations.md"):
+        text = page.read_text()
+        for name, table in tables.items():
+            between = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+            text = re.sub(between, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
+        written[page] = text
+    return written
+
+
+def _files() -> str:
+    rows = ["| file | what |", "| --- | --- |"]
+    for path in _sources():
+        rows.append(f"| `{path.relative_to(ROOT).as_posix()}` | {_purpose(path)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if path.name != "__init__.py":
+                yield path
+        yield from sorted((ROOT / package).rglob("*.lua"))
+
+
+def _purpose(path: Path) -> str:
+    """What a file is for: the first words of its docstring or, in Lua, of its first comment."""
+    text = path.read_text()
+    if path.suffix == ".lua":
+        first = text.partition("\n")[0].removeprefix("--")
+    else:
+        first = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0]
+    sentence = re.split(r"[;.](?:\s|$)", " ".join(first.split()))[0]
+    return sentence.replace("|", "\\|")
+
+
+def _settings() -> str:
+    from darkroom.settings import Settings
+
+    rows = ["| variable | default | what |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        what = " ".join((field.description or "").split())
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        rows.append(f"| `DARKROOM_{name.upper()}` | {default} | {what} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()

@@ -1,0 +1,133 @@
+"""What the pages say is true: examples are run, tables are compared with the code."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from darkroom import __version__
+from darkroom.models import ModelCard
+from darkroom.settings import Settings
+from docs import tables
+from service.app import create_app
+from tests.running import RunningUp, environment
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running `darkroom up` with the models that the repository offers."""
+    with RunningUp(tmp_path_factory.mktemp("docs"), ROOT / "models.toml") as up:
+        yield up.ready()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(len(examples("sh"))))
+def test_shell_example_works(number: int, url: str, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed here")
+    script = examples("sh")[number].replace(DEFAULT_URL, url)
+    assert url in script
+    command = ["sh", "-e", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if file := re.search(r"-o (\S+)", script):
+        with Image.open(tmp_path / file[1]) as image:
+            assert image.format == "PNG"
+    else:
+        assert '"status":"queued"' in done.stdout
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(len(examples("python"))))
+def test_python_example_works(number: int, url: str, tmp_path: Path) -> None:
+    script = examples("python")[number].replace(DEFAULT_URL, url)
+    assert url in script
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["apple-1.png"]
+
+
+def test_readme_has_examples_of_each_kind() -> None:
+    assert len(examples("sh")) == 2
+    assert len(examples("python")) == 1
+
+
+def test_model_example_is_a_model_card() -> None:
+    [example] = examples("toml")
+    [entry] = tomllib.loads(example)["models"]
+    assert ModelCard.model_validate(entry).name == "sdxl"
+
+
+def test_table_of_endpoints_is_the_api() -> None:
+    served = {
+        (method.upper(), path)
+        for path, methods in create_app(Settings(redis_url="unix://nothing"))
+        .openapi()["paths"]
+        .items()
+        for method in methods
+    }
+    written = {
+        (method, path)
+        for method, paths in re.findall(r"^\| `([A-Z]+)` \| (`/.*?`) \|", README, re.MULTILINE)
+        for path in re.findall(r"`(.*?)`", paths)
+    }
+    assert written == served
+
+
+@pytest.mark.parametrize("page", tables.pages(), ids=lambda page: page.name)
+def test_tables_are_what_the_code_says(page: Path) -> None:
+    assert page.read_text() == tables.pages()[page], "run `make docs`"
+
+
+def test_links_lead_to_files() -> None:
+    broken = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_make_targets_that_the_pages_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+)[ a-z-]*:(?!=)", makefile, re.MULTILINE))
+    for page in PAGES:
+        for command in re.findall(r"`make ([a-z -]+)", page.read_text()):
+            assert set(command.split()) <= targets, f"{page.name}: make {command}"
+
+
+def test_changelog_and_version_agree() -> None:
+    """The newest release is this version; before the first there is none."""
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    released = [re.match(r"\[?(\d+\.\d+\.\d+)\]?", heading)[1] for heading in headings[1:]]
+    assert __version__ == (released[0] if released else "0.1.0")
+
+
+def test_nothing_names_a_machine_or_a_registry() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    names = [name for name in listed.stdout.split("\0") if name and name != "tests/test_docs.py"]
+    bad = re.compile(r"/home/\w|/Users/\w|pypi\.org|pythonhosted|download\.pytorch\.org|docker\.io")
+    found = []
+    for name in names:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".lua", ""} and path.is_file():
+            found += [f"{name}: {m[0]}" for m in bad.finditer(path.read_text(errors="replace"))]
+    assert found == []
