@@ -66,11 +66,14 @@ class Ended:
 class _Job(greenlet):
     """A job's own stack. Greenlets start with an empty context, hence the copy."""
 
-    def __init__(self, gather: "Gather", owner: Hashable, fn: Callable[[], Any]) -> None:
+    def __init__(
+        self, gather: "Gather", owner: Hashable, fn: Callable[[], Any], *, alone: bool
+    ) -> None:
         super().__init__(functools.partial(_run_job, fn))
         self.gr_context = contextvars.copy_context()
         self.gather = gather
         self.owner = owner
+        self.alone = alone
         self.row_counts: set[int] = set()
 
 
@@ -116,14 +119,15 @@ class Gather:
             called = name if method == "forward" else f"{name}.{method}"
             setattr(module, method, self._parking(inner, called, rows, state))
 
-    def start(self, owner: Hashable, fn: Callable[[], Any]) -> None:
-        """Run `fn` as a job until it parks or ends."""
+    def start(self, owner: Hashable, fn: Callable[[], Any], *, alone: bool = False) -> None:
+        """Run `fn` as a job until it parks or ends. The calls of one that runs `alone` are joined
+        with nobody's: its row counts, and so its bits, depend on nothing but itself."""
         if owner in self._jobs:
             raise ValueError(f"a job of {owner!r} is already running")
         # Grad mode belongs to the thread and the pipelines' own `no_grad` would leak from one
         # greenlet into the next; off for good, entering and leaving changes nothing.
         torch.set_grad_enabled(False)
-        self._jobs[owner] = _Job(self, owner, fn)
+        self._jobs[owner] = _Job(self, owner, fn, alone=alone)
         self._go_on(owner, self._jobs[owner].switch)
 
     def run(self, calls: Sequence[Call]) -> None:
@@ -171,6 +175,8 @@ class Gather:
             if rows is not None:
                 own = next((value for each, value in captured if each is state), None)
                 _make_joinable(call, rows, signature.bind(*args, **kwargs), own)
+            if job.alone:
+                call.key = (job.owner, call.key)
             return job.parent.switch(call)
 
         return parking

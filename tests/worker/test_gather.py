@@ -36,9 +36,10 @@ def denoising(
     """A job: a few calls, each of which depends on the one before."""
 
     def job() -> torch.Tensor:
-        latents = noise(seed, rows, size)
+        latents = noise(seed, rows, size).to(unet.dtype)
         for step in range(steps):
-            latents = latents - 0.1 * unet(latents, 900 - step, text(seed, rows)).sample
+            prompt = text(seed, rows).to(unet.dtype)
+            latents = latents - 0.1 * unet(latents, 900 - step, prompt).sample
         return latents
 
     return job
@@ -179,6 +180,25 @@ def test_padding_gives_the_same_bits_whoever_the_neighbours_are(
     assert torch.equal(alone[0].value, crowded[0].value)
     assert (gather.forwards, gather.rows, gather.padding_rows) == (2, 7, 9)
     assert alone[0].row_counts == crowded[0].row_counts == {8}
+
+
+@pytest.mark.parametrize("row_counts", [(), (2, 8)])
+def test_a_job_that_runs_alone_has_the_same_bits_in_every_company(
+    row_counts: tuple[int, ...], unet: UNet2DConditionModel
+) -> None:
+    unet.float()
+    ended = []
+    for neighbours in (0, 4):
+        gather = Gather(row_counts=row_counts)
+        gather.wrap(unet, "unet")
+        gather.start("mine", denoising(unet, 1), alone=True)
+        for seed in range(neighbours):
+            gather.start(seed, denoising(unet, seed))
+        ended += [each for each in run_all(gather, {}).values() if each.owner == "mine"]
+        assert gather.joined_calls == (3 if neighbours else 0)
+        del unet.forward
+    assert torch.equal(ended[0].value, ended[1].value)
+    assert ended[0].row_counts == ended[1].row_counts == {2 if row_counts else 1}
 
 
 def test_more_rows_than_the_largest_count_are_not_padded(unet: UNet2DConditionModel) -> None:
