@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import DiffusionPipeline
 
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 _MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
@@ -36,9 +36,9 @@ def read(card: ModelCard, folder: Path | None, device: torch.device) -> Diffusio
     except ModelLoadError as error:
         reason = str(error)
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
-        reason = "out of memory" if is_out_of_memory(error) else _first_lines(error)
+        reason = "out of memory" if is_out_of_memory(error) else first_lines(error)
     except (AttributeError, SafetensorError) as error:
-        reason = f"damaged: {_first_lines(error)}"
+        reason = f"damaged: {first_lines(error)}"
     # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
     raise ModelLoadError(f"{card.source}: {reason}")
 
@@ -46,7 +46,7 @@ def read(card: ModelCard, folder: Path | None, device: torch.device) -> Diffusio
 def _read_whole(
     card: ModelCard, source: str, folder: Path | None, device: torch.device
 ) -> DiffusionPipeline:
-    with _strict_logs() as complaints:
+    with strict_logs() as complaints:
         index = diffusers.DiffusionPipeline.load_config(source, revision=card.revision)
         cls = pipeline_class(index)
         if folder is not None:
@@ -85,7 +85,7 @@ def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
 def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
     for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
         files = [path.name for path in (folder / part).glob("*") if path.is_file()]
-        pickles = [name for name in files if name.endswith(_PICKLES)]
+        pickles = [name for name in files if name.endswith(PICKLES)]
         if pickles and not any(name.endswith(".safetensors") for name in files):
             raise ModelLoadError(
                 f"{part} holds {pickles[0]}, which could run code when it is read; "
@@ -150,7 +150,7 @@ def _cast_at_edges(vae: torch.nn.Module, outside: torch.dtype) -> None:
     vae.encode, vae.decode = cast_encode, cast_decode
 
 
-def _check_whole(pipeline: DiffusionPipeline, complaints: _Complaints) -> None:
+def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
     """Both libraries only warn about weights that are not in the files, and fill in noise."""
     if missing := complaints.about("newly initialized"):
         raise ModelLoadError(f"some weights are missing: {missing}")
@@ -163,7 +163,7 @@ def modules_of(components: Mapping[str, Any]) -> list[tuple[str, torch.nn.Module
     return [(k, v) for k, v in components.items() if isinstance(v, torch.nn.Module)]
 
 
-class _Complaints(logging.Handler):
+class Complaints(logging.Handler):
     """What a library said while it loaded."""
 
     def __init__(self) -> None:
@@ -178,9 +178,9 @@ class _Complaints(logging.Handler):
 
 
 @contextmanager
-def _strict_logs() -> Iterator[_Complaints]:
+def strict_logs() -> Iterator[Complaints]:
     """Listen to the libraries instead of letting them print; silent ever after."""
-    complaints = _Complaints()
+    complaints = Complaints()
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     roots = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     for library, root in zip(libraries, roots, strict=True):
@@ -196,6 +196,6 @@ def _strict_logs() -> Iterator[_Complaints]:
             library.set_verbosity_error()
 
 
-def _first_lines(error: BaseException) -> str:
+def first_lines(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}"
