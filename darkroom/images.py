@@ -17,29 +17,10 @@ from typing import Any
 
 from darkroom import __version__
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
+from darkroom.schedulers import SCHEDULE_TYPES, short
 
 _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 _INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
-
-A1111_SAMPLERS = {
-    "DDIMScheduler": "DDIM",
-    "DDPMScheduler": "DDPM",
-    "DEISMultistepScheduler": "DEIS",
-    "DPMSolverMultistepScheduler": "DPM++ 2M",
-    "DPMSolverSDEScheduler": "DPM++ SDE",
-    "DPMSolverSinglestepScheduler": "DPM++ 2S",
-    "EulerAncestralDiscreteScheduler": "Euler a",
-    "EulerDiscreteScheduler": "Euler",
-    "HeunDiscreteScheduler": "Heun",
-    "KDPM2AncestralDiscreteScheduler": "DPM2 a",
-    "KDPM2DiscreteScheduler": "DPM2",
-    "LCMScheduler": "LCM",
-    "LMSDiscreteScheduler": "LMS",
-    "PNDMScheduler": "PLMS",
-    "UniPCMultistepScheduler": "UniPC",
-}
-"""A1111's names where one fits, after the table in diffusers' scheduler overview;
-other schedulers keep their class name."""
 
 
 class ImageStore:
@@ -185,10 +166,11 @@ def text_chunks(request: dict[str, Any], index: int) -> dict[str, str]:
 
 def infotext(request: dict[str, Any], seed: int) -> str:
     """A1111's description of a picture: prompt, negative prompt, one line of settings."""
-    scheduler = request["scheduler"]
+    options = request.get("scheduler_options") or {}
     settings = {
         "Steps": request["num_inference_steps"],
-        "Sampler": A1111_SAMPLERS.get(scheduler, scheduler),
+        "Sampler": short(request["scheduler"]),
+        "Schedule type": SCHEDULE_TYPES.get(options.get("sigmas")),
         "CFG scale": request["guidance_scale"],
         "Seed": seed,
         "Size": f"{request['width']}x{request['height']}",

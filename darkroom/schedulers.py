@@ -1,0 +1,80 @@
+"""The names that people give to schedulers, and what each of them means in diffusers; used by all
+processes, knows no torch and no model."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+# The first of each is A1111's where it has one, after the table in diffusers' scheduler overview.
+NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "DDIMScheduler": ("DDIM",),
+        "DDPMScheduler": ("DDPM",),
+        "DEISMultistepScheduler": ("DEIS",),
+        "DPMSolverMultistepScheduler": ("DPM++ 2M", "DPMSolver++"),
+        "DPMSolverSDEScheduler": ("DPM++ SDE",),
+        "DPMSolverSinglestepScheduler": ("DPM++ 2S",),
+        "EulerAncestralDiscreteScheduler": ("Euler a", "Euler ancestral"),
+        "EulerDiscreteScheduler": ("Euler",),
+        "FlowMatchEulerDiscreteScheduler": ("Flow match Euler",),
+        "FlowMatchHeunDiscreteScheduler": ("Flow match Heun",),
+        "FlowMatchLCMScheduler": ("Flow match LCM",),
+        "HeunDiscreteScheduler": ("Heun",),
+        "KDPM2AncestralDiscreteScheduler": ("DPM2 a", "DPM2 ancestral"),
+        "KDPM2DiscreteScheduler": ("DPM2",),
+        "LCMScheduler": ("LCM",),
+        "LMSDiscreteScheduler": ("LMS",),
+        "PNDMScheduler": ("PLMS", "PNDM"),
+        "SASolverScheduler": ("SA Solver",),
+        "TCDScheduler": ("TCD",),
+        "UniPCMultistepScheduler": ("UniPC",),
+    }
+)
+"""Short names by diffusers class name."""
+
+SCHEDULE_TYPES: Mapping[str, str] = MappingProxyType(
+    {"karras": "Karras", "exponential": "Exponential", "beta": "Beta"}
+)
+"""What A1111 writes as `Schedule type`, by `sigmas`."""
+
+_SIGMAS = {"": None, "k": "karras", **{sigmas: sigmas for sigmas in SCHEDULE_TYPES}}
+
+
+def resolve(name: str) -> tuple[str, str | None] | None:
+    """The diffusers class and the `sigmas` that `name` stands for: `DPM++ 2M Karras`,
+    `dpmpp_2m_karras`, `k_euler_ancestral`, `DPMSolverMultistep`. Case does not matter, nor do
+    spaces, hyphens and underscores. None: no such name."""
+    return _meanings().get(_plain(name))
+
+
+def short(class_name: str, sigmas: str | None = None) -> str:
+    """A name that `resolve` understands and people know; the class name where there is none."""
+    base = NAMES.get(class_name, (class_name,))[0]
+    return f"{base} {SCHEDULE_TYPES[sigmas]}" if sigmas else base
+
+
+@functools.cache
+def _meanings() -> Mapping[str, tuple[str, str | None]]:
+    names = {
+        form: class_name
+        for class_name, given in NAMES.items()
+        for form in (*map(_plain, given), *_class_forms(class_name))
+    }
+    names |= {f"k{name}": cls for name, cls in names.items() if f"k{name}" not in names}
+    return {
+        name + ending: (class_name, sigmas)
+        for name, class_name in names.items()
+        for ending, sigmas in _SIGMAS.items()
+    }
+
+
+def _class_forms(class_name: str) -> list[str]:
+    """`heundiscretescheduler` and `heundiscrete`."""
+    return [_plain(class_name), _plain(class_name.removesuffix("Scheduler"))]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower().replace("++", "pp"))
