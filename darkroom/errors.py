@@ -21,6 +21,7 @@ DarkroomError
     ├── DeviceMemoryError        out_of_memory
     ├── ModelLoadError           model_load_failed
     ├── InvalidOutputError       invalid_output           NaN or infinite pixels
+    ├── SafetyBlockedError       safety_blocked           all pictures were withheld
     ├── PoisonError              poison                   it took its worker down too often
     ├── MalformedJobError        malformed_job            what is stored of it cannot be read
     └── InternalError            internal
@@ -145,6 +146,10 @@ class ModelLoadError(JobFailure):
 
 class InvalidOutputError(JobFailure):
     code = "invalid_output"
+
+
+class SafetyBlockedError(JobFailure):
+    code = "safety_blocked"
 
 
 class PoisonError(JobFailure):

@@ -85,11 +85,11 @@ def generate_pictures(client: Client, wish: Wish, console: Console) -> tuple[Job
     if job.status is not JobStatus.SUCCEEDED:
         why = f": {job.error.message} ({job.error.code})" if job.error else ""
         raise GenerateError(f"{job.id} {job.status}{why}")
-    pictures = [client.image(image.id) for image in job.images]
+    pictures = [client.image(image.id) for image in job.kept]
     if wish.output == "-":
         sys.stdout.buffer.write(pictures[0])
         return job, ["-"]
-    files = wish.files([image.seed for image in job.images])
+    files = wish.files([image.seed for image in job.kept])
     for file, data in zip(files, pictures, strict=True):
         _write(file, data)
     return job, [str(file) for file in files]

@@ -97,15 +97,16 @@ class ImageRecord(Frozen):
     """One picture of a job, without its bytes."""
 
     id: str
-    url: str
+    url: str | None
+    """Where it can be had; null when it was withheld."""
     width: int
     height: int
     seed: int
     format: Literal["png"] = "png"
-    bytes: int
-    sha256: str
+    bytes: int | None
+    sha256: str | None
     flagged: bool | None = None
-    """Whether a safety checker flagged it; null when none is configured."""
+    """Whether a safety checker flagged it, and it was withheld; null when none is configured."""
     reproducibility: dict[str, Any] | None = None
     """What a replay must match to be bit-equal: the class, the row counts, device and dtype."""
 
@@ -151,7 +152,9 @@ class Job(Frozen):
     worker: str | None = None
     attempts: int = 0
     memory: str | None = None
-    """The rung of the memory ladder that was needed, or null."""
+    """What was done because memory was short: smaller_group (fewer jobs shared a pass),
+    models_evicted (idle models left memory), vae_slicing (pictures decoded one by one), vae_tiling
+    (and in tiles, which can leave faint seams); null if nothing was."""
     priority: Priority = "normal"
     tags: list[str] = []
     metadata: dict[str, Any] = {}
@@ -160,6 +163,11 @@ class Job(Frozen):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     expires_at: datetime | None = None
+
+    @property
+    def kept(self) -> list[ImageRecord]:
+        """The pictures that can be had: not those that were withheld."""
+        return [image for image in self.images if image.url]
 
     @computed_field
     @property

@@ -75,7 +75,7 @@ def generate(
     if as_json:
         print_json({**job.model_dump(mode="json", by_alias=True), "files": files})
     elif output != "-":
-        for file, record in zip(files, job.images, strict=True):
+        for file, record in zip(files, job.kept, strict=True):
             out.print(f"{file}  seed {record.seed}")
 
 
@@ -190,7 +190,7 @@ def _say_error(job: Job) -> None:
 
 def _show(job: Job, url: str) -> None:
     values: dict[str, Any] = {"job": job.id, "status": _progress(job), **job.request}
-    values |= {f"picture {n}": f"{url}{i.url}" for n, i in enumerate(job.images, 1)}
+    values |= {f"picture {n}": f"{url}{i.url}" for n, i in enumerate(job.kept, 1)}
     values |= {f"warning {n}": w for n, w in enumerate(job.warnings, 1)}
     values["error"] = f"{job.error.message} ({job.error.code})" if job.error else None
     values["worker"] = job.worker

@@ -71,10 +71,10 @@ async def create_job(
         headers["Preference-Applied"] = f"wait={wait_s}"
     if not preferences.wants_png(accept):
         return job_response(job, 200, **headers)
-    if job.status is not JobStatus.SUCCEEDED or not job.images:
+    if job.status is not JobStatus.SUCCEEDED or not job.kept:
         return failed_job(request, job)
-    image_id = job.images[0].id
-    headers["Content-Location"] = job.images[0].url
+    image_id = job.kept[0].id
+    headers["Content-Location"] = job.kept[0].url
     return await to_thread.run_sync(lambda: ImageFile(here.store, image_id, **headers))
 
 
