@@ -24,6 +24,8 @@ API = ("host", "port", "max_body_mb", "max_image_pixels", "max_queued", "retenti
 WORKER = (
     "device",
     "max_jobs",
+    "model_memory_gb",
+    "prefer_loaded_s",
     "worker_name",
     "worker_models",
     "torch_threads",

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     """Where a worker runs its models: auto, cpu, cuda, cuda:1."""
     max_jobs: int = Field(8, ge=1)
     """How many jobs may share one pass of a model; a model's card can lower it."""
+    model_memory_gb: float = Field(0, ge=0)
+    """GiB that the weights of a worker's models may take together; idle ones leave memory to make
+    room. 0: no limit on a CPU, on CUDA what the device has free."""
+    prefer_loaded_s: float = Field(30, ge=0)
+    """Seconds that a job of a model that is not in memory lets jobs of loaded ones go first."""
     worker_name: str | None = None
     """Default: host name and process id."""
     worker_models: str = ""
