@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis import Redis
@@ -63,10 +63,69 @@ class Limits(_Card):
     max_prompt_chars: int = Field(4000, ge=1)
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class LoraCard(_Card):
+    """A LoRA that requests may name."""
+
+    name: Name
+    source: str
+    """A safetensors file or a folder, relative to models.toml, or a repository id."""
+    weight_name: str | None = None
+    """The file within the folder or repository, where there are several."""
+    licence: str | None = None
+
+
+class ControlNetCard(_Card):
+    """A ControlNet that requests may name."""
+
+    name: Name
+    source: str
+    """A diffusers folder, relative to models.toml, or a repository id."""
+    revision: str | None = None
+    variant: str | None = None
+    licence: str | None = None
+
+
+class EmbeddingCard(_Card):
+    """A textual inversion: a word of its own in prompts."""
+
+    token: str = Field(min_length=1, max_length=64)
+    """The word, such as `<my-cat>`."""
+    source: str
+    """A safetensors file or a folder, relative to models.toml, or a repository id."""
+    weight_name: str | None = None
+
+
+class IPAdapterCard(_Card):
+    """An IP-Adapter, for `reference_images`."""
+
+    source: str
+    """A folder, relative to models.toml, or a repository id."""
+    subfolder: str = ""
+    weight_name: str
+    """The safetensors file."""
+    image_encoder: str | None = None
+    """The folder of its image encoder within the source, where the model has none."""
+
+
+class SafetyCard(_Card):
+    """A checker that withholds pictures."""
+
+    source: str
+    """Stable Diffusion's safety checker or an image classifier: a folder, relative to models.toml,
+    or a repository id."""
+    labels: tuple[str, ...] = ("nsfw",)
+    """The classifier's labels that withhold a picture."""
+    threshold: float = Field(0.5, gt=0, le=1)
+    """From which probability on."""
+
+
 class ModelCard(_Card):
     """One entry of models.toml."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: Name
     """What clients name it by; also the name of its queues."""
     aliases: tuple[str, ...] = ()
     """Other names that clients may use."""
@@ -87,6 +146,30 @@ class ModelCard(_Card):
     limits: Limits = Limits()
     max_jobs: int | None = Field(None, ge=1)
     """How many jobs may share a pass; null: the worker's setting."""
+    loras: tuple[LoraCard, ...] = ()
+    controlnets: tuple[ControlNetCard, ...] = ()
+    embeddings: tuple[EmbeddingCard, ...] = ()
+    ip_adapter: IPAdapterCard | None = None
+    vae: str | None = None
+    """A VAE in place of the model's own: a folder, relative to models.toml, or a repository id."""
+    text_encoders: bool = True
+    """false leaves out text encoders that the model can do without (SD 3's T5)."""
+    offload: Literal["none", "model"] = "none"
+    """model: each part is on the device only while it works; slower, one job at a time."""
+    compile: bool = False
+    """Compile the denoising network with torch.compile: a slow start, faster steps."""
+    attention: str | None = None
+    """diffusers' attention backend; null: torch's own."""
+    vae_slicing: bool = False
+    """Decode pictures one by one."""
+    vae_tiling: bool = False
+    """Decode pictures in tiles: far less memory, faint seams."""
+    warmup: bool = False
+    """Make a picture at load, so that the first job finds everything ready."""
+    pinned: bool = False
+    """Never leaves memory once it is loaded."""
+    safety: SafetyCard | None = None
+    """Withhold pictures that a checker finds; null: nothing is checked."""
 
 
 class ModelRecord(_Card):
@@ -100,6 +183,20 @@ class ModelRecord(_Card):
     """The model's own noise scheduler."""
     width: int | None = None
     height: int | None = None
+    loras: tuple[str, ...] = ()
+    """Names of the LoRAs that can be used."""
+    controlnets: tuple[str, ...] = ()
+    """Names of the ControlNets that can be used."""
+    embeddings: tuple[str, ...] = ()
+    """Words that textual inversions added."""
+    reference: bool = False
+    """Whether it takes reference images."""
+    classes: int | None = None
+    """How many classes it knows, where it makes pictures of classes."""
+    faults: dict[str, str] = {}
+    """What of the card cannot be used, such as `lora:name`, and why."""
+    safety: str | None = None
+    """The checker at work; null if none is."""
     pipeline: str | None = None
     """The diffusers class."""
     dtype: str | None = None
@@ -120,11 +217,23 @@ class Offer:
     """What clients can ask of a model, as far as is known now."""
 
     card: ModelCard
-    tasks: tuple[str, ...]
+    fields: tuple[tuple[str, frozenset[str]], ...]
+    """For each task the request's fields that the model takes."""
     schedulers: tuple[str, ...]
     scheduler: str
     width: int
     height: int
+    loras: tuple[str, ...] = ()
+    controlnets: tuple[str, ...] = ()
+    classes: int = 1000
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(task for task, _ in self.fields)
+
+    def takes(self, task: str) -> frozenset[str]:
+        """The request's fields that the model takes for `task`."""
+        return dict(self.fields)[task]
 
     @property
     def steps(self) -> int:
@@ -182,8 +291,13 @@ class Models:
 
     def folder(self, card: ModelCard) -> Path | None:
         """Where the card's files lie, or None for a repository id."""
-        folder = (self.root / card.source).resolve()
-        return folder if folder.is_dir() else None
+        folder = self.locate(card.source)
+        return folder if folder and folder.is_dir() else None
+
+    def locate(self, source: str) -> Path | None:
+        """The file or folder that a source names, or None for a repository id."""
+        path = (self.root / source).resolve()
+        return path if path.exists() else None
 
 
 class ModelRecords:
@@ -212,12 +326,61 @@ def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
     scheduler = card.scheduler or known.scheduler or known.schedulers[0]
     return Offer(
         card=card,
-        tasks=tasks,
+        fields=tuple((task, _fields(task, known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers, scheduler})),
         scheduler=scheduler,
         width=_allowed(card.limits, card.defaults.width or known.width or 512),
         height=_allowed(card.limits, card.defaults.height or known.height or 512),
+        loras=known.loras,
+        controlnets=known.controlnets,
+        classes=known.classes or 1000,
     )
+
+
+_ALWAYS = {
+    "task",
+    "model",
+    "num_inference_steps",
+    "scheduler",
+    "scheduler_options",
+    "seed",
+    "num_images",
+    "output",
+    "deterministic",
+}
+_BY_TASK = {
+    "image-to-image": {"image", "width", "height"},
+    "inpaint": {"image", "mask_image", "mask_blur", "padding", "width", "height"},
+    "upscale": {"image"},
+    "layout-to-image": {"regions"},
+    "class-to-image": {"class_label"},
+}
+_AS_IN_DIFFUSERS = {
+    "prompt",
+    "negative_prompt",
+    "width",
+    "height",
+    "guidance_scale",
+    "guidance_rescale",
+    "clip_skip",
+    "strength",
+    "noise_level",
+}
+
+
+def _fields(task: str, known: ModelRecord) -> frozenset[str]:
+    """The request's fields that a model takes for `task`: what its pipeline's call has an argument
+    for, and what its adapters add."""
+    pipeline = diffusers_table()["pipelines"].get(known.pipeline, {})
+    arguments = set(pipeline.get("fields", {}).get(task, _AS_IN_DIFFUSERS))
+    fields = _ALWAYS | _BY_TASK.get(task, set()) | (arguments & _AS_IN_DIFFUSERS)
+    if known.loras and "prompt" in fields:
+        fields.add("loras")
+    if known.reference and "ip_adapter_image" in arguments:
+        fields |= {"reference_images", "reference_scale"}
+    if known.controlnets and task in pipeline.get("controlled", {}):
+        fields.add("controls")
+    return frozenset(fields)
 
 
 def _allowed(limits: Limits, side: int) -> int:
@@ -230,12 +393,13 @@ def _allowed(limits: Limits, side: int) -> int:
 def _guess(models: Models, card: ModelCard) -> ModelRecord:
     """What can be known of a model without loading it."""
     table = diffusers_table()
-    pipeline, scheduler, size = "StableDiffusionPipeline", None, None
+    pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
     if folder := models.folder(card):
         index = _json(folder / "model_index.json")
         pipeline = index.get("_class_name", pipeline)
         scheduler = (index.get("scheduler") or [None, None])[1]
         size = _native_size(folder)
+        classes = _json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
     tasks = table["pipelines"].get(pipeline, {}).get("tasks", ())
     names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
     return ModelRecord(
@@ -245,6 +409,12 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
         scheduler=scheduler or "DDIMScheduler",
         width=size,
         height=size,
+        loras=tuple(each.name for each in card.loras),
+        controlnets=tuple(each.name for each in card.controlnets),
+        embeddings=tuple(each.token for each in card.embeddings),
+        reference=card.ip_adapter is not None,
+        classes=classes,
+        pipeline=pipeline,
     )
 
 

@@ -1,38 +1,33 @@
-"""What a client may ask, per task; used by service and worker, knows neither HTTP nor torch.
+"""What a job asks for, a class per task; used by service and worker, knows neither HTTP nor torch.
 
 A request class states the fields of one task with every value filled in: that is what a job keeps
-and what a worker reads. What clients may leave out, and the bounds of each number, depend on the
-model, so `request_class` narrows a task's class by a model's offer. Its JSON Schema is the one
-that `GET /api/v1/models/{id}` shows and the one that the check uses.
+and what a worker reads. Fields that not every model takes have a default that changes nothing.
+What clients may leave out, and the bounds that depend on the model, are in validation.py.
 """
 
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
-    create_model,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
-from darkroom.job import Priority
-from darkroom.models import Offer
-
-Model = TypeVar("Model", bound=BaseModel)
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
-SATURATED_GUIDANCE = 15.0
+UPSCALE = 4
+"""How many times larger on each side the upscalers make a picture."""
+
+Sigmas = Literal["karras", "exponential", "beta"]
+Spacing = Literal["linspace", "leading", "trailing"]
 
 _CONTROL = frozenset(chr(c) for c in range(32)) - {"\n", "\t"} | {"\x7f"}
 
@@ -44,11 +39,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise PydanticCustomError("empty_box", "Must be left, top, right, bottom with an area.")
+    return box
+
+
 Text = Annotated[str, AfterValidator(_printable)]
+Fraction = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
+Box = Annotated[
+    tuple[Fraction, Fraction, Fraction, Fraction], Field(strict=False), AfterValidator(_corners)
+]
 
 
-class Request(BaseModel):
-    """Fields that every task has."""
+class Fields(BaseModel):
+    """Fields that are frozen, of exact types, and no others."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -58,35 +63,128 @@ class Request(BaseModel):
         use_attribute_docstrings=True,
     )
 
+
+class SchedulerOptions(Fields):
+    """How a noise scheduler lays out its steps; null is as the model has it."""
+
+    sigmas: Sigmas | None = None
+    """Noise levels by Karras et al. (arXiv 2206.00364), exponential, or by a beta distribution."""
+    timestep_spacing: Spacing | None = None
+    """Where the steps lie on the scale of training, as in Lin et al. (arXiv 2305.08891)."""
+
+
+class Output(Fields):
+    """How pictures are written."""
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    """png keeps every bit."""
+    quality: int = Field(90, ge=1, le=100)
+    """Of jpeg and webp; png ignores it."""
+    metadata: Literal["full", "minimal", "none"] = "full"
+    """full: the whole request, prompt included; minimal: what made it, without the prompt; none:
+    nothing but the picture."""
+
+
+class Lora(Fields):
+    """A LoRA of the model and how strongly it works."""
+
+    name: str
+    """By its name in the model's card."""
+    scale: float = Field(1.0, ge=-10.0, le=10.0)
+    """1 is as trained, 0 is off."""
+
+
+class Control(Fields):
+    """A picture that a ControlNet holds the result to."""
+
+    name: str
+    """The ControlNet, by its name in the model's card."""
+    image: str
+    """The map, or the picture to make it from: base64, a data URI, or `file_<sha256>`."""
+    preprocess: Literal["canny"] | None = None
+    """What makes the map from the picture; null: the picture is the map."""
+    scale: float = Field(1.0, ge=0.0, le=2.0)
+    """How strongly it holds."""
+    start: float = Field(0.0, ge=0.0, le=1.0)
+    """The share of the steps after which it begins."""
+    end: float = Field(1.0, ge=0.0, le=1.0)
+    """The share of the steps after which it ends."""
+
+
+class Padding(Fields):
+    """Pixels of new canvas around the input picture, in its own pixels."""
+
+    left: int = Field(0, ge=0, le=4096)
+    top: int = Field(0, ge=0, le=4096)
+    right: int = Field(0, ge=0, le=4096)
+    bottom: int = Field(0, ge=0, le=4096)
+
+
+class Region(Fields):
+    """Something and where it shall be."""
+
+    phrase: Annotated[Text, Field(min_length=1, max_length=200)]
+    """What."""
+    box: Box
+    """Left, top, right, bottom as shares of the picture's width and height."""
+
+
+class Request(Fields):
+    """Fields that every task has."""
+
     task: str
     """What to do."""
     model: str = Field(max_length=200)
     """A model's name or alias; `GET /api/v1/models` lists them."""
-
-
-class TextToImage(Request):
-    """A picture from a prompt."""
-
-    task: Literal["text-to-image"]
-    """What to do."""
-    prompt: Text
-    """What the picture shows."""
-    negative_prompt: Text
-    """What it should not show; it stands in for the empty prompt of classifier-free guidance."""
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     num_inference_steps: int
     """Denoising steps; more take longer and are often better, up to a point."""
-    guidance_scale: float
-    """How strongly to follow the prompt; 1 and less switch guidance off, 7 to 9 is usual."""
     scheduler: str
-    """The noise scheduler, by its diffusers class name."""
+    """The noise scheduler, by its diffusers class name or a usual short name such as `Euler a`."""
+    scheduler_options: SchedulerOptions = SchedulerOptions()
+    """How the noise scheduler lays out its steps."""
     seed: int = Field(ge=0, le=MAX_SEED)
     """Where the noise starts from; picture i of a job uses seed + i. Drawn if left out."""
     num_images: int
     """How many pictures to make."""
+    output: Output = Output()
+    """How the pictures are written."""
+    deterministic: bool = False
+    """Compute apart from other jobs, so that the same request gives the same bits again on the
+    same kind of device; slower for all."""
+
+
+class Prompted(Request):
+    """Fields of all tasks that follow a prompt."""
+
+    prompt: Text
+    """What the picture shows. `(word:1.2)` and `[word]` weigh words where the model can."""
+    negative_prompt: Text = ""
+    """What it should not show; it stands in for the empty prompt of classifier-free guidance."""
+    guidance_scale: float = 1.0
+    """How strongly to follow the prompt; 1 and less switch guidance off, 7 to 9 is usual."""
+    guidance_rescale: float = Field(0.0, ge=0.0, le=1.0)
+    """Counters the over-exposure of strong guidance (arXiv 2305.08891, section 3.4)."""
+    clip_skip: int = Field(0, ge=0, le=12)
+    """How many of the text encoder's last layers to leave out."""
+    loras: Annotated[tuple[Lora, ...], Field(strict=False, max_length=8)] = ()
+    """LoRAs of the model to use together."""
+    reference_images: Annotated[tuple[str, ...], Field(strict=False, max_length=4)] = ()
+    """Pictures whose style or subject to follow (IP-Adapter)."""
+    reference_scale: Fraction = 0.6
+    """How strongly to follow them."""
+
+
+class TextToImage(Prompted):
+    """A picture from a prompt."""
+
+    task: Literal["text-to-image"]
+    """What to do."""
+    controls: Annotated[tuple[Control, ...], Field(strict=False, max_length=4)] = ()
+    """Pictures that hold the result to edges, poses, depth and the like (ControlNet)."""
 
 
 class ImageToImage(TextToImage):
@@ -96,197 +194,127 @@ class ImageToImage(TextToImage):
     """What to do."""
     image: str
     """The picture to start from: base64, a data URI, or `file_<sha256>` of an earlier input."""
-    strength: float = Field(ge=0.0, le=1.0)
+    strength: float = Field(1.0, ge=0.0, le=1.0)
     """0 keeps the original, 1 makes all new; `num_inference_steps * strength` steps are made."""
 
 
-GenerationRequest = TextToImage | ImageToImage
+class Inpaint(ImageToImage):
+    """A picture in which a part is painted anew, or that is continued beyond its edges."""
 
-TASKS: dict[str, type[TextToImage]] = {
-    get_args(cls.model_fields["task"].annotation)[0]: cls for cls in (TextToImage, ImageToImage)
+    task: Literal["inpaint"]
+    """What to do."""
+    mask_image: str | None = None
+    """White where to repaint, black where to keep; may be left out where `padding` is given."""
+    mask_blur: int = Field(4, ge=0, le=256)
+    """Pixels by which the mask's edge is softened. Beyond it the original is kept exactly."""
+    padding: Padding = Padding()
+    """New canvas around the picture, to be filled."""
+
+
+class Upscale(Request):
+    """A picture four times larger on each side."""
+
+    task: Literal["upscale"]
+    """What to do."""
+    image: str
+    """The small picture: base64, a data URI, or `file_<sha256>` of an earlier input."""
+    prompt: Text = ""
+    """What the picture shows; helps some models."""
+    negative_prompt: Text = ""
+    """What it should not show."""
+    guidance_scale: float = 1.0
+    """How strongly to follow the prompt."""
+    noise_level: int = Field(20, ge=0, le=350)
+    """How much noise to add to the small picture; more gives the model more freedom."""
+
+
+class LayoutToImage(Prompted):
+    """A picture from a prompt and what shall be where (GLIGEN)."""
+
+    task: Literal["layout-to-image"]
+    """What to do."""
+    regions: Annotated[tuple[Region, ...], Field(strict=False, min_length=1, max_length=30)]
+    """What shall be where."""
+
+
+class ClassToImage(Request):
+    """A picture of a class that the model was trained on."""
+
+    task: Literal["class-to-image"]
+    """What to do."""
+    class_label: int = Field(ge=0)
+    """The class, by its number."""
+    guidance_scale: float = 1.0
+    """How strongly to follow the class."""
+
+
+class Unconditional(Request):
+    """A picture from nothing but noise."""
+
+    task: Literal["unconditional"]
+    """What to do."""
+
+
+TASKS: Mapping[str, type[Request]] = {
+    get_args(cls.model_fields["task"].annotation)[0]: cls
+    for cls in (
+        TextToImage,
+        ImageToImage,
+        Inpaint,
+        Upscale,
+        LayoutToImage,
+        ClassToImage,
+        Unconditional,
+    )
 }
 
-INPUT_IMAGES = ("image",)
-"""Fields that hold pictures; the service replaces each by `file_<sha256>` at submit."""
 
-
-class JobOptions(BaseModel):
-    """What a client may say about a job besides what it asks for."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
-
-    priority: Priority = "normal"
-    """Which of the model's three queues the job waits in."""
-    tags: list[Annotated[Text, Field(min_length=1, max_length=64)]] = Field([], max_length=16)
-    """Words to find the job by in listings."""
-    metadata: dict[
-        Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]
-    ] = Field({}, max_length=16)
-    """Anything the client wants to get back with the job."""
-    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] | None = None
-    """Cancel the job if it is not done so many seconds after submission."""
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A checked body. `request` may still lack its seed, and its size, which can follow an input
-    image; `completed` fills them in."""
-
-    request: TextToImage
-    options: JobOptions
-    warnings: tuple[str, ...]
-
-
-def load_request(values: Mapping[str, Any]) -> GenerationRequest:
+def load_request(values: Mapping[str, Any]) -> Request:
     """The request of a stored job, checked again. Raises InvalidRequestError."""
     cls = TASKS.get(str(values.get("task")))
     if cls is None:
         raise UnsupportedError(f"The task {str(values.get('task'))[:50]!r} is not known here.")
-    return _validated(cls, values)
-
-
-def infer_task(body: Mapping[str, Any]) -> str:
-    """The task that the given fields mean, when `task` was left out."""
-    return "image-to-image" if body.get("image") is not None else "text-to-image"
-
-
-def parse(body: Mapping[str, Any], offer: Offer) -> Parsed:
-    """Check a client's `body` against what a model offers and fill in what it left out.
-
-    Raises InvalidRequestError with one entry per wrong field."""
-    asked = {k: v for k, v in body.items() if k not in JobOptions.model_fields}
-    task = asked.setdefault("task", infer_task(body))
-    if task not in offer.tasks:
-        raise InvalidRequestError([_cannot(task, offer)])
-    asked["model"] = offer.card.name
-    options = {k: v for k, v in body.items() if k in JobOptions.model_fields}
-    errors: list[FieldError] = []
-    request = _collect(request_class(task, offer), asked, errors)
-    checked_options = _collect(JobOptions, options, errors)
-    if errors:
-        raise InvalidRequestError(errors)
-    return Parsed(request, checked_options, tuple(_warnings(request)))
-
-
-def completed(
-    request: TextToImage, offer: Offer, image_size: tuple[int, int] | None
-) -> TextToImage:
-    """`request` with seed and size filled in. The size is the one asked for, else the shape of
-    the input image at the model's usual number of pixels, else the model's usual size."""
-    width, height = request.width, request.height
-    if width is None and height is None and image_size is not None:
-        width, height = _like(image_size, offer)
-    filled = {
-        "width": width or offer.width,
-        "height": height or offer.height,
-        "seed": secrets.randbelow(2**32) if request.seed is None else request.seed,
-    }
-    narrowed = _validated(request_class(request.task, offer), request.model_dump() | filled)
-    return _validated(TASKS[request.task], narrowed.model_dump())
-
-
-@lru_cache(maxsize=256)
-def request_class(task: str, offer: Offer) -> type[TextToImage]:
-    """The class of `task` with defaults and bounds as the model's card sets them."""
-    base, limits = TASKS[task], offer.card.limits
-    fields = {
-        name: (kind, Field(default, description=base.model_fields[name].description, **bounds))
-        for name, (kind, default, bounds) in _narrowed(task, offer).items()
-        if name in base.model_fields
-    }
-    return create_model(
-        base.__name__,
-        __base__=base,
-        __doc__=base.__doc__,
-        __validators__={"few_pixels": _pixel_check(limits.max_pixels)},
-        **fields,
-    )
-
-
-def _narrowed(task: str, offer: Offer) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
-    """Type, default and bounds of each field whose bounds depend on the model."""
-    limits, defaults = offer.card.limits, offer.card.defaults
-    chars = {"max_length": limits.max_prompt_chars}
-    side = {"ge": limits.min_size, "le": limits.max_size, "multiple_of": limits.size_multiple}
-    if task == "text-to-image":
-        width, height = (int, offer.width, side), (int, offer.height, side)
-    else:
-        width = height = (Annotated[int, Field(**side)] | None, None, {})
-    return {
-        "task": (Literal[task], task, {}),
-        "model": (str, offer.card.name, {}),
-        "prompt": (Text, ..., {"min_length": 1, **chars}),
-        "negative_prompt": (Text, defaults.negative_prompt, chars),
-        "width": width,
-        "height": height,
-        "num_inference_steps": (int, offer.steps, {"ge": 1, "le": limits.max_steps}),
-        "guidance_scale": (float, offer.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
-        "scheduler": (Literal[offer.schedulers], offer.scheduler, {}),
-        "seed": (Annotated[int, Field(ge=0, le=MAX_SEED)] | None, None, {}),
-        "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
-        "strength": (float, defaults.strength, {"ge": 0, "le": 1}),
-    }
-
-
-def _pixel_check(max_pixels: int) -> Any:
-    def few_pixels(self: TextToImage) -> TextToImage:
-        if self.width and self.height and self.width * self.height > max_pixels:
-            raise PydanticCustomError(
-                "too_many_pixels",
-                f"width x height must be at most {max_pixels} pixels for this model",
-            )
-        return self
-
-    return model_validator(mode="after")(few_pixels)
-
-
-def _like(image_size: tuple[int, int], offer: Offer) -> tuple[int, int]:
-    """The size nearest to the image's shape with the model's usual number of pixels."""
-    limits = offer.card.limits
-    scale = (offer.width * offer.height / (image_size[0] * image_size[1])) ** 0.5
-    step = limits.size_multiple
-
-    def fit(side: int) -> int:
-        lowest, highest = -(-limits.min_size // step) * step, limits.max_size // step * step
-        return min(max(round(side * scale / step) * step, lowest), highest)
-
-    return fit(image_size[0]), fit(image_size[1])
-
-
-def _warnings(request: TextToImage) -> list[str]:
-    if request.guidance_scale > SATURATED_GUIDANCE:
-        return [
-            f"guidance_scale {request.guidance_scale:g} is above {SATURATED_GUIDANCE:g}: "
-            "expect saturated colours and artefacts."
-        ]
-    return []
-
-
-def _cannot(task: Any, offer: Offer) -> FieldError:
-    known = " or ".join(offer.tasks) or "nothing yet"
-    if not isinstance(task, str) or task not in TASKS:
-        detail = f"Must be one of: {', '.join(TASKS)}."
-    else:
-        detail = f"The model {offer.card.name!r} does {known}, not {task}."
-    return FieldError("/task", detail, "unsupported_task")
-
-
-def _validated(cls: type[TextToImage], values: Mapping[str, Any]) -> TextToImage:
-    errors: list[FieldError] = []
-    request = _collect(cls, values, errors)
-    if errors:
-        raise InvalidRequestError(errors)
-    return request
-
-
-def _collect(cls: type[Model], values: Mapping[str, Any], errors: list[FieldError]) -> Model:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        errors.extend(_field_error(e) for e in error.errors(include_url=False, include_input=False))
-        return cls.model_construct()
+        raise InvalidRequestError(field_errors(error)) from None
+
+
+def input_images(request: Request) -> dict[str, str]:
+    """The pictures that a request brings, by where they stand in it: `image`, `mask_image`,
+    `controls/0/image`, `reference_images/0`."""
+    return dict(_input_images(request))
+
+
+def with_images(request: Request, images: Mapping[str, str]) -> Request:
+    """`request` with each picture replaced by the one of the same place."""
+    update: dict[str, Any] = {k: v for k, v in images.items() if "/" not in k}
+    if controls := getattr(request, "controls", ()):
+        update["controls"] = tuple(
+            each.model_copy(update={"image": images[f"controls/{i}/image"]})
+            for i, each in enumerate(controls)
+        )
+    if references := getattr(request, "reference_images", ()):
+        update["reference_images"] = tuple(
+            images[f"reference_images/{i}"] for i in range(len(references))
+        )
+    return request.model_copy(update=update)
+
+
+def _input_images(request: Request) -> Iterator[tuple[str, str]]:
+    for name in ("image", "mask_image"):
+        if (image := getattr(request, name, None)) is not None:
+            yield name, image
+    for i, control in enumerate(getattr(request, "controls", ())):
+        yield f"controls/{i}/image", control.image
+    for i, image in enumerate(getattr(request, "reference_images", ())):
+        yield f"reference_images/{i}", image
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Per wrong field a JSON pointer (RFC 6901) and a sentence; never the input itself, which may
+    be private."""
+    return [_field_error(e) for e in error.errors(include_url=False, include_input=False)]
 
 
 _SENTENCES = {
@@ -297,12 +325,15 @@ _SENTENCES = {
 
 
 def _field_error(error: Any) -> FieldError:
-    """A JSON pointer (RFC 6901) and a sentence; never the input itself, which may be private."""
     where = [str(part) for part in error["loc"] if not _union_branch(part)]
     if error["type"] == "too_many_pixels":
         where = ["width"]
-    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in where)
-    return FieldError(pointer, _SENTENCES.get(error["type"], error["msg"]), error["type"])
+    return FieldError(pointer(*where), _SENTENCES.get(error["type"], error["msg"]), error["type"])
+
+
+def pointer(*path: str) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def _union_branch(part: Any) -> bool:

@@ -36,6 +36,12 @@ class Darkroom:
         card = self.models.find(name)
         return offer(self.models, card, self.records.all().get(card.name))
 
+    def offers(self) -> list[Offer]:
+        """What each model offers now."""
+        records = self.records.all()
+        cards = self.models.cards.values()
+        return [offer(self.models, card, records.get(card.name)) for card in cards]
+
     def serving(self, model: str) -> list[WorkerInfo]:
         """The living workers that serve a model."""
         return [worker for worker in self.workers.all() if model in worker.serves]

@@ -4,7 +4,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from darkroom.request import TASKS, JobOptions
+from darkroom.request import TASKS
+from darkroom.validation import JobOptions
 from service.responses import PROBLEM, FieldProblem, Problem, problems
 
 DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
@@ -26,19 +27,62 @@ _EXAMPLES = {
             "strength": 0.6,
         },
     },
+    "inpaint": {
+        "summary": "A part of a picture painted anew",
+        "value": {
+            "prompt": "a green apple",
+            "image": "data:image/png;base64,iVBORw0KGgo...",
+            "mask_image": "data:image/png;base64,iVBORw0KGgo...",
+        },
+    },
+    "control": {
+        "summary": "A picture that follows the edges of another",
+        "value": {
+            "prompt": "a red apple",
+            "controls": [
+                {
+                    "name": "canny",
+                    "image": "data:image/png;base64,iVBORw0KGgo...",
+                    "preprocess": "canny",
+                }
+            ],
+        },
+    },
+    "upscale": {
+        "summary": "A picture four times larger on each side",
+        "value": {"model": "emoji-upscale", "image": "data:image/png;base64,iVBORw0KGgo..."},
+    },
 }
 
-_REQUIRED = {"text-to-image": ["prompt"], "image-to-image": ["prompt", "image"]}
+_REQUIRED = {
+    "text-to-image": ["prompt"],
+    "image-to-image": ["prompt", "image"],
+    "inpaint": ["prompt", "image"],
+    "upscale": ["image"],
+    "layout-to-image": ["prompt", "regions"],
+    "class-to-image": ["class_label"],
+    "unconditional": [],
+}
+
+_REF = "#/components/schemas/{model}"
 
 
 def _body(task: str) -> dict[str, Any]:
     """The fields of a task. Bounds and defaults are the model's: see `GET /api/v1/models/{id}`."""
-    schema = TASKS[task].model_json_schema()
+    schema = TASKS[task].model_json_schema(ref_template=_REF)
     options = JobOptions.model_json_schema()
-    return schema | {
+    return {k: v for k, v in schema.items() if k != "$defs"} | {
         "properties": schema["properties"] | options["properties"],
         "required": _REQUIRED[task],
     }
+
+
+def _parts() -> dict[str, Any]:
+    """The schemas that bodies refer to."""
+    parts: dict[str, Any] = {}
+    for cls in TASKS.values():
+        parts |= cls.model_json_schema(ref_template=_REF).get("$defs", {})
+    return parts
 
 
 JOB_BODY = {
@@ -94,8 +138,9 @@ def describe(app: FastAPI) -> None:
         schemas = document["components"]["schemas"]
         if "Problem" in schemas:
             return document
+        schemas |= _parts()
         for shape in (Problem, FieldProblem):
-            schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema = shape.model_json_schema(ref_template=_REF)
             schemas[shape.__name__] = {k: v for k, v in schema.items() if k != "$defs"}
         for operations in document["paths"].values():
             for operation in operations.values():

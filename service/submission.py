@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
 from darkroom.models import Offer
 from darkroom.queue import Submitted
-from darkroom.request import completed, parse
+from darkroom.validation import completed, parse
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
@@ -19,11 +19,11 @@ def submit(here: Darkroom, raw: bytes, idempotency_key: str | None) -> Submitted
     """Check a body, take in its pictures and queue the job."""
     body = read_object(raw)
     offer = here.offer(_model_name(body))
-    parsed = parse(body, offer)
+    parsed = parse(body, offer, here.offers)
     request, image_size = here.inputs.take(parsed.request)
     request = completed(request, offer, image_size)
     return here.queue.submit(
-        request.model_dump(mode="json"),
+        request.model_dump(mode="json", exclude_unset=True),
         model=offer.card.name,
         warnings=[*parsed.warnings, *_doubts(here, offer)],
         idempotency_key=idempotency_key,

@@ -22,7 +22,7 @@ from darkroom.errors import (
     StoreUnavailableError,
 )
 from darkroom.images import ImageStore
-from darkroom.request import INPUT_IMAGES, TextToImage
+from darkroom.request import Request, input_images, with_images
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SIDE = 16_384
@@ -65,24 +65,22 @@ class InputImages:
         self._max_pixels = max_pixels
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
-    def take(self, request: TextToImage) -> tuple[TextToImage, tuple[int, int] | None]:
-        """The request with each picture replaced by `file_<sha256>`, and the first one's size.
+    def take(self, request: Request) -> tuple[Request, tuple[int, int] | None]:
+        """The request with each picture replaced by `file_<sha256>`, and the size of `image`.
 
         Raises InvalidRequestError that points at the field."""
         stored: dict[str, Stored] = {}
-        for field in INPUT_IMAGES:
-            text = getattr(request, field, None)
-            if text is not None:
-                try:
-                    stored[field] = self._stored(text)
-                except InvalidImageError as error:
-                    raise InvalidRequestError(
-                        [FieldError(f"/{field}", str(error), error.code)]
-                    ) from error
+        for place, text in input_images(request).items():
+            try:
+                stored[place] = self._stored(text)
+            except InvalidImageError as error:
+                raise InvalidRequestError(
+                    [FieldError(f"/{place}", str(error), error.code)]
+                ) from error
         if not stored:
             return request, None
-        replaced = request.model_copy(update={field: image.id for field, image in stored.items()})
-        return replaced, next(iter(stored.values())).size
+        replaced = with_images(request, {place: image.id for place, image in stored.items()})
+        return replaced, stored["image"].size if "image" in stored else None
 
     def _stored(self, text: str) -> Stored:
         if text.startswith("file_"):

@@ -25,7 +25,7 @@ from darkroom.errors import (
 from darkroom.images import ImageStore
 from darkroom.job import JobError, JobStatus
 from darkroom.queue import Claim, Queue, engine_bell, queue_bell, queue_names
-from darkroom.request import INPUT_IMAGES, load_request
+from darkroom.request import input_images, load_request
 from worker.running import RunningJob
 
 log = logs.get("intake")
@@ -175,11 +175,8 @@ class Intake(Vital):
     def _admit(self, claim: Claim) -> None:
         try:
             request = load_request(claim.request)
-            inputs = {
-                name: self._read(getattr(request, name))
-                for name in INPUT_IMAGES
-                if hasattr(request, name)
-            }
+            pictures = input_images(request).items()
+            inputs = {place: self._read(input_id) for place, input_id in pictures}
         except StoreUnavailableError as error:
             log.error("store_unavailable", job_id=claim.job_id, reason=str(error))
             self._jobs.release(claim)

@@ -9,7 +9,7 @@ from PIL import Image
 from darkroom.errors import JobInterrupt
 from darkroom.job import JobError, Progress, Timings
 from darkroom.queue import Claim
-from darkroom.request import GenerationRequest
+from darkroom.request import Request
 
 
 def unexpected(error: BaseException) -> JobError:
@@ -25,7 +25,7 @@ class RunningJob:
     read `progress` and set `interrupt`, each a single assignment."""
 
     claim: Claim
-    request: GenerationRequest
+    request: Request
     inputs: Mapping[str, Image.Image]
     deadline: float | None
     """On this process's monotonic clock."""

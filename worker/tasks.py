@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
-from darkroom.request import GenerationRequest, ImageToImage, TextToImage
+from darkroom.request import ImageToImage, Request, TextToImage
 from worker.pipelines import LoadedModel
 from worker.schedulers import OnStep, counted
 
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def run(
-    request: GenerationRequest, model: LoadedModel, inputs: Inputs, *, on_step: OnStep
+    request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep
 ) -> Outcome:
     """Make the pictures of `request`; `inputs` holds its input pictures by field.
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.models import Limits, ModelCard, ModelRecord, Offer, offer
-from darkroom.request import JobOptions, request_class
+from darkroom.validation import JobOptions, request_class
 from darkroom.workers import WorkerInfo
 from service.dependencies import Darkroom, Here
 from service.responses import Listing, problems

@@ -73,7 +73,7 @@ def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(models, 
         (folder / part).write_text(json.dumps(content))
     guess = offer(models, models.find("pix"), None)
     assert (guess.width, guess.scheduler) == (64, "EulerDiscreteScheduler")
-    assert set(guess.tasks) == {"text-to-image", "image-to-image"}
+    assert set(guess.tasks) == {"text-to-image", "image-to-image", "inpaint"}
     assert "DDIMScheduler" in guess.schedulers
 
 

@@ -2,15 +2,18 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom.errors import InvalidRequestError, UnsupportedError
-from darkroom.models import Limits, ModelCard, Offer
-from darkroom.request import MAX_SEED, completed, load_request, parse, request_class
+from darkroom.models import Limits, ModelCard, ModelRecord, Offer, _fields
+from darkroom.request import MAX_SEED, load_request
+from darkroom.validation import completed, parse, request_class
 
 CARD = ModelCard(
     name="pix", source="x", limits=Limits(max_size=512, max_pixels=256 * 256, max_steps=100)
 )
+RECORD = ModelRecord(name="pix", pipeline="StableDiffusionPipeline")
+TASKS_HERE = ("text-to-image", "image-to-image")
 OFFER = Offer(
     card=CARD,
-    tasks=("text-to-image", "image-to-image"),
+    fields=tuple((task, _fields(task, RECORD)) for task in TASKS_HERE),
     schedulers=("DDIMScheduler", "EulerDiscreteScheduler"),
     scheduler="DDIMScheduler",
     width=64,
@@ -28,7 +31,7 @@ def wrong(body: dict) -> list[str]:
 
 def test_what_is_left_out_is_filled_in():
     request = completed(parse(CAT, OFFER).request, OFFER, None)
-    assert request.model_dump() == {
+    assert request.model_dump(exclude_unset=True) == {
         "task": "text-to-image",
         "model": "pix",
         "prompt": "a cat",
@@ -40,13 +43,19 @@ def test_what_is_left_out_is_filled_in():
         "scheduler": "DDIMScheduler",
         "seed": request.seed,
         "num_images": 1,
+        "scheduler_options": {"sigmas": None, "timestep_spacing": None},
+        "output": {"format": "png", "quality": 90, "metadata": "full"},
+        "deterministic": False,
+        "guidance_rescale": 0.0,
+        "clip_skip": 0,
     }
     assert 0 <= request.seed < 2**32
 
 
 def test_a_completed_request_posted_back_stays_as_it_is():
     request = completed(parse(IMAGE, OFFER).request, OFFER, (100, 50))
-    again = completed(parse(request.model_dump(), OFFER).request, OFFER, (100, 50))
+    kept = request.model_dump(mode="json", exclude_unset=True)
+    again = completed(parse(kept, OFFER).request, OFFER, (100, 50))
     assert again == request
 
 

@@ -6,7 +6,8 @@ import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darkroom.request import ImageToImage, JobOptions
+from darkroom.request import ImageToImage
+from darkroom.validation import JobOptions
 
 FIELDS = sorted({*ImageToImage.model_fields, *JobOptions.model_fields, "nope", "x~/y"} - {"prompt"})
 

@@ -8,8 +8,8 @@ import torch
 from darkroom.job import JobStatus
 from darkroom.models import ModelRecords, Models, offer
 from darkroom.queue import Queue
-from darkroom.request import completed, parse
 from darkroom.settings import Settings
+from darkroom.validation import completed, parse
 from tests import tiny
 from worker.engine import Engine
 

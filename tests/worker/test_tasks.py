@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
-from darkroom.request import GenerationRequest, ImageToImage, TextToImage
+from darkroom.request import ImageToImage, Request, TextToImage
 from tests import tiny
 from tests.gathering import run_all, values
 from worker import tasks
@@ -36,7 +36,7 @@ def photo() -> Image.Image:
     return Image.fromarray(pixels.numpy())
 
 
-def request(model: LoadedModel, **fields: Any) -> GenerationRequest:
+def request(model: LoadedModel, **fields: Any) -> Request:
     cls = ImageToImage if "strength" in fields else TextToImage
     asked = {
         "task": "image-to-image" if cls is ImageToImage else "text-to-image",
