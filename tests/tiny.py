@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from darkroom.models import ModelCard
+from darkroom.models import ModelCard, Models
 from worker import pipelines
 from worker.gather import Gather
 from worker.pipelines import LoadedModel
@@ -141,7 +141,8 @@ def load(
     if not (folder / "model_index.json").exists():
         write(family, folder)
     model = ModelCard(name=family, source=str(folder), dtype=dtype, **card)
-    return pipelines.load(model, folder, gather, torch.device("cpu"))
+    catalog = Models([model], family, folder)
+    return pipelines.load(model, catalog, gather, torch.device("cpu"))
 
 
 def unet(**config: object) -> UNet2DConditionModel:

@@ -26,7 +26,7 @@ def main(names: list[str]) -> None:
 def _record(models: Models, card: ModelCard, device: str) -> ModelRecord:
     gather = Gather(row_counts=row_counts(device))
     try:
-        return pipelines.load(card, models.folder(card), gather, device).record
+        return pipelines.load(card, models, gather, device).record
     except DarkroomError as error:
         return ModelRecord(name=card.name, error=str(error))
 

@@ -64,7 +64,7 @@ class LoadedModels:
         card = self._catalog.find(name)
         log.info("model_loads", model=name)
         try:
-            return pipelines.load(card, self._catalog.folder(card), self._gather, self._device)
+            return pipelines.load(card, self._catalog, self._gather, self._device)
         except ModelLoadError as error:
             fault = error
         except Exception as error:  # no model may take down an engine that serves others

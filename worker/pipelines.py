@@ -6,13 +6,12 @@ import inspect
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard, ModelRecord
+from darkroom.models import ModelCard, ModelRecord, Models
 from worker.gather import Gather
 from worker.schedulers import Schedulers
 from worker.weights import dtype_of, modules_of, read, task_classes
@@ -46,12 +45,12 @@ class LoadedModel:
         return pipeline
 
 
-def load(card: ModelCard, folder: Path | None, gather: Gather, device: torch.device) -> LoadedModel:
-    """Load the model of `card` from `folder`, or from its repository, and wrap what is heavy.
+def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:
+    """Load the model of `card`, one of `models`, and wrap what is heavy.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
-    pipeline = read(card, folder, device)
+    pipeline = read(card, models.folder(card), device)
     schedulers = Schedulers(pipeline.scheduler)
     if card.scheduler and card.scheduler not in schedulers.names:
         known = ", ".join(schedulers.names)
