@@ -1,16 +1,26 @@
-"""Stage 1: an autoencoder whose latents are 4 times smaller on each side than the picture."""
+"""Stage 1: an autoencoder whose latents are 4 times smaller on each side than the picture.
+
+Two kinds, by one script: KL-reg keeps the latents near a normal distribution, VQ-reg snaps each of
+them to the nearest entry of a codebook.
+"""
 
 import argparse
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, VQModel
 from torch import Tensor
 
 from training.classifier import load_classifier
 from training.data import compose, draw_composition, load_pictures, render
-from training.latents import encode_compositions, normalise_latents
+from training.latents import (
+    encode_compositions,
+    make_codebook,
+    normalise_latents,
+    normalise_quantised,
+)
 from training.losses import Critic, PerceptualLoss, balance, pixel_loss
 from training.run import (
     RUNS,
@@ -25,7 +35,20 @@ from training.run import (
 )
 
 UNSEEN_SEED = 1_000_003  # compositions that training never draws
-MEASURED_PICTURES = 4000  # to find the mean and the spread of each latent channel
+KINDS = {"kl": AutoencoderKL, "vq": VQModel}
+
+Autoencoder = AutoencoderKL | VQModel
+
+
+def make_autoencoder(config: dict) -> Autoencoder:
+    """A new autoencoder; with `begin_from`, layers that fit are copied from a finished one."""
+    autoencoder = KINDS[config["kind"]](**config["model"])
+    if "begin_from" in config:
+        finished = AutoencoderKL.from_pretrained(Path(config["begin_from"])).state_dict()
+        own = autoencoder.state_dict()
+        fitting = {k: v for k, v in finished.items() if k in own and v.shape == own[k].shape}
+        autoencoder.load_state_dict(fitting, strict=False)
+    return autoencoder
 
 
 def draw_batch(rng: random.Random, count: int, resolution: int) -> np.ndarray:
@@ -35,11 +58,27 @@ def draw_batch(rng: random.Random, count: int, resolution: int) -> np.ndarray:
     )
 
 
+def pass_through(
+    autoencoder: Autoencoder, pictures: Tensor, quantised: bool = True
+) -> tuple[Tensor, Tensor]:
+    """The pictures after a trip through the latents, and the loss that keeps those in order."""
+    if isinstance(autoencoder, VQModel):
+        latents = autoencoder.encode(pictures).latents
+        decoded = autoencoder.decode(latents, force_not_quantize=not quantised)
+        return decoded.sample, decoded.commit_loss.mean()
+    posterior = autoencoder.encode(pictures).latent_dist
+    latents = posterior.sample() if autoencoder.training else posterior.mode()
+    return autoencoder.decode(latents).sample, posterior.kl().mean()
+
+
 @torch.no_grad()
-def reconstruct(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+def reconstruct(autoencoder: Autoencoder, pictures: Tensor, quantised: bool = True) -> Tensor:
     """The pictures after a trip through the likeliest latents."""
-    parts = (vae.decode(vae.encode(part).latent_dist.mode()).sample for part in pictures.split(16))
-    return torch.cat(list(parts)).clamp(-1, 1)
+    training = autoencoder.training
+    autoencoder.eval()
+    parts = [pass_through(autoencoder, part, quantised)[0] for part in pictures.split(16)]
+    autoencoder.train(training)
+    return torch.cat(parts).clamp(-1, 1)
 
 
 def psnr(output: Tensor, pictures: Tensor) -> float:
@@ -48,18 +87,28 @@ def psnr(output: Tensor, pictures: Tensor) -> float:
     return (-10 * error.log10()).mean().item()
 
 
-def save_normalised(vae: AutoencoderKL, config: dict) -> None:
+def begin_to_quantise(vqvae: VQModel, config: dict) -> None:
+    """Give a VQModel its codebook, once its latents have some sense."""
+    measured = config["seed"], config["measured_pictures"], config["resolution"]
+    normalise_quantised(vqvae, encode_compositions(vqvae, *measured)[0])
+    latents, _ = encode_compositions(vqvae, *measured)
+    vqvae.quantize.embedding.weight.data.copy_(make_codebook(latents, vqvae.quantize.n_e))
+
+
+def save_normalised(autoencoder: Autoencoder, config: dict) -> None:
     """The result of this stage: the autoencoder, with latents of unit variance."""
-    latents, _ = encode_compositions(vae, config["seed"], MEASURED_PICTURES, config["resolution"])
-    normalise_latents(vae, latents)
-    vae.save_pretrained(RUNS / "vae")
+    measured = config["seed"], config["measured_pictures"], config["resolution"]
+    latents, _ = encode_compositions(autoencoder, *measured)
+    normalise = normalise_quantised if isinstance(autoencoder, VQModel) else normalise_latents
+    normalise(autoencoder, latents)
+    autoencoder.save_pretrained(RUNS / config["result"])
 
 
-def train(config: dict) -> None:
+def train(config: dict, minutes: float | None = None) -> None:
     device = choose_device()
-    run = Run("autoencoder", config)
+    run = Run(config["stage"], config, minutes)
     torch.manual_seed(config["seed"])
-    vae = AutoencoderKL(**config["model"]).to(device)
+    vae = make_autoencoder(config).to(device)
     critic = Critic().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0, betas=(0.9, 0.99), fused=True)
     critic_optimizer = torch.optim.AdamW(critic.parameters(), lr=config["critic_learning_rate"])
@@ -67,23 +116,25 @@ def train(config: dict) -> None:
         {"vae": vae, "critic": critic},
         {"optimizer": optimizer, "critic_optimizer": critic_optimizer},
     )
-    start = run.resume(*parts)
+    done = start = run.resume(*parts)
     perceptual_loss = PerceptualLoss(load_classifier("classifier", device))
     rng = random.Random(f"{config['seed']} {start}")
     torch.manual_seed(config["seed"] + start)
-    unseen = to_tensor(compose(UNSEEN_SEED, 64, config["resolution"])[0], device)
+    unseen = to_tensor(compose(UNSEEN_SEED, 32, config["resolution"])[0], device)
 
     for step in run.steps(start):
+        if step == config.get("quantise_from"):
+            begin_to_quantise(vae, config)
+        quantised = step >= config.get("quantise_from", 0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run.part_done(step), config)
         pictures = to_tensor(draw_batch(rng, config["batch_size"], config["resolution"]), device)
         with autocast(device):
-            posterior = vae.encode(pictures).latent_dist
-            output = vae.decode(posterior.sample()).sample
+            output, order = pass_through(vae, pictures, quantised)
         output = output.float()
-        pixels, kl = pixel_loss(output, pictures), posterior.kl().mean()
-        loss = pixels + config["kl_weight"] * kl
-        losses = {"pixels": pixels.item(), "kl": kl.item()}
+        pixels = pixel_loss(output, pictures)
+        loss = pixels + config[f"{config['kind']}_weight"] * order
+        losses = {"pixels": pixels.item(), config["kind"]: order.item()}
 
         if step >= config["perceptual_from"]:
             perceptual = perceptual_loss(output, pictures)
@@ -108,19 +159,24 @@ def train(config: dict) -> None:
 
         done = step + 1
         if done % config["sample_every"] == 0 or done == config["steps"]:
-            output = reconstruct(vae, unseen)
+            output = reconstruct(vae, unseen, quantised)
             run.running["psnr"] = losses["psnr"] = psnr(output, unseen)
             rows = [to_pictures(unseen[:12]), to_pictures(output[:12])]
             save_sheet(run.folder / "samples" / f"{done:06}.png", rows)
             run.save(done, *parts)
         run.log(done, {"loss": loss.item()} | losses, config["log_every"])
+    run.save(done, *parts)
     save_normalised(vae, config)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, help="stop after this many steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="stop this long after the start at the latest"
+    )
+    parser.add_argument("--vq", action="store_true", help="the variant with a codebook")
     arguments = parser.parse_args()
-    settings = read_config("autoencoder")
+    settings = read_config("vq" if arguments.vq else "autoencoder")
     settings["steps"] = arguments.steps or settings["steps"]
-    train(settings)
+    train(settings, arguments.minutes)

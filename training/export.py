@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin, StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from training.diffusion import Denoiser, load_autoencoder, make_pipeline
@@ -15,6 +15,8 @@ from training.run import RUNS, read_config, select
 
 TARGET = Path("models/emoji")
 CARD = "README.md"
+
+Saveable = DiffusionPipeline | ModelMixin
 
 
 def assemble(config: dict) -> StableDiffusionPipeline:
@@ -30,19 +32,25 @@ def assemble(config: dict) -> StableDiffusionPipeline:
     return make_pipeline(denoiser, vae, config)
 
 
-def write(pipeline: StableDiffusionPipeline, target: Path) -> None:
-    """Save in half precision and swap folders, so that nobody sees half a model."""
+def swap_in(model: Saveable, target: Path) -> int:
+    """Save in half precision and swap folders, so that nobody sees half a model; bytes written.
+
+    The model card that lay there stays.
+    """
     newer, older = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    target.parent.mkdir(parents=True, exist_ok=True)
     for folder in (newer, older):
         shutil.rmtree(folder, ignore_errors=True)
-    pipeline.to(torch.float16).save_pretrained(newer, safe_serialization=True)
-    load_as_float32(newer / "text_encoder" / "config.json")
+    model.to(torch.float16).save_pretrained(newer, safe_serialization=True)
+    if (config := newer / "text_encoder" / "config.json").exists():
+        load_as_float32(config)
     if target.exists():
         if (target / CARD).exists():
             shutil.copy(target / CARD, newer / CARD)
         os.rename(target, older)
     os.rename(newer, target)
     shutil.rmtree(older, ignore_errors=True)
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
 def load_as_float32(config: Path) -> None:
@@ -55,7 +63,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
-    arguments.target.parent.mkdir(parents=True, exist_ok=True)
-    write(assemble(read_config("diffusion")), arguments.target)
-    size = sum(path.stat().st_size for path in arguments.target.rglob("*") if path.is_file())
+    size = swap_in(assemble(read_config("diffusion")), arguments.target)
     print(f"{arguments.target}: {size / 1e6:.1f} MB")

@@ -3,23 +3,36 @@
 from collections.abc import Sequence
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, VQModel
 from torch import Tensor
 
 from training.data import Composition, compose
 from training.run import autocast, to_tensor
 
+CODEBOOK_SAMPLE = 65_536  # latents that a codebook is made from
+CODEBOOK_ROUNDS = 10
+
+
+def to_latents(autoencoder: AutoencoderKL | VQModel, pictures: Tensor) -> Tensor:
+    """The likeliest latents; those of a VQModel are taken before they are quantised."""
+    encoded = autoencoder.encode(pictures)
+    return encoded.latents if isinstance(autoencoder, VQModel) else encoded.latent_dist.mode()
+
 
 @torch.no_grad()
 def encode_compositions(
-    vae: AutoencoderKL, seed: int, count: int, resolution: int, among: Sequence[int] | None = None
+    autoencoder: AutoencoderKL | VQModel,
+    seed: int,
+    count: int,
+    resolution: int,
+    among: Sequence[int] | None = None,
 ) -> tuple[Tensor, list[Composition]]:
     """The latents of the first compositions of a seed, and what they show."""
     pictures, compositions = compose(seed, count, resolution, among)
-    device = next(vae.parameters()).device
+    device = next(autoencoder.parameters()).device
     with autocast(device):
         latents = [
-            vae.encode(to_tensor(pictures[i : i + 64], device)).latent_dist.mode()
+            to_latents(autoencoder, to_tensor(pictures[i : i + 64], device))
             for i in range(0, count, 64)
         ]
     return torch.cat(latents).float(), compositions
@@ -44,3 +57,36 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
     out.bias.add_(out.weight[:, :, 0, 0] @ mean)
     out.weight.mul_(spread[None, :, None, None])
     vae.register_to_config(scaling_factor=1.0, force_upcast=False)
+
+
+@torch.no_grad()
+def normalise_quantised(vqvae: VQModel, latents: Tensor) -> None:
+    """The same for a VQModel: mean 0 for every channel, variance 1 for all of them together.
+
+    One spread for all, or another entry of the codebook might become the nearest to a latent.
+    """
+    mean = latents.mean((0, 2, 3))
+    spread = latents.var((0, 2, 3)).mean().sqrt()
+    into, out = vqvae.quant_conv, vqvae.post_quant_conv
+    into.weight.div_(spread)
+    into.bias.sub_(mean).div_(spread)
+    vqvae.quantize.embedding.weight.sub_(mean).div_(spread)
+    out.bias.add_(out.weight[:, :, 0, 0] @ mean)
+    out.weight.mul_(spread)
+    vqvae.register_to_config(scaling_factor=1.0)
+
+
+@torch.no_grad()
+def make_codebook(latents: Tensor, size: int) -> Tensor:
+    """The centres that k-means finds among the latents: size x channels.
+
+    Training would have to find them from random ones, and most entries would never be used."""
+    vectors = latents.movedim(1, -1).flatten(0, -2)
+    vectors = vectors[torch.randperm(len(vectors))[:CODEBOOK_SAMPLE]]
+    centres = vectors[:size].clone()
+    for _ in range(CODEBOOK_ROUNDS):
+        nearest = torch.cat([torch.cdist(part, centres).argmin(1) for part in vectors.split(4096)])
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        counts = torch.bincount(nearest, minlength=size)[:, None]
+        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+    return centres

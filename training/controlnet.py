@@ -1,0 +1,170 @@
+"""A ControlNet on edges: a second encoder that tells the finished, frozen UNet where edges run."""
+
+import argparse
+import copy
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from training.autoencoder import UNSEEN_SEED
+from training.data import compose, taught_pictures
+from training.diffusion import draw_captions, follow, weight_of
+from training.export import swap_in
+from training.latents import encode_compositions
+from training.run import (
+    RUNS,
+    Run,
+    autocast,
+    choose_device,
+    learning_rate,
+    read_config,
+    save_sheet,
+)
+from training.text import tokenize
+from worker.edges import canny
+
+MODEL = Path("models/emoji")
+TARGET = Path("models/emoji-canny")
+
+
+def make_controlnet(unet: UNet2DConditionModel, channels: list[int]) -> ControlNetModel:
+    """A copy of the UNet's encoder whose outlets are zero: at first it changes nothing.
+
+    `channels` are those of the convolutions that the edges go through. Each after the first halves
+    their sides, so three of them bring 64 x 64 edges to the 16 x 16 of the latents.
+    """
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+    # from_unet() forgets how many heads pool the text; without them the copy reads it differently.
+    own, copied = unet.add_embedding.pool, controlnet.add_embedding.pool
+    copied.num_heads, copied.dim_per_head = own.num_heads, own.dim_per_head
+    controlnet.register_to_config(addition_embed_type_num_heads=own.num_heads)
+    return controlnet
+
+
+def find_edges(pictures: np.ndarray) -> np.ndarray:
+    """The edges of N x H x W x 3 bytes: N x H x W booleans."""
+    return np.stack([np.asarray(canny(Image.fromarray(p)))[..., 0] > 0 for p in pictures])
+
+
+def as_condition(edges: np.ndarray, device: torch.device) -> Tensor:
+    """Booleans to the N x 3 x H x W of zeros and ones that a pipeline makes of an edge map."""
+    return torch.from_numpy(edges).to(device)[:, None].expand(-1, 3, -1, -1).float()
+
+
+def make_pipeline(
+    emoji: StableDiffusionPipeline, controlnet: ControlNetModel
+) -> StableDiffusionControlNetPipeline:
+    pipeline = StableDiffusionControlNetPipeline(
+        **emoji.components, controlnet=controlnet, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def save_samples(
+    path: Path, emoji: StableDiffusionPipeline, controlnet: ControlNetModel, config: dict
+) -> None:
+    """Pictures, their edges, and what is made of the edges with and without a prompt."""
+    pictures, compositions = compose(UNSEEN_SEED, 12, config["resolution"], taught_pictures())
+    edges = find_edges(pictures)
+    rows = [pictures, edges[..., None].repeat(3, axis=3).astype(np.uint8) * 255]
+    for dropout in (0.0, 1.0):
+        images = make_pipeline(emoji, controlnet)(
+            draw_captions(compositions, dropout, random.Random(UNSEEN_SEED)),
+            image=as_condition(edges, torch.device("cpu")),
+            num_inference_steps=config["sample_steps"],
+            guidance_scale=config["sample_guidance"],
+            generator=[torch.Generator().manual_seed(seed) for seed in range(len(edges))],
+            output_type="np",
+        ).images
+        rows.append((images * 255).round().astype(np.uint8))
+    save_sheet(path, rows)
+
+
+def train(config: dict, minutes: float | None = None) -> ControlNetModel:
+    """Returns the averaged weights."""
+    device = choose_device()
+    run = Run("controlnet", config, minutes)
+    emoji = StableDiffusionPipeline.from_pretrained(MODEL).to(device)
+    for part in (emoji.unet, emoji.vae, emoji.text_encoder):
+        part.requires_grad_(False)
+    torch.manual_seed(config["seed"])
+    controlnet = make_controlnet(emoji.unet, config["channels"]).to(device)
+    average = copy.deepcopy(controlnet).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        controlnet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    )
+    parts = {"controlnet": controlnet, "average": average}, {"optimizer": optimizer}
+    done = start = run.resume(*parts)
+    rng = random.Random(f"{config['seed']} {start}")
+    torch.manual_seed(config["seed"] + start)
+    drawn = config["seed"] + start, config["pictures"], config["resolution"], taught_pictures()
+    edges = find_edges(compose(*drawn)[0])
+    latents, compositions = encode_compositions(emoji.vae, *drawn)
+    noise_levels = emoji.scheduler.alphas_cumprod.to(device)
+
+    for step in run.steps(start):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, run.part_done(step), config)
+        chosen = torch.randint(len(compositions), (config["batch_size"],))
+        captions = draw_captions((compositions[i] for i in chosen), config["caption_dropout"], rng)
+        clean = latents[chosen]
+        noise = torch.randn_like(clean)
+        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
+        kept = noise_levels[timesteps][:, None, None, None]
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        with autocast(device), sdpa_kernel(SDPBackend.MATH):
+            text = emoji.text_encoder(tokenize(emoji.tokenizer, captions, device))[0]
+            told = controlnet(noisy, timesteps, text, as_condition(edges[chosen.numpy()], device))
+            predicted = emoji.unet(
+                noisy,
+                timesteps,
+                text,
+                down_block_additional_residuals=told.down_block_res_samples,
+                mid_block_additional_residual=told.mid_block_res_sample,
+            ).sample
+        error = (predicted.float() - noise).square().mean((1, 2, 3))
+        loss = (weight_of(kept.flatten()) * error).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
+        optimizer.step()
+
+        done = step + 1
+        follow(average, controlnet, min(config["ema_decay"], done / (done + 20)))
+        run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
+        if done % config["save_every"] == 0:
+            run.save(done, *parts)
+        if done % config["sample_every"] == 0:
+            save_samples(run.folder / "samples" / f"{done:06}.png", emoji, average, config)
+    run.save(done, *parts)
+    save_samples(run.folder / "samples" / f"{done:06}.png", emoji, average, config)
+    return average
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="stop this long after the start at the latest"
+    )
+    parser.add_argument(
+        "--target", type=Path, default=RUNS / TARGET.name, help=f"to ship it: {TARGET}"
+    )
+    arguments = parser.parse_args()
+    settings = read_config("controlnet")
+    settings["steps"] = arguments.steps or settings["steps"]
+    trained = train(settings, arguments.minutes)
+    size = swap_in(trained, arguments.target)
+    print(f"{arguments.target}: {size / 1e6:.1f} MB")
