@@ -50,7 +50,7 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
-    pipeline = read(card, models.folder(card), device)
+    pipeline = read(card, models, device)
     schedulers = Schedulers(pipeline.scheduler)
     if card.scheduler and card.scheduler not in schedulers.names:
         known = ", ".join(schedulers.names)

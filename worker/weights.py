@@ -4,6 +4,7 @@ nothing missing; used by the worker's pipelines, knows no jobs."""
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,45 +16,65 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard, diffusers_table
+from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.models import ModelCard, Models, diffusers_table
 from worker.device import is_out_of_memory
+from worker.hub import cached
+from worker.tuning import tune
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import DiffusionPipeline
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+OUT_OF_MEMORY = "out of memory"
 _MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
-def read(card: ModelCard, folder: Path | None, device: torch.device) -> DiffusionPipeline:
-    """The pipeline of `card`, on `device`, from `folder` or from its repository.
+def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
+    """The pipeline of `card`, one of `models`, as its options want it and, unless its parts are to
+    wait elsewhere, on `device`.
 
-    Raises ModelLoadError with the reason."""
+    Raises ModelLoadError with the reason, DeviceMemoryError."""
     try:
-        return _read_whole(card, str(folder or card.source), folder, device)
+        return _read_whole(card, models, device)
     except ModelLoadError as error:
         reason = str(error)
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
-        reason = "out of memory" if is_out_of_memory(error) else first_lines(error)
+        reason = OUT_OF_MEMORY if is_out_of_memory(error) else first_lines(error)
     except (AttributeError, SafetensorError) as error:
         reason = f"damaged: {first_lines(error)}"
     # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
+    if reason == OUT_OF_MEMORY:
+        raise DeviceMemoryError(f"{card.source} does not fit into the memory that is left")
     raise ModelLoadError(f"{card.source}: {reason}")
 
 
-def _read_whole(
-    card: ModelCard, source: str, folder: Path | None, device: torch.device
-) -> DiffusionPipeline:
+def folder_of(card: ModelCard, models: Models) -> Path:
+    """Where the model's files lie. Raises ModelLoadError if they are not on this machine."""
+    return models.folder(card) or cached(card.source, card.revision, "model_index.json")
+
+
+def vae_folder(card: ModelCard, models: Models) -> Path | None:
+    """Where the VAE lies that the card puts in place of the model's own, if it does."""
+    return card.vae and (models.locate(card.vae) or cached(card.vae, None, "config.json"))
+
+
+def _read_whole(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
     with strict_logs() as complaints:
-        index = diffusers.DiffusionPipeline.load_config(source, revision=card.revision)
+        folder = folder_of(card, models)
+        index = diffusers.DiffusionPipeline.load_config(folder)
         cls = pipeline_class(index)
-        if folder is not None:
-            _refuse_pickles(folder, index)
-        pipeline = _read(card, source, cls, index, device)
+        _refuse_pickles(folder, index)
+        pipeline = _read(card, folder, cls, index, device, vae_folder(card, models))
         _check_whole(pipeline, complaints)
-        return pipeline.to(device)
+        tune(pipeline, card)
+        return pipeline if is_offloaded(card, device) else pipeline.to(device)
+
+
+def is_offloaded(card: ModelCard, device: torch.device) -> bool:
+    """Whether the model's parts wait in the host's memory; on a CPU they are there anyway."""
+    return card.offload == "model" and device.type != "cpu"
 
 
 def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
@@ -84,36 +105,41 @@ def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
 
 def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
     for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
-        files = [path.name for path in (folder / part).glob("*") if path.is_file()]
-        pickles = [name for name in files if name.endswith(PICKLES)]
-        if pickles and not any(name.endswith(".safetensors") for name in files):
-            raise ModelLoadError(
-                f"{part} holds {pickles[0]}, which could run code when it is read; "
-                "only safetensors are loaded"
-            )
+        _refuse_pickles_in(folder / part, part)
+
+
+def _refuse_pickles_in(folder: Path, part: str) -> None:
+    """Pickles beside safetensors do not matter: they are not read."""
+    files = [path.name for path in folder.glob("*") if path.is_file()]
+    pickles = [name for name in files if name.endswith(PICKLES)]
+    if pickles and not any(name.endswith(".safetensors") for name in files):
+        raise ModelLoadError(
+            f"{part} holds {pickles[0]}, which could run code when it is read; "
+            "only safetensors are loaded"
+        )
 
 
 def _read(
     card: ModelCard,
-    source: str,
+    folder: Path,
     cls: type[DiffusionPipeline],
     index: Mapping[str, Any],
     device: torch.device,
+    vae: Path | None,
 ) -> DiffusionPipeline:
     dtype = dtype_of(card, device)
-    dtypes = {"default": dtype, "vae": torch.float32 if dtype == torch.float16 else dtype}
-    given = {"safety_checker": None} if "safety_checker" in index else {}
+    dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
+    given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
     expected = inspect.signature(cls.__init__).parameters
     for name in expected:
         if name.startswith(_MAY_BE_ABSENT) and index.get(name, (None, None))[0] is None:
             given[name] = None
+    if not card.text_encoders:
+        given |= _without_text_encoders(index)
+    if vae is not None:
+        given["vae"] = _other_vae(vae, folder, vae_dtype(dtype))
     pipeline = cls.from_pretrained(
-        source,
-        revision=card.revision,
-        variant=card.variant,
-        dtype=dtypes,
-        use_safetensors=True,
-        **given,
+        folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
     )
     if (vae := getattr(pipeline, "vae", None)) is not None:
         # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
@@ -122,6 +148,57 @@ def _read(
         if dtype == torch.float16:
             _cast_at_edges(vae, dtype)
     return pipeline
+
+
+def _without_text_encoders(index: Mapping[str, Any]) -> dict[str, None]:
+    """The parts to leave out: SD 3's T5, whose place its pipelines fill with zeros."""
+    parts = dict.fromkeys(name for name in ("text_encoder_3", "tokenizer_3") if name in index)
+    if not parts:
+        name = index.get("_class_name")
+        raise ModelLoadError(f"text_encoders: {name} has none that it can do without")
+    return parts
+
+
+def _other_vae(folder: Path, model: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The VAE in `folder`, if its latents are made like those of the model's own."""
+    config = _config(folder)
+    cls = getattr(diffusers, str(config.get("_class_name")), None)
+    if not hasattr(cls, "decode"):
+        raise ModelLoadError(f"vae: {folder.name} holds no autoencoder of diffusers")
+    _refuse_pickles_in(folder, "vae")
+    own = _config(model / "vae")
+    for what, told in (("channels", _latent_channels), ("times smaller", _shrinks)):
+        if own and told(config) != told(own):
+            raise ModelLoadError(
+                f"vae: the latents of {folder.name} have {told(config)} {what}, "
+                f"the model's {told(own)}"
+            )
+    try:
+        return cls.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelLoadError(f"vae: {first_lines(error)}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _latent_channels(config: Mapping[str, Any]) -> int:
+    return config.get("latent_channels", 4)
+
+
+def _shrinks(config: Mapping[str, Any]) -> int:
+    return 2 ** (len(config.get("block_out_channels", (0,))) - 1)
+
+
+def vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """VAEs overflow in float16."""
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def dtype_of(card: ModelCard, device: torch.device) -> torch.dtype:
