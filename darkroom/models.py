@@ -400,8 +400,10 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
         scheduler = (index.get("scheduler") or [None, None])[1]
         size = _native_size(folder)
         classes = _json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
-    tasks = table["pipelines"].get(pipeline, {}).get("tasks", ())
+    known = table["pipelines"].get(pipeline, {})
+    tasks = known.get("tasks", ())
     names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
+    names = [each for each in names if each in known.get("schedulers", names)]
     return ModelRecord(
         name=card.name,
         tasks=tuple(tasks),

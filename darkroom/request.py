@@ -314,7 +314,9 @@ def _input_images(request: Request) -> Iterator[tuple[str, str]]:
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Per wrong field a JSON pointer (RFC 6901) and a sentence; never the input itself, which may
     be private."""
-    return [_field_error(e) for e in error.errors(include_url=False, include_input=False)]
+    errors = [_field_error(e) for e in error.errors(include_url=False, include_input=False)]
+    # A list with a wrong entry is also said to be too short, as if the entry were not there.
+    return [e for e in errors if not any(o.pointer.startswith(e.pointer + "/") for o in errors)]
 
 
 _SENTENCES = {

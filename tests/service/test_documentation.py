@@ -1,5 +1,6 @@
 """The OpenAPI document: complete, and its examples work."""
 
+import json
 import re
 
 import pytest
@@ -75,10 +76,10 @@ def test_the_job_is_what_its_schema_says(document, api, submitted, work):
 
 def test_examples_of_requests_are_accepted(document, api):
     body = document["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    check = Draft202012Validator(body["schema"])
+    check = Draft202012Validator(body["schema"] | {"components": document["components"]})
     for example in body["examples"].values():
         check.validate(example["value"])
-        if "image" not in example["value"]:  # which is shortened
+        if "..." not in json.dumps(example["value"]):  # a picture, shortened
             assert api.post("/api/v1/jobs", json=example["value"]).status_code == 202
 
 

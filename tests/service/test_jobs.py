@@ -50,8 +50,13 @@ def test_a_prompt_is_answered_with_a_queued_job(api):
         "num_inference_steps": 25,
         "guidance_scale": 7.5,
         "scheduler": "DDIMScheduler",
+        "scheduler_options": {"sigmas": None, "timestep_spacing": None},
         "seed": 7,
         "num_images": 1,
+        "output": {"format": "png", "quality": 90, "metadata": "full"},
+        "deterministic": False,
+        "guidance_rescale": 0.0,
+        "clip_skip": 0,
     }
 
 
@@ -118,7 +123,7 @@ def test_several_wrong_fields_are_named_at_once(api):
 
 
 def test_an_unknown_scheduler_lists_the_valid_ones(api):
-    response = api.post(JOBS, json={"prompt": "a cat", "scheduler": "Euler"})
+    response = api.post(JOBS, json={"prompt": "a cat", "scheduler": "Eule"})
     (error,) = problem(response, 422, "invalid_parameters")["errors"]
     assert error["pointer"] == "/scheduler"
     assert "EulerDiscreteScheduler" in error["detail"]
