@@ -1,11 +1,12 @@
 """The models on offer."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.models import Limits, ModelCard, ModelRecord, Offer, offer
+from darkroom.models import ControlNetCard, Limits, LoraCard, ModelCard, ModelRecord, Offer, offer
 from darkroom.validation import JobOptions, request_class
 from darkroom.workers import WorkerInfo
 from service.dependencies import Darkroom, Here
@@ -26,6 +27,17 @@ class ModelDefaults(BaseModel):
     scheduler: str
 
 
+class Adapter(BaseModel):
+    """Something of the model that requests may name."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    licence: str | None
+    error: str | None
+    """Why it cannot be used; null if it can, as far as is known."""
+
+
 class Model(BaseModel):
     """A model and what can be asked of it."""
 
@@ -41,6 +53,14 @@ class Model(BaseModel):
     revision: str | None
     licence: str | None
     tasks: list[str]
+    fields: dict[str, list[str]]
+    """For each task the fields of a request that the model takes."""
+    loras: list[Adapter]
+    controlnets: list[Adapter]
+    embeddings: list[str]
+    """Words of its own that prompts may use."""
+    safety: str | None
+    """What checks its pictures; null: nothing does."""
     schedulers: list[str]
     """Noise schedulers, by their diffusers class names."""
     defaults: ModelDefaults
@@ -104,6 +124,11 @@ def _model(
         revision=(record and record.revision) or card.revision,
         licence=card.licence,
         tasks=list(terms.tasks),
+        fields={task: sorted(fields) for task, fields in terms.fields},
+        loras=_adapters("lora", card.loras, record),
+        controlnets=_adapters("controlnet", card.controlnets, record),
+        embeddings=[each.token for each in card.embeddings],
+        safety=card.safety.source if card.safety else None,
         schedulers=list(terms.schedulers),
         defaults=ModelDefaults(
             width=terms.width,
@@ -120,3 +145,13 @@ def _model(
         served_by=[worker.name for worker in workers if card.name in worker.serves],
         record=record,
     )
+
+
+def _adapters(
+    kind: str, cards: Sequence[LoraCard | ControlNetCard], record: ModelRecord | None
+) -> list[Adapter]:
+    faults = record.faults if record else {}
+    return [
+        Adapter(name=card.name, licence=card.licence, error=faults.get(f"{kind}:{card.name}"))
+        for card in cards
+    ]

@@ -36,6 +36,10 @@ limits = { max_size = 512, max_pixels = 65536, max_steps = 100, max_images = 4 }
 [[models]]
 name = "other"
 source = "tiny/other"
+loras = [
+    { name = "ink", source = "tiny/ink", licence = "CC0-1.0" },
+    { name = "torn", source = "tiny/torn" },
+]
 """
 
 NAMES = ("pix", "other")
@@ -169,14 +173,16 @@ class Work:
     def images(self, claim: Claim) -> list[ImageRecord]:
         records = []
         for index in range(claim.request["num_images"]):
-            image_id, data = new_image_id(), png(color=(index, 9, 9))
-            self.store.put(image_id, data)
+            image_format = claim.request.get("output", {}).get("format", "png")
+            image_id, data = new_image_id(), picture(image_format, color=(index, 9, 9))
+            self.store.put(image_id, data, image_format)
             record = ImageRecord(
                 id=image_id,
                 url=f"/api/v1/images/{image_id}",
                 width=8,
                 height=8,
                 seed=claim.request["seed"] + index,
+                format=image_format,
                 bytes=len(data),
                 sha256="0" * 64,
             )
@@ -234,6 +240,12 @@ def announced(here: Darkroom) -> Callable[..., WorkerInfo]:
 
 
 def png(size: tuple[int, int] = (8, 8), color: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    return picture("png", size, color)
+
+
+def picture(
+    image_format: str, size: tuple[int, int] = (8, 8), color: tuple[int, int, int] = (200, 30, 30)
+) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", size, color).save(file, "PNG")
+    Image.new("RGB", size, color).save(file, image_format)
     return file.getvalue()

@@ -1,7 +1,10 @@
+import base64
+
 import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom.models import ModelRecord
+from tests.service.conftest import png
 
 
 def test_models_are_listed_the_default_first(api):
@@ -81,3 +84,57 @@ def test_unknown_models(api, name):
 
 def test_a_name_of_any_length_is_answered(api):
     assert api.get("/api/v1/models/" + "x" * 5000).status_code == 422
+
+
+def test_adapters_are_listed_with_licence_and_fault(api, here):
+    known = ModelRecord(
+        name="other",
+        pipeline="StableDiffusionPipeline",
+        tasks=("text-to-image",),
+        schedulers=("DDIMScheduler",),
+        loras=("ink",),
+        faults={"lora:torn": "does not fit this model"},
+    )
+    here.records.put(known)
+    other = api.get("/api/v1/models/other").json()
+    assert other["loras"] == [
+        {"name": "ink", "licence": "CC0-1.0", "error": None},
+        {"name": "torn", "licence": None, "error": "does not fit this model"},
+    ]
+    assert "loras" in other["fields"]["text-to-image"]
+    body = {"model": "other", "prompt": "a cat"}
+    with_ink = api.post("/api/v1/jobs", json=body | {"loras": [{"name": "ink", "scale": 0.5}]})
+    assert with_ink.json()["request"]["loras"] == [{"name": "ink", "scale": 0.5}]
+    torn = api.post("/api/v1/jobs", json=body | {"loras": [{"name": "torn"}]})
+    assert torn.json()["errors"][0]["pointer"] == "/loras/0/name"
+    elsewhere = api.post("/api/v1/jobs", json={"prompt": "a cat", "loras": [{"name": "ink"}]})
+    (error,) = elsewhere.json()["errors"]
+    assert (elsewhere.status_code, error["pointer"]) == (422, "/loras")
+    assert error["detail"].endswith("other.")
+
+
+def test_pictures_anywhere_in_a_request_are_taken_in(api, here):
+    image = base64.b64encode(png()).decode()
+    known = ModelRecord(
+        name="other",
+        pipeline="StableDiffusionPipeline",
+        tasks=("text-to-image", "inpaint"),
+        schedulers=("DDIMScheduler",),
+        controlnets=("canny",),
+        reference=True,
+    )
+    here.records.put(known)
+    body = {
+        "model": "other",
+        "prompt": "a cat",
+        "image": image,
+        "mask_image": image,
+        "controls": [{"name": "canny", "image": image}],
+    }
+    kept = api.post("/api/v1/jobs", json=body).json()["request"]
+    assert kept["task"] == "inpaint"
+    pictures = (kept["image"], kept["mask_image"], kept["controls"][0]["image"])
+    assert all(each.startswith("file_") for each in pictures)
+    damaged = body | {"controls": [{"name": "canny", "image": image[:40]}]}
+    (error,) = api.post("/api/v1/jobs", json=damaged).json()["errors"]
+    assert error["pointer"] == "/controls/0/image"
