@@ -1,12 +1,18 @@
 """The device a worker runs on: which, how much memory, whether it still answers; no jobs here."""
 
 import gc
+import resource
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
 # Fixed row counts: CUDA graphs need them, and equal counts give equal bits whoever the
 # neighbours are.
 ROW_COUNTS = (1, 2, 4, 6, 8, 12, 16)
+
+HEAD_ROOM = 0.1
+"""The share of the device's memory that loading a model leaves free for calls, if it can."""
 
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 _LOST = ("illegal memory access", "device-side assert", "unspecified launch failure", "ECC error")
@@ -30,6 +36,36 @@ def device_memory(device: torch.device) -> dict[str, int]:
         return {}
     free, total = torch.cuda.mem_get_info(device)
     return {"free": free, "total": total, "allocated": torch.cuda.memory_allocated(device)}
+
+
+def room_left(device: torch.device, *, head_room: bool = False) -> float:
+    """Bytes that weights can take on the device, `head_room` for calls left free if asked for;
+    without end on a CPU."""
+    if device.type != "cuda":
+        return float("inf")
+    free, total = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + cached - (HEAD_ROOM * total if head_room else 0)
+
+
+def start_peak(device: torch.device) -> None:
+    """Begin anew to measure `peak`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux alone has it
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> int:
+    """The most bytes in use since `start_peak`: of the device, or of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def is_out_of_memory(error: BaseException) -> bool:

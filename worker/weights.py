@@ -105,10 +105,10 @@ def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
 
 def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
     for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
-        _refuse_pickles_in(folder / part, part)
+        refuse_pickles(folder / part, part)
 
 
-def _refuse_pickles_in(folder: Path, part: str) -> None:
+def refuse_pickles(folder: Path, part: str) -> None:
     """Pickles beside safetensors do not matter: they are not read."""
     files = [path.name for path in folder.glob("*") if path.is_file()]
     pickles = [name for name in files if name.endswith(PICKLES)]
@@ -165,7 +165,7 @@ def _other_vae(folder: Path, model: Path, dtype: torch.dtype) -> torch.nn.Module
     cls = getattr(diffusers, str(config.get("_class_name")), None)
     if not hasattr(cls, "decode"):
         raise ModelLoadError(f"vae: {folder.name} holds no autoencoder of diffusers")
-    _refuse_pickles_in(folder, "vae")
+    refuse_pickles(folder, "vae")
     own = _config(model / "vae")
     for what, told in (("channels", _latent_channels), ("times smaller", _shrinks)):
         if own and told(config) != told(own):
