@@ -5,7 +5,7 @@ import contextvars
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ Error = TypeVar("Error", bound=BaseException)
 @dataclass(frozen=True)
 class ModuleState:
     """What a module holds beside its weights (adapter scales, switches). Captured when a job
-    parks, part of the group key, put back before its forward and before the job goes on."""
+    parks, part of the group key, put back before its forward and before the job goes on. A job
+    begins with what was captured when the module was wrapped, whoever left off before it."""
 
     capture: Callable[[], Hashable]
     restore: Callable[[Any], None]
@@ -89,7 +90,7 @@ class Gather:
         self._jobs: dict[Hashable, _Job] = {}
         self._parked: dict[Hashable, Call] = {}
         self._ended: list[Ended] = []
-        self._states: list[ModuleState] = []
+        self._states: dict[ModuleState, Hashable] = {}
         self.forwards = 0
         """Forwards of joinable modules."""
         self.joined_calls = 0
@@ -112,22 +113,12 @@ class Gather:
         """Make calls of `module` park when a job makes them; other callers notice nothing.
         Autoencoders are entered by `encode` and `decode`, everything else by `forward`."""
         if state is not None:
-            self._states.append(state)
+            self._states[state] = state.capture()
         for method in _entries(module):
             inner = getattr(module, method)
             rows = JOINABLE.get(type(module).__name__) if method == "forward" else None
             called = name if method == "forward" else f"{name}.{method}"
             setattr(module, method, self._parking(inner, called, rows, state))
-
-    @property
-    def states(self) -> tuple[ModuleState, ...]:
-        """What wrapped modules hold beside their weights."""
-        return tuple(self._states)
-
-    def forget(self, states: Iterable[ModuleState]) -> None:
-        """Keep no reference to `states` any more: their modules are leaving memory."""
-        for state in states:
-            self._states.pop(state, None)
 
     def start(self, owner: Hashable, fn: Callable[[], Any], *, alone: bool = False) -> None:
         """Run `fn` as a job until it parks or ends. The calls of one that runs `alone` are joined
@@ -138,6 +129,8 @@ class Gather:
         # greenlet into the next; off for good, entering and leaving changes nothing.
         torch.set_grad_enabled(False)
         self._jobs[owner] = _Job(self, owner, fn, alone=alone)
+        for state, value in self._states.items():
+            state.restore(value)
         self._go_on(owner, self._jobs[owner].switch)
 
     def run(self, calls: Sequence[Call]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from darkroom.errors import ModelLoadError
 from darkroom.models import ModelCard, ModelRecord, Models
-from worker.gather import Gather
+from worker import adapters
+from worker.adapters import Adapters
+from worker.gather import Gather, both
+from worker.grounding import switch_of
 from worker.schedulers import Schedulers
 from worker.weights import dtype_of, modules_of, read, task_classes
 
@@ -32,13 +35,26 @@ class LoadedModel:
     schedulers: Schedulers
     options: Mapping[str, Any]
     """What the pipelines' constructors take besides components."""
+    controlled: Mapping[str, type[DiffusionPipeline]] = field(default_factory=dict)
+    """The pipeline class for each task that ControlNets can take part in."""
+    adapters: Adapters = field(default_factory=Adapters)
 
-    def view(self, task: str, scheduler: str) -> DiffusionPipeline:
+    def view(
+        self,
+        task: str,
+        scheduler: str,
+        *,
+        components: Mapping[str, Any] | None = None,
+        controlled: bool = False,
+    ) -> DiffusionPipeline:
         """A pipeline for one job, made in a millisecond: pipelines keep the guidance scale and
-        more on themselves, schedulers count steps. Never `from_pipe`, which casts in place."""
-        cls = self.pipelines[task]
+        more on themselves, schedulers count steps. Never `from_pipe`, which casts in place.
+
+        `components` take the place of the model's own; `controlled`: one that ControlNets, which
+        are among them, hold to pictures."""
+        cls = (self.controlled if controlled else self.pipelines)[task]
         accepted = inspect.signature(cls.__init__).parameters
-        arguments = {**self.components, **self.options}
+        arguments = {**self.components, **(components or {}), **self.options}
         arguments["scheduler"] = self.schedulers.new(scheduler)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
@@ -56,15 +72,18 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
         known = ", ".join(schedulers.names)
         del pipeline  # whoever keeps the error keeps this frame
         raise ModelLoadError(f"{card.source} does not work with {card.scheduler}, but with {known}")
+    added = adapters.load(card, models, pipeline)
     components = dict(pipeline.components)
-    for name, module in modules_of(components):
-        gather.wrap(module, name)
+    for name, module in [*modules_of(components), *added.modules]:
+        gather.wrap(module, name, state=both(added.state_of(module), switch_of(module)))
     return LoadedModel(
-        record=_record(card, pipeline, schedulers, device, time.monotonic() - began),
+        record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
         components=components,
         pipelines=task_classes(type(pipeline).__name__),
         schedulers=schedulers,
         options=_options(pipeline),
+        controlled=task_classes(type(pipeline).__name__, controlled=True),
+        adapters=added,
     )
 
 
@@ -77,6 +96,7 @@ def _options(pipeline: DiffusionPipeline) -> dict[str, Any]:
 def _record(
     card: ModelCard,
     pipeline: DiffusionPipeline,
+    added: Adapters,
     schedulers: Schedulers,
     device: torch.device,
     load_s: float,
@@ -91,11 +111,16 @@ def _record(
         width=width,
         height=height,
         pipeline=type(pipeline).__name__,
-        dtype=str(dtype_of(card, device)).removeprefix("torch."),
+        dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
         device=str(device),
         revision=card.revision,
         parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
         load_s=round(load_s, 3),
+        loras=tuple(added.loras),
+        controlnets=tuple(added.controlnets),
+        embeddings=added.embeddings,
+        reference=bool(added.reference),
+        faults=dict(added.faults),
     )
 
 
@@ -107,5 +132,10 @@ def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
     if size is None:
         return None, None
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    factor = getattr(pipeline, "vae_scale_factor", 1)
+    factor = getattr(pipeline, "vae_scale_factor", None) or _vae_scale_factor(pipeline)
     return height * factor, width * factor
+
+
+def _vae_scale_factor(pipeline: DiffusionPipeline) -> int:
+    vae = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
+    return 2 ** (len(vae.config.block_out_channels) - 1) if vae else 1

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 OUT_OF_MEMORY = "out of memory"
+# The first makes its noise and its pictures in nothing else; and the nearest entry of a codebook is
+# found by differences that half precision does not see.
+_IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
 _MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
@@ -78,7 +81,7 @@ def is_offloaded(card: ModelCard, device: torch.device) -> bool:
 
 
 def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
-    """The text-to-image class of a model, or its own where there is none."""
+    """The class of the first task of a model, or its own where the table has none."""
     name = index.get("_class_name")
     cls = getattr(diffusers, name, None) if isinstance(name, str) else None
     for part, entry in index.items():
@@ -88,14 +91,16 @@ def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
         raise ModelLoadError(
             f"the pipeline {name!r} is not one of diffusers {diffusers.__version__}"
         )
-    return task_classes(name).get("text-to-image", cls)
+    return next(iter(task_classes(name).values()), cls)
 
 
-def task_classes(name: str) -> dict[str, type[DiffusionPipeline]]:
+def task_classes(name: str, *, controlled: bool = False) -> dict[str, type[DiffusionPipeline]]:
     """The pipeline class for each task that models of the class called `name` can do, from the
-    committed table: asking diffusers imports every pipeline there is, which takes seconds."""
-    known = diffusers_table()["pipelines"].get(name, {"classes": {}})
-    return {task: getattr(diffusers, cls) for task, cls in known["classes"].items()}
+    committed table: asking diffusers imports every pipeline there is, which takes seconds.
+    `controlled`: those that ControlNets take part in."""
+    known = diffusers_table()["pipelines"].get(name, {})
+    classes = known.get("controlled" if controlled else "classes", {})
+    return {task: getattr(diffusers, cls) for task, cls in classes.items()}
 
 
 def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
@@ -127,7 +132,7 @@ def _read(
     device: torch.device,
     vae: Path | None,
 ) -> DiffusionPipeline:
-    dtype = dtype_of(card, device)
+    dtype = dtype_of(card, device, cls)
     dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
     given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
     expected = inspect.signature(cls.__init__).parameters
@@ -201,7 +206,12 @@ def vae_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
-def dtype_of(card: ModelCard, device: torch.device) -> torch.dtype:
+def dtype_of(
+    card: ModelCard, device: torch.device, cls: type[DiffusionPipeline] | None = None
+) -> torch.dtype:
+    """The dtype of a model's weights; `cls` is its pipeline, some of which need their own."""
+    if cls is not None and cls.__name__ in _IN_FLOAT32:
+        return torch.float32
     if card.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return getattr(torch, card.dtype)

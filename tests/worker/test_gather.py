@@ -470,3 +470,32 @@ def test_state_on_a_module_belongs_to_the_key_and_follows_the_job(
     jobs = {owner: lambda name=name: job(name) for owner, name in names.items()}
     assert values(run_all(gather, jobs)) == names
     assert seen == [("ink", 2), ("oil", 1)]
+
+
+def test_a_job_begins_with_the_state_that_the_module_came_with(
+    unet: UNet2DConditionModel,
+) -> None:
+    current = {"switch": "off"}
+    gather = Gather()
+    gather.wrap(
+        unet,
+        "unet",
+        state=ModuleState(lambda: current["switch"], lambda switch: current.update(switch=switch)),
+    )
+
+    def switching() -> None:
+        current["switch"] = "on"
+        unet(noise(1), 5, text(1))
+
+    gather.start("switching", switching)
+    gather.start("plain", lambda: unet(noise(2), 5, text(2)) and current["switch"])
+    gather.run([gather.parked["switching"]])
+    gather.start("late", lambda: unet(noise(3), 5, text(3)) and current["switch"])
+    plain, late = gather.parked["plain"], gather.parked["late"]
+    assert plain.key == late.key
+    gather.run([plain, late])
+    assert values({each.owner: each for each in gather.take_ended()}) == {
+        "switching": None,
+        "plain": "off",
+        "late": "off",
+    }

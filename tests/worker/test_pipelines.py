@@ -30,13 +30,37 @@ def folder(tmp_path: Path) -> Path:
 def test_the_record_says_what_the_model_can_do(family: str, tmp_path: Path) -> None:
     record = tiny.load(family, tmp_path, Gather()).record
     assert record.name == family
-    assert record.tasks == ("text-to-image", "image-to-image")
+    assert record.tasks[:2] == ("text-to-image", "image-to-image")
+    assert ("inpaint" in record.tasks) == (family != "lcm")
     assert record.scheduler in record.schedulers
-    assert (record.width, record.height) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
+    size = 128 * 2 if family == "flux" else tiny.IMAGE_SIZE  # Flux's is written in its code
+    assert (record.width, record.height) == (size, size)
     assert (record.dtype, record.device) == ("float32", "cpu")
     assert record.parameters > 1000
     assert record.load_s > 0
     assert record.error is None
+
+
+@pytest.mark.parametrize(
+    ("family", "tasks"),
+    [
+        ("sd15-inpaint", ("inpaint",)),
+        ("sdxl-inpaint", ("inpaint",)),
+        ("gligen", ("layout-to-image", "text-to-image", "image-to-image", "inpaint")),
+        ("dit", ("class-to-image",)),
+        ("ldm", ("unconditional",)),
+        ("super-resolution", ("upscale",)),
+        ("upscaler", ("upscale",)),
+    ],
+)
+def test_models_made_for_one_task_say_so(
+    family: str, tasks: tuple[str, ...], tmp_path: Path
+) -> None:
+    record = tiny.load(family, tmp_path, Gather(), dtype="bfloat16").record
+    assert record.tasks == tasks
+    assert record.dtype == ("float32" if family in ("ldm", "super-resolution") else "bfloat16")
+    if family in ("dit", "ldm"):
+        assert (record.width, record.height) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
 
 
 def test_views_share_modules_and_nothing_else(model: LoadedModel) -> None:
