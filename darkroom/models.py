@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from redis import Redis
 
 from darkroom.connection import translated
@@ -57,11 +57,15 @@ class Limits(_Card):
     size_multiple: int = Field(8, ge=1)
     """Both sides must be multiples of this."""
     max_steps: int = Field(150, ge=1)
+    """Denoising steps."""
     max_guidance_scale: float = Field(50.0, ge=1)
     max_images: int = Field(8, ge=1)
     """Pictures per job."""
     max_prompt_chars: int = Field(4000, ge=1)
+    """Characters of a prompt."""
 
+
+_Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -122,6 +126,13 @@ class SafetyCard(_Card):
     """From which probability on."""
 
 
+def _named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
+    names = [adapter.name for adapter in adapters]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{', '.join(sorted(twice))} is named twice")
+    return adapters
+
+
 class ModelCard(_Card):
     """One entry of models.toml."""
 
@@ -142,14 +153,21 @@ class ModelCard(_Card):
     tasks: tuple[str, ...] = ()
     """Which tasks to offer; empty: all that the model can do."""
     licence: str | None = None
+    """Shown to clients with the model."""
     defaults: Defaults = Defaults()
+    """What is taken for fields that a client leaves out, where it is not the model's own."""
     limits: Limits = Limits()
+    """Bounds of what a client may ask."""
     max_jobs: int | None = Field(None, ge=1)
     """How many jobs may share a pass; null: the worker's setting."""
-    loras: tuple[LoraCard, ...] = ()
-    controlnets: tuple[ControlNetCard, ...] = ()
+    loras: Annotated[tuple[LoraCard, ...], AfterValidator(_named_once)] = ()
+    """LoRAs that requests may name."""
+    controlnets: Annotated[tuple[ControlNetCard, ...], AfterValidator(_named_once)] = ()
+    """ControlNets that requests may name."""
     embeddings: tuple[EmbeddingCard, ...] = ()
+    """Textual inversions: words of their own in prompts."""
     ip_adapter: IPAdapterCard | None = None
+    """An IP-Adapter, for `reference_images`."""
     vae: str | None = None
     """A VAE in place of the model's own: a folder, relative to models.toml, or a repository id."""
     text_encoders: bool = True

@@ -4,10 +4,14 @@ A table stands between `<!-- name -->` and `<!-- end -->` in its page.
 """
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -21,9 +25,9 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should read."""
-    tables = {"files": _files(), "settings": _settings()}
+    tables = {"files": _files(), "settings": _settings(), "cards": _cards()}
     written = {}
-    for page in (DOCS / "architecture.md", DOCS / "operations.md"):
+    for page in (DOCS / "architecture.md", DOCS / "operations.md", DOCS / "models.md"):
         text = page.read_text()
         for name, table in tables.items():
             between = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
@@ -67,6 +71,32 @@ def _settings() -> str:
         default = "" if field.default in (None, "") else f"`{field.default}`"
         rows.append(f"| `DARKROOM_{name.upper()}` | {default} | {what} |")
     return "\n".join(rows) + "\n"
+
+
+def _cards() -> str:
+    """The fields of a card and of what stands in it, such as `limits.max_size`."""
+    from darkroom.models import ModelCard
+
+    rows = ["| field | default | what |", "| --- | --- | --- |", *_card_rows(ModelCard, "")]
+    return "\n".join(rows) + "\n"
+
+
+def _card_rows(card: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in card.model_fields.items():
+        inner = [each for each in _models_in(field.annotation) if each is not card]
+        default = json.dumps(field.get_default(), default=str)
+        plain = "" if field.is_required() or default in ('""', "null") or inner else f"`{default}`"
+        yield f"| `{prefix}{name}` | {plain} | {' '.join((field.description or '').split())} |"
+        for each in inner:
+            mark = "[]." if "tuple" in str(field.annotation) else "."
+            yield from _card_rows(each, f"{prefix}{name}{mark}")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models_in(each)
 
 
 if __name__ == "__main__":

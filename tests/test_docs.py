@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image
 
 from darkroom import __version__
-from darkroom.models import ModelCard
+from darkroom.models import Models
 from darkroom.settings import Settings
 from docs import tables
 from service.app import create_app
@@ -68,10 +67,13 @@ def test_readme_has_examples_of_each_kind() -> None:
     assert len(examples("python")) == 1
 
 
-def test_model_example_is_a_model_card() -> None:
-    [example] = examples("toml")
-    [entry] = tomllib.loads(example)["models"]
-    assert ModelCard.model_validate(entry).name == "sdxl"
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "models.md"])
+def test_examples_of_models_can_be_read(page: Path, tmp_path: Path) -> None:
+    found = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert found
+    for example in found:
+        (tmp_path / "models.toml").write_text(example)
+        assert Models.read(tmp_path / "models.toml").cards
 
 
 def test_table_of_endpoints_is_the_api() -> None:

@@ -49,6 +49,12 @@ def test_an_unknown_name_comes_with_near_matches(models):
         ('[[models]]\nname = "a b"\nsource = "x"\n', "name"),
         ('[[models]]\nname = "a"\nsource = "x"\nstesp = 3\n', "stesp"),
         ('[[models]]\nname = "a"\nsource = "x"\naliases = ["a"]\n', "named twice"),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n'
+            'loras = [{ name = "l", source = "y" }, { name = "l", source = "z" }]\n',
+            "loras: Value error, l is named twice",
+        ),
+        ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
         ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
     ],
 )
