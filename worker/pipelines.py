@@ -16,12 +16,15 @@ from worker import adapters
 from worker.adapters import Adapters
 from worker.gather import Gather, both
 from worker.grounding import switch_of
+from worker.offload import Offload
 from worker.schedulers import Schedulers
-from worker.weights import dtype_of, modules_of, read, task_classes
+from worker.weights import dtype_of, is_offloaded, modules_of, read, task_classes
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import DiffusionPipeline
+
+    from worker.safety import SafetyChecker
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class LoadedModel:
     schedulers: Schedulers
     options: Mapping[str, Any]
     """What the pipelines' constructors take besides components."""
+    offload: Offload | None = None
+    """What moves its modules, where they wait off the device."""
+    safety: SafetyChecker | None = None
+    """What says which pictures to withhold, where the card wants it."""
     controlled: Mapping[str, type[DiffusionPipeline]] = field(default_factory=dict)
     """The pipeline class for each task that ControlNets can take part in."""
     adapters: Adapters = field(default_factory=Adapters)
@@ -74,7 +81,10 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
         raise ModelLoadError(f"{card.source} does not work with {card.scheduler}, but with {known}")
     added = adapters.load(card, models, pipeline)
     components = dict(pipeline.components)
+    offload = Offload(device) if is_offloaded(card, device) else None
     for name, module in [*modules_of(components), *added.modules]:
+        if offload is not None:
+            offload.wrap(module, name)
         gather.wrap(module, name, state=both(added.state_of(module), switch_of(module)))
     return LoadedModel(
         record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
@@ -82,6 +92,7 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
         pipelines=task_classes(type(pipeline).__name__),
         schedulers=schedulers,
         options=_options(pipeline),
+        offload=offload,
         controlled=task_classes(type(pipeline).__name__, controlled=True),
         adapters=added,
     )
