@@ -5,7 +5,7 @@ import contextvars
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -119,6 +119,16 @@ class Gather:
             rows = JOINABLE.get(type(module).__name__) if method == "forward" else None
             called = name if method == "forward" else f"{name}.{method}"
             setattr(module, method, self._parking(inner, called, rows, state))
+
+    @property
+    def states(self) -> tuple[ModuleState, ...]:
+        """What wrapped modules hold beside their weights."""
+        return tuple(self._states)
+
+    def forget(self, states: Iterable[ModuleState]) -> None:
+        """Keep no reference to `states` any more: their modules are leaving memory."""
+        for state in states:
+            self._states.pop(state, None)
 
     def start(self, owner: Hashable, fn: Callable[[], Any], *, alone: bool = False) -> None:
         """Run `fn` as a job until it parks or ends. The calls of one that runs `alone` are joined
