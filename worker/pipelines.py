@@ -14,7 +14,7 @@ from darkroom.errors import ModelLoadError
 from darkroom.models import ModelCard, ModelRecord, Models
 from worker import adapters
 from worker.adapters import Adapters
-from worker.gather import Gather, both
+from worker.gather import Gather
 from worker.grounding import switch_of
 from worker.offload import Offload
 from worker.schedulers import Schedulers
@@ -85,7 +85,7 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
     for name, module in [*modules_of(components), *added.modules]:
         if offload is not None:
             offload.wrap(module, name)
-        gather.wrap(module, name, state=both(added.state_of(module), switch_of(module)))
+        gather.wrap(module, name, state=added.state_of(module, switch_of(module)))
     return LoadedModel(
         record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
         components=components,
