@@ -16,6 +16,7 @@ from torch import Tensor
 from training.classifier import load_classifier
 from training.data import compose, draw_composition, load_pictures, render
 from training.latents import (
+    carry_over,
     encode_compositions,
     make_codebook,
     normalise_latents,
@@ -35,20 +36,21 @@ from training.run import (
 )
 
 UNSEEN_SEED = 1_000_003  # compositions that training never draws
-KINDS = {"kl": AutoencoderKL, "vq": VQModel}
-
 Autoencoder = AutoencoderKL | VQModel
 
 
 def make_autoencoder(config: dict) -> Autoencoder:
-    """A new autoencoder; with `begin_from`, layers that fit are copied from a finished one."""
-    autoencoder = KINDS[config["kind"]](**config["model"])
+    """A new one for KL-reg; for VQ-reg, one that begins where a finished one of KL-reg ended."""
+    if config["kind"] == "kl":
+        return AutoencoderKL(**config["model"])
+    vqvae = VQModel(**config["model"])
     if "begin_from" in config:
-        finished = AutoencoderKL.from_pretrained(Path(config["begin_from"])).state_dict()
-        own = autoencoder.state_dict()
-        fitting = {k: v for k, v in finished.items() if k in own and v.shape == own[k].shape}
-        autoencoder.load_state_dict(fitting, strict=False)
-    return autoencoder
+        vae = AutoencoderKL.from_pretrained(Path(config["begin_from"]))
+        measured = config["seed"], config["measured_pictures"], config["resolution"]
+        carry_over(vae, vqvae, encode_compositions(vae, *measured)[0])
+        latents, _ = encode_compositions(vqvae, *measured)
+        vqvae.quantize.embedding.weight.data.copy_(make_codebook(latents, vqvae.quantize.n_e))
+    return vqvae
 
 
 def draw_batch(rng: random.Random, count: int, resolution: int) -> np.ndarray:
@@ -58,13 +60,10 @@ def draw_batch(rng: random.Random, count: int, resolution: int) -> np.ndarray:
     )
 
 
-def pass_through(
-    autoencoder: Autoencoder, pictures: Tensor, quantised: bool = True
-) -> tuple[Tensor, Tensor]:
+def pass_through(autoencoder: Autoencoder, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """The pictures after a trip through the latents, and the loss that keeps those in order."""
     if isinstance(autoencoder, VQModel):
-        latents = autoencoder.encode(pictures).latents
-        decoded = autoencoder.decode(latents, force_not_quantize=not quantised)
+        decoded = autoencoder.decode(autoencoder.encode(pictures).latents)
         return decoded.sample, decoded.commit_loss.mean()
     posterior = autoencoder.encode(pictures).latent_dist
     latents = posterior.sample() if autoencoder.training else posterior.mode()
@@ -72,11 +71,11 @@ def pass_through(
 
 
 @torch.no_grad()
-def reconstruct(autoencoder: Autoencoder, pictures: Tensor, quantised: bool = True) -> Tensor:
+def reconstruct(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
     """The pictures after a trip through the likeliest latents."""
     training = autoencoder.training
     autoencoder.eval()
-    parts = [pass_through(autoencoder, part, quantised)[0] for part in pictures.split(16)]
+    parts = [pass_through(autoencoder, part)[0] for part in pictures.split(16)]
     autoencoder.train(training)
     return torch.cat(parts).clamp(-1, 1)
 
@@ -85,14 +84,6 @@ def psnr(output: Tensor, pictures: Tensor) -> float:
     """Decibels, the mean over pictures."""
     error = ((output - pictures) / 2).square().mean((1, 2, 3))
     return (-10 * error.log10()).mean().item()
-
-
-def begin_to_quantise(vqvae: VQModel, config: dict) -> None:
-    """Give a VQModel its codebook, once its latents have some sense."""
-    measured = config["seed"], config["measured_pictures"], config["resolution"]
-    normalise_quantised(vqvae, encode_compositions(vqvae, *measured)[0])
-    latents, _ = encode_compositions(vqvae, *measured)
-    vqvae.quantize.embedding.weight.data.copy_(make_codebook(latents, vqvae.quantize.n_e))
 
 
 def save_normalised(autoencoder: Autoencoder, config: dict) -> None:
@@ -123,14 +114,11 @@ def train(config: dict, minutes: float | None = None) -> None:
     unseen = to_tensor(compose(UNSEEN_SEED, 32, config["resolution"])[0], device)
 
     for step in run.steps(start):
-        if step == config.get("quantise_from"):
-            begin_to_quantise(vae, config)
-        quantised = step >= config.get("quantise_from", 0)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run.part_done(step), config)
         pictures = to_tensor(draw_batch(rng, config["batch_size"], config["resolution"]), device)
         with autocast(device):
-            output, order = pass_through(vae, pictures, quantised)
+            output, order = pass_through(vae, pictures)
         output = output.float()
         pixels = pixel_loss(output, pictures)
         loss = pixels + config[f"{config['kind']}_weight"] * order
@@ -159,7 +147,7 @@ def train(config: dict, minutes: float | None = None) -> None:
 
         done = step + 1
         if done % config["sample_every"] == 0 or done == config["steps"]:
-            output = reconstruct(vae, unseen, quantised)
+            output = reconstruct(vae, unseen)
             run.running["psnr"] = losses["psnr"] = psnr(output, unseen)
             rows = [to_pictures(unseen[:12]), to_pictures(output[:12])]
             save_sheet(run.folder / "samples" / f"{done:06}.png", rows)

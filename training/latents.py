@@ -77,6 +77,37 @@ def normalise_quantised(vqvae: VQModel, latents: Tensor) -> None:
 
 
 @torch.no_grad()
+def carry_over(vae: AutoencoderKL, vqvae: VQModel, latents: Tensor) -> None:
+    """Make of a VQModel the nearest thing to a finished AutoencoderKL with as many layers.
+
+    It keeps those directions in the latents of the finished one that vary most. The convolutions on
+    both sides of the latents take in the turn; all other layers are copied.
+    """
+    own = vqvae.state_dict()
+    fitting = {k: v for k, v in vae.state_dict().items() if k in own and v.shape == own[k].shape}
+    vqvae.load_state_dict(fitting, strict=False)
+
+    vectors = latents.movedim(1, -1).flatten(0, -2)
+    kept = vqvae.config.latent_channels
+    turn = torch.linalg.eigh(torch.cov(vectors.T)).eigenvectors[:, -kept:]
+
+    into, last = vae.quant_conv, vae.encoder.conv_out
+    reduce = turn.T @ into.weight[: len(turn), :, 0, 0]
+    vqvae.encoder.conv_out.weight.copy_(torch.einsum("ko,oihw->kihw", reduce, last.weight))
+    vqvae.encoder.conv_out.bias.copy_(reduce @ last.bias + turn.T @ into.bias[: len(turn)])
+
+    out, first = vae.post_quant_conv, vae.decoder.conv_in
+    restore = out.weight[:, :, 0, 0] @ turn
+    vqvae.decoder.conv_in.weight.copy_(torch.einsum("oihw,ik->okhw", first.weight, restore))
+    vqvae.decoder.conv_in.bias.copy_(first.bias + first.weight.sum((2, 3)) @ out.bias)
+
+    identity = torch.eye(kept)[:, :, None, None]
+    for convolution in (vqvae.quant_conv, vqvae.post_quant_conv):
+        convolution.weight.copy_(identity)
+        convolution.bias.zero_()
+
+
+@torch.no_grad()
 def make_codebook(latents: Tensor, size: int) -> Tensor:
     """The centres that k-means finds among the latents: size x channels.
 

@@ -1,0 +1,151 @@
+"""Super-resolution in the latent space of the VQ variant: a UNet sees the small picture beside the
+noisy latents of the large one."""
+
+import argparse
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, LDMSuperResolutionPipeline, UNet2DModel, VQModel
+from PIL import Image
+
+from training.autoencoder import UNSEEN_SEED, psnr
+from training.data import compose
+from training.diffusion import follow
+from training.export import swap_in
+from training.latents import encode_compositions
+from training.run import (
+    RUNS,
+    Run,
+    autocast,
+    choose_device,
+    learning_rate,
+    read_config,
+    save_sheet,
+    to_tensor,
+)
+
+TARGET = Path("models/emoji-upscale")
+
+
+def resize(pictures: np.ndarray, factor: float) -> np.ndarray:
+    """Bicubic in both directions: what the model starts from, and what it has to beat."""
+    height, width = (round(side * factor) for side in pictures.shape[1:3])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BICUBIC))
+            for p in pictures
+        ]
+    )
+
+
+def make_pipeline(
+    vqvae: VQModel, unet: UNet2DModel, scheduler: DDIMScheduler
+) -> LDMSuperResolutionPipeline:
+    pipeline = LDMSuperResolutionPipeline(vqvae=vqvae, unet=unet, scheduler=scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def enlarge(pipeline: LDMSuperResolutionPipeline, small: np.ndarray, steps: int) -> np.ndarray:
+    images = pipeline(
+        to_tensor(small, pipeline.device),
+        num_inference_steps=steps,
+        generator=[torch.Generator().manual_seed(seed) for seed in range(len(small))],
+        output_type="np",
+    ).images
+    return (images * 255).round().astype(np.uint8)
+
+
+def measure(
+    enlarger: Callable[[np.ndarray], np.ndarray], small: np.ndarray, large: np.ndarray
+) -> float:
+    """Decibels, the mean over pictures."""
+    parts = [enlarger(small[i : i + 16]) for i in range(0, len(small), 16)]
+    made = to_tensor(np.concatenate(parts), torch.device("cpu"))
+    return psnr(made, to_tensor(large, torch.device("cpu")))
+
+
+def save_samples(
+    path: Path, pipeline: LDMSuperResolutionPipeline, large: np.ndarray, config: dict
+) -> float:
+    """Bicubic, ours, real; returns the decibels of ours."""
+    small = resize(large, 1 / config["factor"])
+    made = enlarge(pipeline, small, config["sample_steps"])
+    save_sheet(path, [rows[:8] for rows in (resize(small, config["factor"]), made, large)], 1)
+    return psnr(to_tensor(made, torch.device("cpu")), to_tensor(large, torch.device("cpu")))
+
+
+def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipeline:
+    """Returns a pipeline around the averaged weights."""
+    device = choose_device()
+    run = Run("upscale", config, minutes)
+    vqvae = VQModel.from_pretrained(RUNS / "vqvae").to(device).requires_grad_(False)
+    torch.manual_seed(config["seed"])
+    unet = UNet2DModel(**config["unet"]).to(device)
+    average = copy.deepcopy(unet).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        unet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    )
+    parts = {"unet": unet, "average": average}, {"optimizer": optimizer}
+    done = start = run.resume(*parts)
+    torch.manual_seed(config["seed"] + start)
+    drawn = config["seed"] + start, config["pictures"], config["resolution"]
+    small = resize(compose(*drawn)[0], 1 / config["factor"])
+    latents, _ = encode_compositions(vqvae, *drawn)
+    unseen, _ = compose(UNSEEN_SEED, 32, config["resolution"])
+    scheduler = DDIMScheduler(**config["scheduler"])
+    noise_levels = scheduler.alphas_cumprod.to(device)
+    pipeline = make_pipeline(vqvae, average, scheduler)
+
+    for step in run.steps(start):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, run.part_done(step), config)
+        chosen = torch.randint(len(latents), (config["batch_size"],))
+        clean, hint = latents[chosen], to_tensor(small[chosen.numpy()], device)
+        noise = torch.randn_like(clean)
+        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
+        kept = noise_levels[timesteps][:, None, None, None]
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        with autocast(device):
+            velocity = unet(torch.cat([noisy, hint], dim=1), timesteps).sample.float()
+        # The network tells a velocity, but what counts is how near the latents are that follow from
+        # it: in the noise, where few steps do most of their work, as much as near the end.
+        found = kept.sqrt() * noisy - (1 - kept).sqrt() * velocity
+        loss = (found - clean).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+
+        done = step + 1
+        losses = {"loss": loss.item()}
+        follow(average, unet, min(config["ema_decay"], done / (done + 20)))
+        if done % config["save_every"] == 0:
+            run.save(done, *parts)
+        if done % config["sample_every"] == 0:
+            path = run.folder / "samples" / f"{done:06}.png"
+            run.running["psnr"] = losses["psnr"] = save_samples(path, pipeline, unseen, config)
+        run.log(done, losses, config["log_every"])
+    run.save(done, *parts)
+    save_samples(run.folder / "samples" / f"{done:06}.png", pipeline, unseen, config)
+    return pipeline
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="stop this long after the start at the latest"
+    )
+    parser.add_argument(
+        "--target", type=Path, default=RUNS / TARGET.name, help=f"to ship it: {TARGET}"
+    )
+    arguments = parser.parse_args()
+    settings = read_config("upscale")
+    settings["steps"] = arguments.steps or settings["steps"]
+    trained = train(settings, arguments.minutes)
+    size = swap_in(trained, arguments.target)
+    print(f"{arguments.target}: {size / 1e6:.1f} MB")
