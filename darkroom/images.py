@@ -1,11 +1,10 @@
-"""Pictures on disk and the text written into them; used by all processes, knows no HTTP, no torch.
+"""Pictures on disk; used by all processes, knows no HTTP, no torch.
 
 Every file name is made here from an id that was checked, and every file appears whole or not at
 all: it is written under a temporary name, synced and renamed.
 """
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -13,14 +12,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from darkroom import __version__
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
-from darkroom.schedulers import SCHEDULE_TYPES, short
 
 _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 _INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+"""What names of files end with, by format."""
 
 
 class ImageStore:
@@ -29,25 +28,25 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, image_id: str, data: bytes) -> None:
+    def put(self, image_id: str, data: bytes, image_format: str = "png") -> None:
         """Store a finished picture. Raises StoreUnavailableError, leaving nothing behind."""
-        self._write(self._image(image_id), data)
+        self._write(self._image(image_id, image_format), data)
 
     def path(self, image_id: str) -> Path:
-        """Where a finished picture lies. Raises ImageNotFoundError, StoreUnavailableError."""
-        path = self._image(image_id)
-        with _translated():
-            exists = path.is_file()
-        if not exists:
-            raise ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
-        return path
+        """Where a finished picture lies; its suffix is that of its format. Raises
+        ImageNotFoundError, StoreUnavailableError."""
+        for path in self._images(image_id):
+            with _translated():
+                if path.is_file():
+                    return path
+        raise ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
 
     def delete(self, image_ids: Iterable[str]) -> int:
         """Delete pictures; those already gone do not matter. Returns how many were there."""
         gone = 0
-        for image_id in image_ids:
+        for path in (path for image_id in image_ids for path in self._images(image_id)):
             with _translated(), suppress(FileNotFoundError):
-                self._image(image_id).unlink()
+                path.unlink()
                 gone += 1
         return gone
 
@@ -82,7 +81,8 @@ class ImageStore:
 
     def image_ids(self, older_than_s: float = 0.0) -> Iterator[str]:
         """Ids of all finished pictures stored at least so many seconds ago."""
-        yield from (p.stem for p in self._files("images/*/img_*.png", older_than_s))
+        files = self._files("images/*/img_*", older_than_s)
+        yield from (path.stem for path in files if path.suffix in SUFFIXES.values())
 
     def delete_unfinished(self, older_than_s: float) -> int:
         """Delete temporary files that a killed process left, if so many seconds old."""
@@ -99,10 +99,14 @@ class ImageStore:
         with _translated():
             probe.unlink(missing_ok=True)
 
-    def _image(self, image_id: str) -> Path:
+    def _image(self, image_id: str, image_format: str) -> Path:
         if not _IMAGE_ID.fullmatch(image_id):
             raise ImageNotFoundError(f"{image_id[:50]!r} is not an image id.")
-        return self.root / "images" / image_id[-2:] / f"{image_id}.png"
+        return self.root / "images" / image_id[-2:] / f"{image_id}{SUFFIXES[image_format]}"
+
+    def _images(self, image_id: str) -> list[Path]:
+        """Where it may lie: only its file knows the format of an id."""
+        return [self._image(image_id, image_format) for image_format in SUFFIXES]
 
     def _input(self, input_id: str) -> Path:
         if not _INPUT_ID.fullmatch(input_id):
@@ -151,39 +155,3 @@ def _translated() -> Iterator[None]:
     except OSError as error:
         what = error.strerror or type(error).__name__
         raise StoreUnavailableError(f"The image store cannot be used: {what}.") from error
-
-
-def text_chunks(request: dict[str, Any], index: int) -> dict[str, str]:
-    """PNG text chunks of picture `index` of a job: `parameters` as A1111 and its readers know it,
-    and `darkroom` with the exact request, so that the picture can be made again."""
-    seed = request["seed"] + index
-    exact = {"version": __version__, "request": request, "index": index, "seed": seed}
-    return {
-        "parameters": infotext(request, seed),
-        "darkroom": json.dumps(exact, ensure_ascii=True, separators=(",", ":")),
-    }
-
-
-def infotext(request: dict[str, Any], seed: int) -> str:
-    """A1111's description of a picture: prompt, negative prompt, one line of settings."""
-    options = request.get("scheduler_options") or {}
-    settings = {
-        "Steps": request["num_inference_steps"],
-        "Sampler": short(request["scheduler"]),
-        "Schedule type": SCHEDULE_TYPES.get(options.get("sigmas")),
-        "CFG scale": request["guidance_scale"],
-        "Seed": seed,
-        "Size": f"{request['width']}x{request['height']}",
-        "Model": request["model"],
-        "Denoising strength": request.get("strength"),
-        "Version": f"darkroom-{__version__}",
-    }
-    line = ", ".join(f"{k}: {_quoted(v)}" for k, v in settings.items() if v is not None)
-    negative = request.get("negative_prompt")
-    parts = [request["prompt"], f"Negative prompt: {negative}" if negative else "", line]
-    return "\n".join(part for part in parts if part)
-
-
-def _quoted(value: Any) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text

@@ -102,7 +102,7 @@ class ImageRecord(Frozen):
     width: int
     height: int
     seed: int
-    format: Literal["png"] = "png"
+    format: Literal["png", "jpeg", "webp"] = "png"
     bytes: int | None
     sha256: str | None
     flagged: bool | None = None

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     """Default: host name and process id."""
     worker_models: str = ""
     """Names of the models that this worker serves, with commas; empty: all of models.toml."""
+    metadata: Literal["full", "minimal", "none"] = "full"
+    """The most that may be written into pictures: full holds the prompt and the whole request,
+    minimal software, model, seed and that a model made it. A request can ask for less."""
     torch_threads: int | None = Field(None, ge=1)
     """CPU threads of a worker's engine; default: torch's own choice."""
     lease_s: float = Field(15, ge=1)

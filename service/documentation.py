@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from darkroom.request import TASKS
 from darkroom.validation import JobOptions
-from service.responses import PROBLEM, FieldProblem, Problem, problems
+from service.responses import PICTURE, PROBLEM, FieldProblem, Problem, problems
 
 DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
 
@@ -99,14 +99,13 @@ JOB_BODY = {
     }
 }
 
-_PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 _JOB = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
 _FAILED = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-PNG_OR_JOB: dict[int | str, dict[str, Any]] = {
+PICTURE_OR_JOB: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Done in time: the job, or with `Accept: image/png` its first picture.",
-        "content": _JOB | _PNG,
+        "content": _JOB | PICTURE,
     },
     202: {"description": "Accepted; `Location` leads to the job.", "content": _JOB},
     409: {"description": "Only with `Accept: image/png`: it was canceled.", "content": _FAILED},

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from darkroom.errors import ImageNotFoundError
-from darkroom.images import ImageStore
+from darkroom.images import SUFFIXES, ImageStore
 from darkroom.job import Job
 
 Item = TypeVar("Item")
@@ -66,6 +66,7 @@ PROBLEM = "application/problem+json"
 _MEANINGS = {
     400: "The body is no JSON.",
     404: "There is no such thing.",
+    406: "`Accept` asks for a picture of another format than `output.format`.",
     410: "It existed; its retention has passed.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
@@ -109,6 +110,14 @@ def job_response(job: Job, status: int = 200, **headers: str) -> Response:
     return Response(body, status, headers, media_type="application/json")
 
 
+MEDIA_TYPES = {suffix: f"image/{name}" for name, suffix in SUFFIXES.items()}
+
+PICTURE = {
+    kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()
+}
+"""What OpenAPI says about an answer that is a picture."""
+
+
 class ImageFile(FileResponse):
     """A finished picture: never changes, never guessed at, private to who knows its id."""
 
@@ -121,8 +130,8 @@ class ImageFile(FileResponse):
         super().__init__(
             path,
             stat_result=stat,
-            media_type="image/png",
-            filename=f"{image_id}.png",
+            media_type=MEDIA_TYPES[path.suffix],
+            filename=path.name,
             content_disposition_type="inline",
             headers=image_headers(image_id) | headers,
         )

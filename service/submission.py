@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import from_json
@@ -9,17 +10,25 @@ from pydantic_core import from_json
 from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
 from darkroom.models import Offer
 from darkroom.queue import Submitted
+from darkroom.request import Output
 from darkroom.validation import completed, parse
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
 
 
-def submit(here: Darkroom, raw: bytes, idempotency_key: str | None) -> Submitted:
-    """Check a body, take in its pictures and queue the job."""
+def submit(
+    here: Darkroom,
+    raw: bytes,
+    idempotency_key: str | None,
+    agree: Callable[[Output], None] = lambda _: None,
+) -> Submitted:
+    """Check a body, take in its pictures and queue the job; `agree` raises, before anything is
+    kept, when the client could not use what it asks for."""
     body = read_object(raw)
     offer = here.offer(_model_name(body))
     parsed = parse(body, offer, here.offers)
+    agree(parsed.request.output)
     request, image_size = here.inputs.take(parsed.request)
     request = completed(request, offer, image_size)
     return here.queue.submit(

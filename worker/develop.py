@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from darkroom import logs
-from darkroom.errors import QueueUnavailableError, StoreUnavailableError
-from darkroom.images import ImageStore, text_chunks
+from darkroom.errors import QueueUnavailableError, StoreUnavailableError, UnsupportedError
+from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
+from darkroom.provenance import Level, describe, least
 from darkroom.queue import Queue
-from worker import png
+from worker.encode import encode
 from worker.running import RunningJob, unexpected
 
 log = logs.get("develop")
@@ -36,10 +37,13 @@ class Developer:
         jobs: Queue,
         store: ImageStore,
         *,
+        metadata: Level,
         gone: Callable[[RunningJob, str], None],
         store_full: Callable[[], None],
     ) -> None:
+        """`metadata` is the most that may be written into a picture."""
         self._jobs, self._store = jobs, store
+        self._metadata: Level = metadata
         self._gone, self._store_full = gone, store_full
         self._pool = ThreadPoolExecutor(THREADS, "develop")
         self._under_way = 0
@@ -97,6 +101,9 @@ class Developer:
         """A job whose pictures cannot be developed fails, and does not come back for ever."""
         try:
             return work()
+        except UnsupportedError as error:
+            reason = JobError(code=error.code, message=str(error))
+            return self._commit(job, JobStatus.FAILED, error=reason)
         except Exception as error:
             log.exception("develop_failed", job_id=job.id)
             return self._commit(job, JobStatus.FAILED, error=unexpected(error))
@@ -125,17 +132,22 @@ class Developer:
     def _store_picture(
         self, job: RunningJob, index: int, picture: np.ndarray, reproducibility: dict[str, object]
     ) -> ImageRecord:
-        data = png.encode(picture, text_chunks(job.request.model_dump(mode="json"), index))
+        output = job.request.output
+        # The request as it was stored: posted back it is accepted, with its defaults it may not be.
+        told = describe(job.claim.request, index, least(output.metadata, self._metadata))
+        encoded = encode(picture, output, told)
+        job.warnings.extend(each for each in encoded.warnings if each not in job.warnings)
         image_id = new_image_id()
-        self._store.put(image_id, data)
+        self._store.put(image_id, encoded.data, output.format)
         return ImageRecord(
             id=image_id,
             url=f"/api/v1/images/{image_id}",
             width=picture.shape[1],
             height=picture.shape[0],
             seed=job.request.seed + index,
-            bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
+            format=output.format,
+            bytes=len(encoded.data),
+            sha256=hashlib.sha256(encoded.data).hexdigest(),
             reproducibility=reproducibility,
         )
 

@@ -82,7 +82,13 @@ class Engine:
         self._drain_at: float | None = None
         store = ImageStore(settings.store_dir)
         self._held = Held()
-        self._developer = Developer(jobs, store, gone=self._on_gone, store_full=self._on_store_full)
+        self._developer = Developer(
+            jobs,
+            store,
+            metadata=settings.metadata,
+            gone=self._on_gone,
+            store_full=self._on_store_full,
+        )
         self._intake = Intake(
             jobs=jobs,
             store=store,
@@ -196,6 +202,7 @@ class Engine:
         self.gather.start(
             job.claim.token,
             lambda: tasks.run(job.request, model, job.inputs, on_step=job.stepped),
+            alone=job.request.deterministic,
         )
 
     def _step(self) -> None:
@@ -286,6 +293,7 @@ class Engine:
 
     def _repeatable(self, job: RunningJob, ended: Ended) -> dict[str, object]:
         return {
+            "class": "exact" if job.request.deterministic else "close",
             "row_counts": sorted(ended.row_counts),
             "device": str(self.device),
             "dtype": self.models.get(job.request.model).record.dtype,

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from service.dependencies import Here, IfNoneMatch
-from service.responses import ImageFile, image_headers, matches, problems
+from service.responses import PICTURE, ImageFile, image_headers, matches, problems
 
 router = APIRouter(tags=["images"])
 
 _IMAGE = {
     200: {
         "description": "The picture; the whole file, or with `Range` a part of it (206).",
-        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        "content": PICTURE,
     },
     304: {"description": "You have it: pictures never change."},
 }
@@ -25,10 +25,12 @@ def read_image(
     image_id: Annotated[str, Path(examples=["img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"])],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """A picture, as PNG. Its text chunks say how it was made.
+    """A picture, in the format that its job asked for. It says itself how it was made.
 
-    `parameters` holds what A1111 and its readers know; `darkroom` the exact request, which makes
-    the picture again.
+    A PNG's text chunk `parameters`, or the EXIF user comment of a JPEG or WebP, holds what A1111
+    and its readers know; the text chunk `darkroom`, or the XMP field of that name, the exact
+    request, which makes the picture again; XMP also that a model made it, in IPTC's terms. With
+    `output.metadata` at `minimal` only software, model, seed and that remain; at `none` nothing.
     """
     image = ImageFile(here.store, image_id)
     if matches(if_none_match, image.headers["ETag"]):

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError, StoreUnavailableError
 from darkroom.job import Job, JobStatus
+from darkroom.request import Output
 from service import preferences
 from service.dependencies import Darkroom, Here, IfNoneMatch, JobId
-from service.documentation import JOB_BODY, JOB_EVENTS, PNG_OR_JOB
+from service.documentation import JOB_BODY, JOB_EVENTS, PICTURE_OR_JOB
 from service.errors import failed_job
 from service.responses import (
     ImageFile,
@@ -38,7 +39,7 @@ JOB_REFUSALS = problems(404, 410, 503)
     "/jobs",
     status_code=202,
     response_model=Job,
-    responses=PNG_OR_JOB | problems(400, 404, 413, 415, 422, 429, 503),
+    responses=PICTURE_OR_JOB | problems(400, 404, 406, 413, 415, 422, 429, 503),
     openapi_extra=JOB_BODY,
 )
 async def create_job(
@@ -53,14 +54,21 @@ async def create_job(
     """Ask for pictures. The answer is a job, at once: poll it at `Location`.
 
     `Prefer: wait=30` waits up to so many seconds (60 at most): 200 if the job is done by then, 202
-    if not. With `Accept: image/png` too, a job done in time answers with its first picture, and one
-    that failed with a problem document. A request sent again with the same `Idempotency-Key`
-    within 24 hours returns the same job; with another body it is refused.
+    if not. With `Accept: image/png` too (or `image/jpeg`, `image/webp`, `image/*`; 406 if it is not
+    the format of `output`), a job done in time answers with its first picture, and one that failed
+    with a problem document. A request sent again with the same `Idempotency-Key` within 24 hours
+    returns the same job; with another body it is refused.
     """
     _require_json(request)
     raw = await request.body()
-    submitted = await to_thread.run_sync(submit, here, raw, idempotency_key)
     wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
+
+    def agree(output: Output) -> None:
+        if wait_s is not None and preferences.answer(accept, output.format) is None:
+            detail = f"The picture will be {output.format}; ask for it in `output.format`."
+            raise HTTPException(406, detail)
+
+    submitted = await to_thread.run_sync(submit, here, raw, idempotency_key, agree)
     job = submitted.job if wait_s is None else await _finished(here, submitted.job, wait_s)
     headers = {"Location": job.urls.self_}
     if submitted.replayed:
@@ -69,7 +77,7 @@ async def create_job(
         return job_response(job, 202, **headers)
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
-    if not preferences.wants_png(accept):
+    if preferences.answer(accept, _format(job)) != "picture":
         return job_response(job, 200, **headers)
     if job.status is not JobStatus.SUCCEEDED or not job.kept:
         return failed_job(request, job)
@@ -191,6 +199,11 @@ async def _finished(here: Darkroom, job: Job, wait_s: int) -> Job:
         return await wait_for(here, job.id, lambda now: now.status.terminal, wait_s)
     except QueueUnavailableError:
         return job
+
+
+def _format(job: Job) -> str:
+    """The format of its pictures, whether or not there are any."""
+    return job.request.get("output", {}).get("format", "png")
 
 
 def _require_json(request: Request) -> None:

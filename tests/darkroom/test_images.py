@@ -1,30 +1,11 @@
-import io
-import json
 import os
 import time
 
 import pytest
-from PIL import Image, PngImagePlugin
-from sd_parsers import ParserManager
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
-from darkroom.images import ImageStore, text_chunks
+from darkroom.images import ImageStore
 from darkroom.job import new_image_id
-
-REQUEST = {
-    "task": "image-to-image",
-    "model": "pix",
-    "prompt": 'a "red" cat, sitting: here\nsecond line ☃',
-    "negative_prompt": "dog, blur",
-    "width": 64,
-    "height": 48,
-    "num_inference_steps": 20,
-    "guidance_scale": 7.5,
-    "scheduler": "EulerAncestralDiscreteScheduler",
-    "seed": 41,
-    "num_images": 2,
-    "strength": 0.6,
-}
 
 
 @pytest.fixture
@@ -42,6 +23,21 @@ def test_a_picture_comes_back_as_stored(store):
     assert store.path(image_id).read_bytes() == b"bytes"
     assert files(store) == [f"{image_id}.png"]
     assert list(store.image_ids()) == [image_id]
+
+
+@pytest.mark.parametrize(
+    ("image_format", "suffix"), [("png", ".png"), ("jpeg", ".jpg"), ("webp", ".webp")]
+)
+def test_a_picture_is_found_and_deleted_by_its_id_whatever_its_format(store, image_format, suffix):
+    image_id = new_image_id()
+    store.put(image_id, b"bytes", image_format)
+    assert store.path(image_id).suffix == suffix
+    assert store.path(image_id).read_bytes() == b"bytes"
+    unfinished = store.path(image_id).with_suffix(f"{suffix}.0.tmp")
+    unfinished.write_bytes(b"")
+    assert list(store.image_ids()) == [image_id]
+    assert store.delete([image_id]) == 1
+    assert files(store) == [unfinished.name]
 
 
 def test_inputs_are_kept_once_under_their_hash(store):
@@ -97,33 +93,6 @@ def test_only_old_leftovers_are_swept(store):
     assert store.delete_unfinished(older_than_s=200) == 0
     assert (store.delete_unfinished(50), store.delete_inputs(50)) == (1, 1)
     assert files(store) == [f"{kept}.png"]
-
-
-def png_with(chunks: dict[str, str]) -> io.BytesIO:
-    info = PngImagePlugin.PngInfo()
-    for name, text in chunks.items():
-        info.add_text(name, text)
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
-    file.seek(0)
-    return file
-
-
-def test_other_tools_read_the_parameters():
-    found = ParserManager().parse(png_with(text_chunks(REQUEST, index=1)))
-    assert [p.value for p in found.prompts] == [REQUEST["prompt"]]
-    assert [p.value for p in found.negative_prompts] == [REQUEST["negative_prompt"]]
-    (sampler,) = found.samplers
-    assert sampler.name == "Euler a"
-    assert sampler.parameters["seed"] == "42"
-    assert sampler.parameters["cfg_scale"] == "7.5"
-
-
-def test_the_exact_request_comes_back():
-    picture = Image.open(png_with(text_chunks(REQUEST, index=1)))
-    exact = json.loads(picture.text["darkroom"])
-    assert exact["request"] == REQUEST
-    assert (exact["index"], exact["seed"]) == (1, 42)
 
 
 def test_a_known_input_that_cannot_be_touched_is_a_fault_of_the_store(store):

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.service.conftest import png
+from tests.service.conftest import picture, png
 
 UNKNOWN = "/api/v1/images/img_" + "0" * 32
 
@@ -23,6 +23,25 @@ def test_a_picture_may_be_kept_for_ever(api, image):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-disposition"] == f'inline; filename="{image.id}.png"'
     assert int(headers["content-length"]) == image.bytes
+
+
+@pytest.mark.parametrize(("image_format", "suffix"), [("jpeg", "jpg"), ("webp", "webp")])
+def test_a_picture_of_another_format_says_so(api, submitted, work, image_format, suffix):
+    submitted(output={"format": image_format, "quality": 50})
+    image = work.all().images[0]
+    response = api.get(image.url)
+    whole = picture(image_format, color=(0, 9, 9))
+    assert (image.format, response.content) == (image_format, whole)
+    assert response.headers["content-type"] == f"image/{image_format}"
+    assert response.headers["etag"] == f'"{image.id}"'
+    named = f'inline; filename="{image.id}.{suffix}"'
+    assert response.headers["content-disposition"] == named
+    part = api.get(image.url, headers={"Range": "bytes=2-9"})
+    assert (part.status_code, part.content) == (206, whole[2:10])
+    assert part.headers["content-type"] == f"image/{image_format}"
+    known = api.get(image.url, headers={"If-None-Match": f'"{image.id}"'})
+    assert (known.status_code, known.content) == (304, b"")
+    assert api.head(image.url).headers["content-type"] == f"image/{image_format}"
 
 
 def test_a_known_picture_is_not_sent_again(api, image):

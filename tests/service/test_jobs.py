@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
-from tests.service.conftest import png
+from tests.service.conftest import picture, png
 
 JOBS = "/api/v1/jobs"
 UNKNOWN = "job_" + "0" * 32
@@ -323,6 +323,58 @@ def test_the_picture_itself_is_sent_to_who_wants_it(api, work, background):
     assert response.content == png(color=(0, 9, 9))
     job = api.get(response.headers["location"]).json()
     assert response.headers["content-location"] == job["images"][0]["url"]
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "webp"])
+@pytest.mark.parametrize(
+    "accept", ["image/{}", "image/*", "image/{};q=0.9, application/json;q=0.1"]
+)
+def test_the_picture_is_of_the_format_that_was_asked_for(
+    api, work, background, image_format, accept
+):
+    background(work.all)
+    headers = {"Prefer": "wait=20", "Accept": accept.format(image_format)}
+    body = {"prompt": "a", "output": {"format": image_format}}
+    response = api.post(JOBS, json=body, headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (
+        200,
+        f"image/{image_format}",
+    )
+    assert response.content == picture(image_format, color=(0, 9, 9))
+
+
+@pytest.mark.parametrize("accept", ["image/webp", "image/jpeg, image/webp;q=0.5"])
+def test_a_picture_of_a_format_that_nobody_wants_is_not_made(api, here, accept):
+    headers = {"Prefer": "wait=20", "Accept": accept}
+    refused = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    assert "output.format" in problem(refused, 406, "not_acceptable")["detail"]
+    assert here.queue.list().jobs == []
+
+
+def test_a_client_that_does_not_wait_gets_the_job_whatever_it_accepts(api):
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/webp"})
+    assert response.status_code == 202
+
+
+def test_a_job_is_sent_where_its_picture_is_not_acceptable_but_json_is(api, work, background):
+    background(work.all)
+    headers = {"Prefer": "wait=20", "Accept": "image/webp, application/json;q=0.1"}
+    response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    assert response.json()["images"][0]["format"] == "png"
+
+
+def test_a_withheld_picture_is_passed_over(api, work, background):
+    def withhold_the_first() -> None:
+        claim = work.claim()
+        first, second = work.images(claim)
+        hidden = {"url": None, "bytes": None, "sha256": None, "flagged": True}
+        images = [first.model_copy(update=hidden), second]
+        work.queue.finish(claim, JobStatus.SUCCEEDED, images=images)
+
+    background(withhold_the_first)
+    headers = {"Prefer": "wait=20", "Accept": "image/png"}
+    response = api.post(JOBS, json={"prompt": "a", "num_images": 2}, headers=headers)
+    assert response.content == png(color=(1, 9, 9))
 
 
 def test_a_picture_not_done_in_time_is_a_job(api):

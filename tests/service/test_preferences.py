@@ -1,6 +1,6 @@
 import pytest
 
-from service.preferences import wait_s, wants_png
+from service.preferences import answer, wait_s
 
 
 @pytest.mark.parametrize(
@@ -25,19 +25,35 @@ def test_wait_is_read_and_bounded_and_the_rest_ignored(header, seconds):
 
 
 @pytest.mark.parametrize(
-    ("header", "wanted"),
+    ("header", "answered"),
     [
-        (None, False),
-        ("*/*", False),
-        ("application/json", False),
-        ("image/png", True),
-        ("image/*", True),
-        ("image/png, application/json", False),
-        ("image/png, application/json;q=0.5", True),
-        ("image/png;q=0.1, application/json", False),
-        ("image/png;q=x", False),
-        ("image/webp", False),
+        (None, "job"),
+        ("", "job"),
+        ("*/*", "job"),
+        ("text/html", "job"),
+        ("application/json", "job"),
+        ("image/png", "picture"),
+        ("Image/PNG", "picture"),
+        ("image/*", "picture"),
+        ("image/webp, image/png;q=0.1", "picture"),
+        ("image/avif, image/*;q=0.8, */*;q=0.5", "picture"),
+        ("image/png, application/json", "job"),
+        ("image/png, application/json;q=0.5", "picture"),
+        ("image/png;q=0.1, application/json", "job"),
+        ("image/png;q=0.1, */*", "job"),
+        ("image/png;q=x", "job"),
+        ("image/webp", None),
+        ("image/webp, image/jpeg;q=0.3", None),
+        ("image/webp, image/png;q=0", None),
+        ("image/*, image/png;q=0", None),
+        ("image/webp, application/json;q=0.1", "job"),
+        ("image/webp, */*;q=0.1", "job"),
     ],
 )
-def test_a_png_is_sent_to_those_who_prefer_one(header, wanted):
-    assert wants_png(header) is wanted
+def test_a_png_is_sent_to_those_who_prefer_one(header, answered):
+    assert answer(header, "png") == answered
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_the_format_decides(image_format):
+    assert answer("image/jpeg", image_format) == ("picture" if image_format == "jpeg" else None)

@@ -1,0 +1,117 @@
+"""What pictures say of themselves; tests/worker/test_encode.py has it written and read back."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from darkroom import __version__
+from darkroom.errors import InvalidImageError
+from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
+
+REQUEST = {
+    "task": "image-to-image",
+    "model": "pix",
+    "prompt": 'a "red" cat, sitting: here\nsecond line ☃',
+    "negative_prompt": "dog, blur",
+    "width": 64,
+    "height": 48,
+    "num_inference_steps": 20,
+    "guidance_scale": 7.5,
+    "scheduler": "DPMSolverMultistepScheduler",
+    "scheduler_options": {"sigmas": "karras", "timestep_spacing": None},
+    "seed": 41,
+    "num_images": 2,
+    "strength": 0.6,
+}
+
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+
+
+def fields(packet: bytes) -> dict[str, str]:
+    """What an XMP packet says, by name."""
+    (description,) = ElementTree.fromstring(packet)[0]
+    return {element.tag: element.text for element in description}
+
+
+def settings(**more: object) -> str:
+    return infotext(REQUEST | more, 42).splitlines()[-1]
+
+
+def test_the_settings_are_those_that_a1111_writes():
+    assert settings() == (
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 42, "
+        f"Size: 64x48, Model: pix, Denoising strength: 0.6, Version: darkroom-{__version__}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"clip_skip": 1}, "Clip skip: 2"),
+        ({"mask_blur": 0}, "Mask blur: 0"),
+        ({"class_label": 0}, "Class: 0"),
+        ({"model": "a, b: c"}, 'Model: "a, b: c"'),
+        (
+            {"loras": [{"name": "ink", "scale": 0.8}, {"name": "x", "scale": 1.0}]},
+            'Lora: "ink:0.8; x:1.0"',
+        ),
+        ({"controls": [{"name": "canny", "scale": 0.5}]}, 'ControlNet: "canny:0.5"'),
+    ],
+)
+def test_settings_that_only_some_requests_have(asked, told):
+    assert told in settings(**asked)
+    assert told not in settings()
+
+
+def test_a_request_without_a_prompt_is_its_settings():
+    asked = {k: v for k, v in REQUEST.items() if k not in ("prompt", "negative_prompt")}
+    assert infotext(asked, 42) == settings()
+
+
+def test_the_least_is_told():
+    assert least("full", "minimal") == least("minimal", "full") == "minimal"
+    assert least("full", "none", "minimal") == "none"
+
+
+def test_nothing_is_told_when_nothing_may_be():
+    assert describe(REQUEST, 0, "none") is None
+
+
+def test_minimal_is_all_but_the_prompt():
+    told = describe(REQUEST, 1, "minimal")
+    packet = xmp(told, with_request=True)
+    assert list(text_chunks(told)) == ["Software"]
+    assert fields(packet) == {
+        "{http://ns.adobe.com/xap/1.0/}CreatorTool": f"Darkroom {__version__}",
+        f"{IPTC}DigitalSourceType": MADE_BY_A_MODEL,
+        f"{IPTC}AISystemUsed": "pix",
+        "{urn:darkroom:xmp/}seed": "42",
+    }
+
+
+def test_in_full_there_is_the_exact_request_in_one_place():
+    told = describe(REQUEST, 1, "full")
+    exact = json.loads(text_chunks(told)["darkroom"])
+    assert exact == {"version": __version__, "request": REQUEST, "index": 1, "seed": 42}
+    assert "{urn:darkroom:xmp/}request" not in fields(xmp(told))
+    assert json.loads(fields(xmp(told, with_request=True))["{urn:darkroom:xmp/}request"]) == exact
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t")))
+@example("]]> <!-- & &amp; \" ' <x:y/> \n\t \u2028 \U0001f600")
+@example("\ufffe\uffff")
+def test_any_prompt_leaves_the_packet_well_formed(prompt):
+    told = fields(xmp(describe(REQUEST | {"prompt": prompt}, 0, "full"), with_request=True))
+    assert json.loads(told["{urn:darkroom:xmp/}request"])["request"]["prompt"] == prompt
+    in_xml = prompt.replace("\ufffe", "?").replace("\uffff", "?")
+    assert told.get(f"{IPTC}AIPromptInformation", "") == in_xml
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_has_no_request(data):
+    with pytest.raises(InvalidImageError, match="Not a whole picture"):
+        request_of(data)
