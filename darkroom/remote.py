@@ -1,6 +1,6 @@
 """Commands that talk to a running Darkroom by its URL: generate, jobs, models ls; clients only."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,18 +14,19 @@ models = typer.Typer(help="List the models on offer; check that they load.", no_
 
 URL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
+Format = Literal["png", "jpeg", "webp"]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_...")]
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What the picture shows.")],
+    prompt: Annotated[str | None, typer.Argument(help="What the picture shows.")] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="File or folder to write to; - writes one PNG"
+            help="File or folder to write to; - writes one picture"
             " to standard output. Left out: a file named after the prompt and the seed.",
         ),
     ] = None,
@@ -44,7 +45,9 @@ def generate(
         str | None, typer.Option(help="The noise scheduler, such as EulerDiscreteScheduler.")
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many pictures.")] = 1,
+    number: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="How many pictures.")
+    ] = None,
     image: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A picture to start from, or file_... sent earlier."),
@@ -52,10 +55,22 @@ def generate(
     strength: Annotated[
         float | None, typer.Option(help="With --image: 0 keeps it, 1 makes all new.")
     ] = None,
+    image_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="Left out: as the name of the file says, else png."),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make the picture in a file again, from what it says of itself;"
+            " other options change parts of it.",
+        ),
+    ] = None,
     url: Url = URL,
     as_json: AsJson = False,
 ) -> None:
-    """Make a picture: send the request, show progress, write PNG files. Ctrl-C cancels the job."""
+    """Make a picture: send the request, show progress, write files. Ctrl-C cancels the job."""
     values = {
         "model": model,
         "num_inference_steps": steps,
@@ -66,11 +81,12 @@ def generate(
         "num_images": number,
         "strength": strength,
     }
-    try:
-        wish = Wish.of(prompt, size=size, image=image, output=output, **values)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    places = {"image": image, "output": output, "image_format": image_format, "replay": replay}
     with faults(), Client(url) as client:
+        try:
+            wish = Wish.of(prompt, size=size, **places, **values)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
         job, files = generate_pictures(client, wish, err)
     if as_json:
         print_json({**job.model_dump(mode="json", by_alias=True), "files": files})
