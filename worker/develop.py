@@ -14,7 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from darkroom import logs
-from darkroom.errors import QueueUnavailableError, StoreUnavailableError, UnsupportedError
+from darkroom.errors import (
+    QueueUnavailableError,
+    SafetyBlockedError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
 from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
 from darkroom.provenance import Level, describe, least
@@ -118,13 +123,18 @@ class Developer:
         records: list[ImageRecord] = []
         try:
             for index, picture in enumerate(pictures):
-                records.append(self._store_picture(job, index, picture, reproducibility))
+                if job.flagged and job.flagged[index]:
+                    records.append(_withheld(job, index, picture))
+                else:
+                    records.append(self._store_picture(job, index, picture, reproducibility))
         except StoreUnavailableError as error:
             log.error("store_unavailable", job_id=job.id, reason=str(error))
             self._store_full()
             self._discard(records)
             return self._release(job)
-        outcome = self._commit(job, JobStatus.SUCCEEDED, images=records)
+        error = _blocked(job)
+        status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
+        outcome = self._commit(job, status, images=records, error=error)
         if outcome == "fenced":
             self._discard(records)
         return outcome
@@ -148,6 +158,7 @@ class Developer:
             format=output.format,
             bytes=len(encoded.data),
             sha256=hashlib.sha256(encoded.data).hexdigest(),
+            flagged=None if job.flagged is None else False,
             reproducibility=reproducibility,
         )
 
@@ -166,6 +177,7 @@ class Developer:
                 images=images,
                 error=error,
                 warnings=job.warnings,
+                memory=job.memory,
                 timings=job.timings(),
                 progress=job.progress,
             )
@@ -195,3 +207,30 @@ class Developer:
             self._store.delete(record.id for record in records)
         except StoreUnavailableError as error:
             log.warning("left_for_the_keeper", reason=str(error))
+
+
+def _withheld(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
+    """The record of a picture that nobody gets to see and that is not stored."""
+    return ImageRecord(
+        id=new_image_id(),
+        url=None,
+        width=picture.shape[1],
+        height=picture.shape[0],
+        seed=job.request.seed + index,
+        bytes=None,
+        sha256=None,
+        flagged=True,
+    )
+
+
+def _blocked(job: RunningJob) -> JobError | None:
+    """Why a job fails whose pictures are all withheld; of some a warning says so."""
+    count = sum(job.flagged or ())
+    if count == 0:
+        return None
+    if job.flagged and all(job.flagged):
+        message = "The safety checker flagged every picture of this job; none was kept."
+        return JobError(code=SafetyBlockedError.code, message=message)
+    were = "picture was" if count == 1 else "pictures were"
+    job.warnings.append(f"{count} {were} withheld: the safety checker flagged what they show.")
+    return None

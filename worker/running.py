@@ -34,6 +34,10 @@ class RunningJob:
     interrupt: JobInterrupt | None = None
     started: bool = False
     warnings: list[str] = field(default_factory=list)
+    flagged: tuple[bool, ...] | None = None
+    """Of each picture whether it is to be withheld; None where nothing checks them."""
+    memory: str | None = None
+    """The last rung of the memory ladder that the job needed."""
     ticks_waited: int = 0
     """Turns in a row in which the engine ran others and not this job."""
     spent: dict[str, float] = field(default_factory=dict)
