@@ -94,16 +94,18 @@ class Intake(Vital):
         places: int,
         holds: int,
         preferred: Callable[[], Sequence[str]],
+        age_limit_s: float = 30.0,
     ) -> None:
         """`places`: jobs that share a pass; `holds`: jobs to hold at most; `preferred`: the
-        models served, those to take first at the head."""
+        models served, those to take first at the head; `age_limit_s`: jobs that waited longer
+        than so many seconds go before all others."""
         super().__init__(name="intake", daemon=True)
         self.arrived: queue.SimpleQueue[RunningJob | None] = queue.SimpleQueue()
         self.store_is_full = False
         self._jobs, self._store, self._held = jobs, store, held
         self._engine, self._worker = engine, worker
         self._places, self._holds = places, holds
-        self._preferred = preferred
+        self._preferred, self._age_limit_s = preferred, age_limit_s
         self._closed = threading.Event()
         self._token = uuid.uuid4().hex
         self._beat_now: Callable[[], None] = lambda: None
@@ -135,6 +137,7 @@ class Intake(Vital):
                 queues=queue_names(self._preferred()),
                 token=self._token,
                 min_wait_s=self._min_wait_s(),
+                age_limit_s=self._age_limit_s,
             )
             if claim is None:
                 return

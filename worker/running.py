@@ -33,6 +33,8 @@ class RunningJob:
     progress: Progress = field(default_factory=lambda: Progress(stage="load"))
     interrupt: JobInterrupt | None = None
     started: bool = False
+    needs_room: bool = False
+    """Whether it waits for memory that models with jobs of theirs take."""
     warnings: list[str] = field(default_factory=list)
     flagged: tuple[bool, ...] | None = None
     """Of each picture whether it is to be withheld; None where nothing checks them."""
