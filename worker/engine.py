@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,7 +39,9 @@ from worker.batcher import Waiting, choose, slack
 from worker.develop import Developer
 from worker.gather import Call, Ended, Gather
 from worker.intake import Held, Intake, Leases
+from worker.ladder import RUNGS, Ladder, on, rungs
 from worker.models import LoadedModels
+from worker.pipelines import LoadedModel
 from worker.report import Report, obey, private_stdout, report_for_ever
 from worker.running import RunningJob, unexpected
 
@@ -72,10 +75,19 @@ class Engine:
         self.catalog = Models.read(Path(settings.models))
         self.serves = self.catalog.names(settings.serves)
         self.gather = Gather(row_counts=device.row_counts(self.device))
-        self.models = LoadedModels(
-            self.catalog, records, self.gather, self.device, worker=worker, loading=self._loading
-        )
         self._most_rows: dict[Hashable, int] = {}
+        self._ladder = Ladder()
+        self.models = LoadedModels(
+            self.catalog,
+            records,
+            self.gather,
+            self.device,
+            worker=worker,
+            loading=self._loading,
+            # What was learned hangs on modules that are gone, whose names new ones can get.
+            evicted=self._most_rows.clear,
+            limit_gb=settings.model_memory_gb,
+        )
         self._pass_s = 0.1
         self._waiting: list[RunningJob] = []
         self._running: dict[str, RunningJob] = {}
@@ -98,6 +110,7 @@ class Engine:
             places=settings.max_jobs,
             holds=settings.max_jobs * HELD_PER_PLACE,
             preferred=self._preferred,
+            age_limit_s=settings.prefer_loaded_s,
         )
         self._leases = Leases(
             jobs=jobs,
@@ -178,32 +191,58 @@ class Engine:
                 self._end_interrupted(job, job.interrupt)
 
     def _start_waiting(self) -> None:
-        """Start what may run now. A job that may have taken an engine down before runs alone."""
-        for job in list(self._waiting):
-            alone = job.claim.must_run_alone
+        """Start what may run now, and load at most one model for it. A job that may have taken an
+        engine down before runs alone."""
+        loaded = self.models.names
+        for job in sorted(self._waiting, key=lambda job: self._turn_of(job, loaded)):
             if any(other.claim.must_run_alone for other in self._running.values()):
                 return
-            if alone and self._running:
+            if job.claim.must_run_alone and self._running:
                 return
-            self._waiting.remove(job)
             self._start(job)
-            if alone:
+            if self.models.names != loaded:
                 return
 
+    def _turn_of(self, job: RunningJob, loaded: Sequence[str]) -> int:
+        """Jobs that have to run alone go first, then those whose model is there."""
+        return 0 if job.claim.must_run_alone else 1 + (job.request.model not in loaded)
+
     def _start(self, job: RunningJob) -> None:
+        """Start the job, unless it has to wait for others to end."""
+        name, busy = job.request.model, self._busy
+        if self._lets_others_go_first(job):
+            return
+        if self.catalog.find(name).offload == "model" and name in busy:
+            return
         try:
-            model = self.models.get(job.request.model)
+            model = self.models.load(name, busy=busy)
         except DarkroomError as error:
+            self._waiting.remove(job)
             self._developer.fail(job, _job_error(error))
             return
+        job.needs_room = model is None
+        if model is None:
+            return
+        self._waiting.remove(job)
         job.started = True
         job.enter("encode")
         self._running[job.claim.token] = job
         self.gather.start(
-            job.claim.token,
-            lambda: tasks.run(job.request, model, job.inputs, on_step=job.stepped),
-            alone=job.request.deterministic,
+            job.claim.token, lambda: _make(job, model), alone=job.request.deterministic
         )
+
+    @property
+    def _busy(self) -> set[str]:
+        """The models that have jobs under way."""
+        return {job.request.model for job in self._running.values()}
+
+    def _lets_others_go_first(self, job: RunningJob) -> bool:
+        """Whether a job waits for room in memory so much longer than this one that the models in
+        its way must get no new ones."""
+        if self.catalog.find(job.request.model).pinned:
+            return False  # which never leaves, so that nobody gains
+        patience = job.waited_s + self.settings.prefer_loaded_s
+        return any(other.needs_room and other.waited_s > patience for other in self._waiting)
 
     def _step(self) -> None:
         """One forward for the calls that the batcher chooses."""
@@ -245,27 +284,77 @@ class Engine:
 
     def _run(self, calls: Sequence[Call]) -> None:
         """Run `calls` as one; halve the group when the device's memory is too short for it."""
+        name, components = self._model_of(calls[0])
+        rung = self._ladder.remembered(calls[0], name)
         try:
-            self.gather.run(calls)
+            with on(rung, calls[0], components):
+                self.gather.run(calls)
+            self._note(rung, calls)
         except DeviceMemoryError as error:
             left = [call for call in calls if self.gather.parked.get(call.owner) is call]
             device.free_device_memory()
             if len(left) == 1:
-                self.gather.throw(left[0].owner, error)
+                self._climb(left[0], error)
                 return
             log.warning("group_halved", jobs=len(left), module=left[0].module_name)
+            self._note("smaller_group", left)
             self._most_rows[left[0].key] = sum(call.rows for call in left) // 2
             half = len(left) // 2
             self._run(left[:half])
             self._run(left[half:])
 
+    def _climb(self, call: Call, error: DeviceMemoryError) -> None:
+        """Make a call fit that does not by itself; its job fails if nothing helps."""
+        name, components = self._model_of(call)
+        while self.models.evict_idle(self._busy):
+            if self._fits(call, "models_evicted", components):
+                return
+        for rung in rungs(call, components):
+            if self._fits(call, rung, components):
+                self._ladder.remember(call, name, rung)
+                return
+        request = self._running[call.owner].request
+        self.gather.throw(
+            call.owner,
+            DeviceMemoryError(
+                f"The model {name!r} has too little memory for {request.num_images} x "
+                f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
+                "Ask for a smaller size or fewer pictures."
+            ),
+        )
+
+    def _fits(self, call: Call, rung: str, components: Mapping[str, Any]) -> bool:
+        try:
+            with on(rung, call, components):
+                self.gather.run([call])
+        except DeviceMemoryError:
+            device.free_device_memory()
+            return False
+        log.warning("memory_ladder", rung=rung, module=call.module_name)
+        self._note(rung, [call])
+        return True
+
+    def _note(self, rung: str | None, calls: Sequence[Call]) -> None:
+        """Let the jobs of `calls` tell that they needed the rung, if not a higher one before."""
+        for call in calls if rung else ():
+            job = self._running[call.owner]
+            job.memory = max(job.memory or RUNGS[0], rung, key=RUNGS.index)
+
+    def _model_of(self, call: Call) -> tuple[str, Mapping[str, Any]]:
+        name = self._running[call.owner].request.model
+        return name, self.models.get(name).components
+
     def _settle(self) -> None:
         """Hand ended jobs on."""
         for ended in self.gather.take_ended():
             job = self._running.pop(ended.owner)
+            model = self.models.get(job.request.model)
+            if model.offload is not None:
+                model.offload.rest()
             if ended.error is None:
                 job.warnings.extend(ended.value.warnings)
-                self._developer.succeed(job, ended.value.pictures, self._repeatable(job, ended))
+                repeatable = self._repeatable(job, ended, model)
+                self._developer.succeed(job, ended.value.pictures, repeatable)
             elif isinstance(ended.error, JobInterrupt):
                 self._end_interrupted(job, ended.error)
             else:
@@ -291,12 +380,12 @@ class Engine:
             sys.exit("the device does not answer any more")
         self._developer.fail(job, _job_error(ended.error))
 
-    def _repeatable(self, job: RunningJob, ended: Ended) -> dict[str, object]:
+    def _repeatable(self, job: RunningJob, ended: Ended, model: LoadedModel) -> dict[str, object]:
         return {
             "class": "exact" if job.request.deterministic else "close",
             "row_counts": sorted(ended.row_counts),
             "device": str(self.device),
-            "dtype": self.models.get(job.request.model).record.dtype,
+            "dtype": model.record.dtype,
         }
 
     def _turn(self) -> None:
@@ -316,11 +405,14 @@ class Engine:
         )
 
     def _preload(self) -> None:
-        """Load the default model, or the first served, so that the first job need not wait."""
+        """Load the pinned models and the default, or the first served, so that the first job need
+        not wait."""
         first = self.catalog.default if self.catalog.default in self.serves else self.serves[0]
-        # A fault is logged and told where it is noticed; other models can still be served.
-        with suppress(DarkroomError):
-            self.models.get(first)
+        pinned = [name for name in self.serves if self.catalog.cards[name].pinned]
+        for name in dict.fromkeys([*pinned, first]):
+            # A fault is logged and told where it is noticed; other models can still be served.
+            with suppress(DarkroomError):
+                self.models.get(name)
 
     @contextmanager
     def _loading(self) -> Iterator[None]:
@@ -341,6 +433,14 @@ class Engine:
 
     def _on_store_full(self) -> None:
         self._intake.store_is_full = True
+
+
+def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:
+    """What runs in the job's greenlet."""
+    outcome = tasks.run(job.request, model, job.inputs, on_step=job.stepped)
+    if model.safety is not None:
+        job.flagged = model.safety.flagged(outcome.pictures)
+    return outcome
 
 
 def _job_error(error: BaseException) -> JobError:

@@ -6,7 +6,7 @@ Used by the worker's models, knows no jobs.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
     return found.get(variant) or found.get(None, [])
 
 
-def held_bytes(modules: Iterator[torch.nn.Module]) -> int:
+def held_bytes(modules: Iterable[torch.nn.Module]) -> int:
     """Bytes of all parameters and buffers, each counted once."""
     tensors = {}
     for module in modules:
