@@ -1,91 +1,23 @@
 """`darkroom generate`: from a wish to files, with progress on a terminal; a client, no more."""
 
-import base64
-import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from darkroom.client import Client
 from darkroom.errors import DarkroomError
-from darkroom.images import SUFFIXES
-from darkroom.job import ImageRecord, Job, JobStatus
-from darkroom.provenance import request_of
-
-_INPUT_ID = re.compile(r"file_[0-9a-f]{64}")
-_SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
-_FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
-LONGEST_NAME = 60
+from darkroom.job import Job, JobStatus
+from darkroom.wish import Wish
 
 
 class GenerateError(DarkroomError):
     """The job did not succeed, or its picture cannot be written."""
 
     code = "generate"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The request and where its pictures go."""
-
-    body: dict[str, Any]
-    output: str | None
-
-    @classmethod
-    def of(
-        cls,
-        prompt: str | None,
-        *,
-        size: str | None = None,
-        image: str | None = None,
-        output: str | None = None,
-        image_format: str | None = None,
-        replay: str | None = None,
-        **values: Any,
-    ) -> Self:
-        """What is left out is for the service or, with `replay`, as it was for that picture.
-
-        Raises ValueError for what cannot be right, DarkroomError for a file to replay that does
-        not say how it was made."""
-        body = request_of(_read("--replay", replay)) if replay else {}
-        body |= {k: v for k, v in {"prompt": prompt, **values}.items() if v is not None}
-        if image_format := image_format or _FORMATS.get(Path(output or "").suffix.lower()):
-            body["output"] = {**body.get("output", {}), "format": image_format}
-        if size is not None:
-            if not (match := _SIZE.fullmatch(size)):
-                raise ValueError(f"--size is WIDTHxHEIGHT, such as 512x768, not {size!r}")
-            body |= {"width": int(match[1]), "height": int(match[2] or match[1])}
-        if image is not None:
-            known = _INPUT_ID.fullmatch(image)
-            body["image"] = image if known else _base64(_read("--image", image))
-        if "strength" in body and "image" not in body:
-            raise ValueError("--strength needs --image")
-        if output == "-" and body.get("num_images", 1) > 1:
-            raise ValueError("standard output holds one picture, not several: leave out -o -")
-        return cls(body, output)
-
-    def files(self, images: Sequence[ImageRecord]) -> list[Path]:
-        """A path for each picture. Chosen names never replace a file; a name that was asked for
-        does."""
-        folder = Path(self.output or ".")
-        suffixes = [SUFFIXES[image.format] for image in images]
-        if self.output is None or folder.is_dir() or self.output.endswith("/"):
-            prompt = self.body.get("prompt", "").lower()
-            name = re.sub(r"\W+", "-", prompt).strip("-")[:LONGEST_NAME] or "picture"
-            return [
-                _unused(folder / f"{name}-{image.seed}{suffix}")
-                for image, suffix in zip(images, suffixes, strict=True)
-            ]
-        if len(images) == 1:
-            return [folder]
-        suffix = folder.suffix or suffixes[0]
-        return [folder.with_name(f"{folder.stem}-{n}{suffix}") for n in range(1, len(images) + 1)]
 
 
 def generate_pictures(client: Client, wish: Wish, console: Console) -> tuple[Job, list[str]]:
@@ -189,24 +121,6 @@ def _measure(job: Job) -> tuple[float, str, str]:
         return 0.0, "", ""
     left = "" if progress.eta_s is None else f"{progress.eta_s:.1f} s left"
     return progress.ratio, f"step {progress.step}/{progress.steps}", left
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _read(option: str, file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{option} {file}: {error.strerror}") from error
-
-
-def _unused(path: Path) -> Path:
-    if not path.exists():
-        return path
-    numbers = (path.with_stem(f"{path.stem}-{n}") for n in range(2, 1_000_000))
-    return next(candidate for candidate in numbers if not candidate.exists())
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from darkroom.client import Client
-from darkroom.generate import Wish, generate_pictures
+from darkroom.generate import generate_pictures
 from darkroom.job import Job, JobStatus
 from darkroom.terminal import AsJson, err, faults, out, print_json, print_rows
+from darkroom.wish import Wish
 
 jobs = typer.Typer(help="List, show, cancel and follow jobs.", no_args_is_help=True)
 models = typer.Typer(help="List the models on offer; check that they load.", no_args_is_help=True)
@@ -55,6 +56,35 @@ def generate(
     strength: Annotated[
         float | None, typer.Option(help="With --image: 0 keeps it, 1 makes all new.")
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --image: white where to paint anew."),
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="A picture for a ControlNet; may be repeated."),
+    ] = None,
+    preprocess: Annotated[
+        Literal["canny"] | None, typer.Option(help="Find the edges of --control pictures first.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:SCALE]", help="A LoRA of the model; may be repeated."),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A picture whose style to follow; may be repeated."),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            "-f",
+            metavar="FIELD=VALUE",
+            help="Any other field of the request, such as clip_skip=1 or"
+            " scheduler_options.sigmas=karras; the value is JSON or text.",
+        ),
+    ] = None,
     image_format: Annotated[
         Format | None,
         typer.Option("--format", help="Left out: as the name of the file says, else png."),
@@ -81,7 +111,18 @@ def generate(
         "num_images": number,
         "strength": strength,
     }
-    places = {"image": image, "output": output, "image_format": image_format, "replay": replay}
+    places = {
+        "image": image,
+        "mask": mask,
+        "controls": control or (),
+        "preprocess": preprocess,
+        "loras": lora or (),
+        "references": reference or (),
+        "fields": field or (),
+        "output": output,
+        "image_format": image_format,
+        "replay": replay,
+    }
     with faults(), Client(url) as client:
         try:
             wish = Wish.of(prompt, size=size, **places, **values)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darkroom.errors import InvalidImageError
-from darkroom.generate import Wish
+from darkroom.wish import Wish
 from darkroom.job import ImageRecord
 from darkroom.provenance import describe
 from darkroom.request import Output
@@ -123,3 +123,51 @@ def test_what_does_not_say_how_it_was_made_cannot_be_asked_for_again(tmp_path: P
 def made(*seeds: int, image_format: str = "png") -> list[ImageRecord]:
     about = {"url": "/", "width": 8, "height": 8, "bytes": 1, "sha256": "0"}
     return [ImageRecord(id="i", seed=seed, format=image_format, **about) for seed in seeds]
+
+
+def test_every_picture_of_a_request_comes_from_a_file(tmp_path: Path) -> None:
+    files = {name: str(tmp_path / f"{name}.png") for name in ("mask", "edges", "style")}
+    for name, file in files.items():
+        Path(file).write_text(name)
+    wish = Wish.of(
+        "cat",
+        image="file_" + "0" * 64,
+        mask=files["mask"],
+        controls=[f"canny={files['edges']}"],
+        preprocess="canny",
+        references=[files["style"]],
+    )
+    assert base64.b64decode(wish.body["mask_image"]) == b"mask"
+    [control] = wish.body["controls"]
+    assert (control["name"], control["preprocess"]) == ("canny", "canny")
+    assert base64.b64decode(control["image"]) == b"edges"
+    assert base64.b64decode(wish.body["reference_images"][0]) == b"style"
+
+
+def test_any_field_can_be_set() -> None:
+    fields = ["clip_skip=1", "scheduler_options.sigmas=karras", 'tags=["a"]', "output.quality=80"]
+    body = Wish.of("cat", loras=["ink:0.5", "soft"], image_format="webp", fields=fields).body
+    assert body == {
+        "prompt": "cat",
+        "loras": [{"name": "ink", "scale": 0.5}, {"name": "soft"}],
+        "clip_skip": 1,
+        "scheduler_options": {"sigmas": "karras"},
+        "tags": ["a"],
+        "output": {"format": "webp", "quality": 80},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"controls": ["canny"]}, "--control"),
+        ({"controls": ["canny=nowhere.png"]}, "--control nowhere.png"),
+        ({"loras": ["ink:much"]}, "--lora"),
+        ({"fields": ["clip_skip"]}, "--field"),
+        ({"mask": "nowhere.png"}, "--mask"),
+        ({"references": ["nowhere.png"]}, "--reference"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Wish.of("cat", **options)
