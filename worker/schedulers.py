@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 
+from darkroom.errors import UnsupportedError
+from darkroom.request import SchedulerOptions
+
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import SchedulerMixin
@@ -22,12 +25,26 @@ if TYPE_CHECKING:
 # preconditioning, and the SDE solver draws noise that no generator of ours can repeat.
 UNSUITABLE = frozenset({"EDMEulerScheduler", "DPMSolverSDEScheduler"})
 
-# Needs a package that Darkroom does not bring; on offer where somebody installed it.
-NEEDS_MORE = frozenset({"LMSDiscreteScheduler"})
+# Option -> the argument that a class takes for it. The first three exclude one another.
+SIGMAS = MappingProxyType(
+    {
+        "karras": "use_karras_sigmas",
+        "exponential": "use_exponential_sigmas",
+        "beta": "use_beta_sigmas",
+    }
+)
+OPTIONS = MappingProxyType({**SIGMAS, "timestep_spacing": "timestep_spacing"})
+
+# They take the spacing of timesteps and do not look at it, or not at each.
+DEAF = frozenset({"DDIMInverseScheduler", "LCMScheduler", "TCDScheduler"})
 
 # What a class takes for granted when the model's own configuration is silent does not fit latent
 # diffusion: clipping is meant for pixels, and PNDM's first steps need four of them.
 FITTING = MappingProxyType({"clip_sample": False, "skip_prk_steps": True})
+
+# Noise that the pipelines' step gives no generator for: drawn from the process's, it would be
+# another each time and depend on the company.
+REPEATABLE = MappingProxyType({"stochastic_sampling": False})
 
 OnStep = Callable[[int, int], None]
 
@@ -38,18 +55,31 @@ class Schedulers:
     def __init__(self, own: SchedulerMixin) -> None:
         """`own` is the one the model came with; the others take over its configuration."""
         self.own = type(own).__name__
-        config = own.to_json_string()
+        self._config = own.to_json_string()
         names = compatible(type(own))
-        self._fresh = {name: made for name in names if (made := _made(name, config))}
+        self._fresh = {name: made for name in names if (made := _made(name, self._config))}
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._fresh)
 
-    def new(self, name: str) -> SchedulerMixin:
+    def new(self, name: str, options: SchedulerOptions | None = None) -> SchedulerMixin:
         """A scheduler for one job: it remembers its steps, so two jobs never share one. A copy
-        of an unused one takes 0.2 ms, where `from_config` takes 1 ms and KDPM2's 100 ms."""
-        return copy.deepcopy(self._fresh[name])
+        of an unused one takes 0.2 ms, where `from_config` takes 1 ms and KDPM2's 100 ms.
+
+        Raises UnsupportedError for an option that it does not take."""
+        fresh = self._fresh[name]
+        if changes := _changes(fresh, options):
+            fresh = _made(name, self._config, changes)
+        return copy.deepcopy(fresh)
+
+
+def options_of(cls: type[SchedulerMixin]) -> tuple[str, ...]:
+    """What a request's scheduler options may ask of a class: `karras`, `exponential` and `beta` as
+    `sigmas`, and `timestep_spacing`."""
+    known = inspect.signature(cls.__init__).parameters
+    deaf = {"timestep_spacing"} if cls.__name__ in DEAF else set()
+    return tuple(name for name in OPTIONS if OPTIONS[name] in known and name not in deaf)
 
 
 def compatible(cls: type[SchedulerMixin]) -> list[str]:
@@ -92,14 +122,43 @@ def _calls_in_all(pipeline: Any) -> int:
     return len(pipeline.scheduler.timesteps) - begin
 
 
+def _changes(
+    scheduler: SchedulerMixin, options: SchedulerOptions | None
+) -> tuple[tuple[str, Any], ...]:
+    """The options as configuration. A kind of sigmas also switches off the others, which the
+    model's own configuration may hold: diffusers takes one at most."""
+    given = options.model_dump(exclude_none=True) if options else {}
+    possible = options_of(type(scheduler))
+    changes: dict[str, Any] = {}
+    for field, value in given.items():
+        option = value if field == "sigmas" else field
+        if option not in possible or (field == "sigmas" and _is_flow(scheduler)):
+            name = type(scheduler).__name__
+            raise UnsupportedError(f"{name} does not take {field} {value!r} with this model.")
+        if field == "sigmas":
+            changes |= {SIGMAS[each]: each == value for each in SIGMAS if each in possible}
+        else:
+            changes[field] = value
+    return tuple(changes.items())
+
+
+def _is_flow(scheduler: SchedulerMixin) -> bool:
+    """Whether a solver for diffusion runs on the sigmas of a rectified flow; asked for others, it
+    would take those of diffusion."""
+    return bool(scheduler.config.get("use_flow_sigmas"))
+
+
 @functools.cache
-def _made(name: str, config: str) -> SchedulerMixin | None:
+def _made(
+    name: str, config: str, changes: tuple[tuple[str, Any], ...] = ()
+) -> SchedulerMixin | None:
     """One that is never used, only copied; models of one family share it."""
     try:
         cls = getattr(diffusers, name)
         known = inspect.signature(cls.__init__).parameters
         given = json.loads(config)
         fitting = {k: v for k, v in FITTING.items() if k in known and k not in given}
-        return cls.from_config(given, **fitting)
+        fitting |= {k: v for k, v in REPEATABLE.items() if k in known}
+        return cls.from_config(given, **fitting, **dict(changes))
     except (ImportError, ValueError, NotImplementedError):
         return None  # an optional package is missing, or the model's configuration is beyond it

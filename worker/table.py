@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 
-from worker.schedulers import NEEDS_MORE, UNSUITABLE, compatible
+from worker.schedulers import UNSUITABLE, compatible, options_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -75,13 +75,6 @@ FIELDS = {
     "strength",
     "width",
 }
-# Field of a request's scheduler options -> the argument that a scheduler's class takes for it.
-OPTIONS = {
-    "karras": "use_karras_sigmas",
-    "exponential": "use_exponential_sigmas",
-    "beta": "use_beta_sigmas",
-    "timestep_spacing": "timestep_spacing",
-}
 
 
 def table() -> dict[str, Any]:
@@ -91,11 +84,8 @@ def table() -> dict[str, Any]:
     return {
         "diffusers": diffusers.__version__,
         "pipelines": dict(sorted(_pipelines())),
-        "schedulers": {
-            name: [each for each in compatible(cls) if each not in NEEDS_MORE]
-            for name, cls in schedulers.items()
-        },
-        "scheduler_options": {name: _options(cls) for name, cls in schedulers.items()},
+        "schedulers": {name: compatible(cls) for name, cls in schedulers.items()},
+        "scheduler_options": {name: list(options_of(cls)) for name, cls in schedulers.items()},
     }
 
 
@@ -179,11 +169,6 @@ def _call(cls: type[DiffusionPipeline]) -> set[str]:
     return set(inspect.signature(cls.__call__).parameters)
 
 
-def _options(cls: type[Any]) -> list[str]:
-    accepted = inspect.signature(cls.__init__).parameters
-    return [option for option, argument in OPTIONS.items() if argument in accepted]
-
-
 def _scheduler_classes() -> dict[str, Any]:
     """Those that a model can come with and that need no package beyond ours."""
     names = (name for name in dir(diffusers) if name.endswith("Scheduler"))
@@ -193,7 +178,7 @@ def _scheduler_classes() -> dict[str, Any]:
         for name, cls in classes.items()
         if inspect.isclass(cls)
         and issubclass(cls, diffusers.SchedulerMixin)
-        and name not in NEEDS_MORE | UNSUITABLE
+        and name not in UNSUITABLE
     }
 
 

@@ -81,5 +81,5 @@ def test_other_schedulers_keep_their_class_name() -> None:
 
 def test_every_class_is_one_that_diffusers_has() -> None:
     known = set(json.loads(TABLE.read_text())["schedulers"])
-    needs_more = {"DPMSolverSDEScheduler", "LMSDiscreteScheduler"}
+    needs_more = {"DPMSolverSDEScheduler"}
     assert set(NAMES) <= known | needs_more
