@@ -5,6 +5,9 @@ import json
 import pytest
 from PIL import Image
 
+from darkroom.provenance import request_of
+from tests.running import darkroom as command
+
 CAT = {"prompt": "a cat", "seed": 7}
 
 
@@ -57,6 +60,33 @@ def test_a_picture_carries_what_made_it(darkroom):
     text = picture(darkroom, job).text
     assert json.loads(text["darkroom"])["request"] == job["request"]
     assert text["parameters"].startswith("a cat\nNegative prompt: dog\nSteps: 4, Sampler: ")
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_what_a_picture_says_posted_back_gives_the_same_file(darkroom, image_format):
+    asked = {"num_images": 2, "deterministic": True, "output": {"format": image_format}}
+    others = [darkroom.submit(prompt=f"dog {i}", num_inference_steps=30) for i in range(3)]
+    job = made(darkroom, **CAT, **asked, image=png("red"), strength=0.8)
+    (first, second) = (darkroom.http.get(image["url"]) for image in job["images"])
+    assert first.headers["content-type"] == f"image/{image_format}"
+    again = made(darkroom, **request_of(second.content))
+    assert len(again["images"]) == 1
+    replayed = picture(darkroom, again)
+    assert replayed.format == image_format.upper()
+    assert replayed.tobytes() == Image.open(io.BytesIO(second.content)).tobytes()
+    assert replayed.tobytes() != Image.open(io.BytesIO(first.content)).tobytes()
+    for other in others:
+        assert darkroom.finished(other["id"])["status"] == "succeeded"
+
+
+def test_the_command_line_makes_a_picture_again(darkroom, tmp_path):
+    first, again = tmp_path / "first.jpg", tmp_path / "again.jpg"
+    wanted = ("generate", "a cat", "-o", first, "--seed", "7", "--url", darkroom.url)
+    assert command(*wanted).returncode == 0
+    assert Image.open(io.BytesIO(first.read_bytes())).format == "JPEG"
+    replay = command("generate", "--replay", first, "-o", again, "--url", darkroom.url)
+    assert replay.returncode == 0, replay.stderr
+    assert again.read_bytes() == first.read_bytes()
 
 
 def test_image_to_image_stays_near_its_input_at_low_strength(darkroom):

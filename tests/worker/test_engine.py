@@ -62,7 +62,7 @@ class Running:
         known = offer(self.models, self.models.find(model), None)
         request = completed(parse({"prompt": "a cat", **body}, known).request, known, None)
         return self.jobs.submit(
-            request.model_dump(mode="json"), model=model, deadline_s=deadline
+            request.model_dump(mode="json", exclude_unset=True), model=model, deadline_s=deadline
         ).job.id
 
     def start(self) -> None:
