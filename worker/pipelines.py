@@ -12,6 +12,7 @@ import torch
 
 from darkroom.errors import ModelLoadError
 from darkroom.models import ModelCard, ModelRecord, Models
+from darkroom.request import SchedulerOptions
 from worker import adapters
 from worker.adapters import Adapters
 from worker.gather import Gather
@@ -50,6 +51,7 @@ class LoadedModel:
         self,
         task: str,
         scheduler: str,
+        options: SchedulerOptions | None = None,
         *,
         components: Mapping[str, Any] | None = None,
         controlled: bool = False,
@@ -62,7 +64,7 @@ class LoadedModel:
         cls = (self.controlled if controlled else self.pipelines)[task]
         accepted = inspect.signature(cls.__init__).parameters
         arguments = {**self.components, **(components or {}), **self.options}
-        arguments["scheduler"] = self.schedulers.new(scheduler)
+        arguments["scheduler"] = self.schedulers.new(scheduler, options)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
