@@ -1,17 +1,31 @@
-"""Measure the shipped model: one command, one table."""
+"""Measure the shipped models: one command, its tables."""
 
 import argparse
+import math
 import random
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DiffusionPipeline,
+    LDMSuperResolutionPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    VQModel,
+)
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
+from training import controlnet, upscale
 from training.autoencoder import UNSEEN_SEED, psnr, reconstruct
 from training.classifier import Classifier, load_classifier
 from training.data import (
@@ -21,12 +35,13 @@ from training.data import (
     compose,
     draw_composition,
     load_pictures,
+    render,
     taught_pictures,
     with_article,
 )
-from training.run import RUNS, save_sheet, to_tensor
+from training.run import RUNS, save_sheet, to_pictures, to_tensor
 
-MODEL = Path("models/emoji")
+MODELS = Path("models")
 SHEET = RUNS / "sheet.png"
 PROMPT_SEED = 2_000_003
 BATCH = 25
@@ -35,13 +50,18 @@ MIDDLING = (SCALES["small"][1] + SCALES["large"][0]) / 2  # between a small and 
 GUIDANCE = 3.0
 RESOLUTION = 64
 SCALES_OF_GUIDANCE = (1.0, 3.0, 7.5, 15.0)
+CELL = 4  # pixels to a latent, on each side
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
+CONTROL_SCALES = (0.5, 1.0)
+SMALL = 32  # the side of what is enlarged
+UPSCALING_STEPS = (1, 2, 4, 10, 25)
+EXAMPLES = 16  # compositions of each picture whose mean it is known by in the feature space
 
 MEASURES = {
     "background": "background colour right",
     "size": "size right",
-    "first": "the judge names the picture",
-    "among five": "the judge has it among its first five",
+    "nearest": "the named picture is nearest of all",
+    "among five": "it is among the five nearest",
 }
 
 
@@ -81,13 +101,32 @@ def extent(picture: np.ndarray) -> float:
     return max((side[-1] - side[0] + 1 if len(side) else 0) for side in sides) / len(picture)
 
 
-@torch.no_grad()
-def follow_rates(
-    pictures: np.ndarray, wanted: list[Composition], judge: Classifier
-) -> dict[str, float]:
+class Judge:
+    """Knows each picture by the mean of its examples in the feature space of a classifier."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        rng, pictures = random.Random(PROMPT_SEED), load_pictures()
+        self.classifier = classifier
+        means = []
+        for number in range(len(pictures)):
+            examples = [draw_composition(rng, pictures, [number]) for _ in range(EXAMPLES)]
+            rendered = np.stack([render(c, pictures, RESOLUTION) for c in examples])
+            means.append(self.embed(rendered).mean(0))
+        self.means = torch.stack(means)
+
+    @torch.no_grad()
+    def embed(self, pictures: np.ndarray) -> Tensor:
+        return self.classifier.embed(to_tensor(pictures, torch.device("cpu")))
+
+    def nearest(self, pictures: np.ndarray, count: int) -> list[list[int]]:
+        """The numbers of the pictures that each of these is most like, the nearest first."""
+        distances = torch.cdist(self.embed(pictures), self.means)
+        return distances.topk(count, dim=1, largest=False).indices.tolist()
+
+
+def follow_rates(pictures: np.ndarray, wanted: list[Composition], judge: Judge) -> dict[str, float]:
     """How often each part of the prompt is to be seen, in per cent."""
-    scores = judge(to_tensor(pictures, torch.device("cpu")))["picture"]
-    best = scores.topk(5, dim=1).indices.tolist()
+    best = judge.nearest(pictures, 5)
     checks = {
         "background": [
             nearest_colour(background_colour(p)) == c.background
@@ -97,7 +136,7 @@ def follow_rates(
             (extent(p) > MIDDLING) == (c.size == "large")
             for p, c in zip(pictures, wanted, strict=True)
         ],
-        "first": [c.picture == top[0] for c, top in zip(wanted, best, strict=True)],
+        "nearest": [c.picture == top[0] for c, top in zip(wanted, best, strict=True)],
         "among five": [c.picture in top for c, top in zip(wanted, best, strict=True)],
     }
     return {name: 100 * float(np.mean(right)) for name, right in checks.items()}
@@ -138,10 +177,9 @@ def redness(pictures: np.ndarray) -> float:
     return 100 * float(((red > green + 60) & (red > blue + 60)).mean())
 
 
-def follow_table(pipeline: StableDiffusionPipeline, judge: Classifier, count: int) -> Table:
+def follow_table(pipeline: StableDiffusionPipeline, judge: Judge, count: int) -> Table:
     """How well the model follows prompts, beside what the same measures say of real pictures."""
     unseen, compositions = compose(UNSEEN_SEED, 256, RESOLUTION, taught_pictures())
-    originals = to_tensor(unseen, torch.device("cpu"))
     wanted = draw_prompts(count)
     made = generate(pipeline, list(map(full_prompt, wanted)), GUIDANCE)
     save_sheet(SHEET, [made[i : i + 12] for i in range(0, min(48, count // 12 * 12), 12)], 1)
@@ -149,15 +187,13 @@ def follow_table(pipeline: StableDiffusionPipeline, judge: Classifier, count: in
     real = follow_rates(unseen, compositions, judge)
 
     table = Table("what", "the model", "real pictures", title="text to image")
-    quality = psnr(reconstruct(pipeline.vae, originals), originals)
-    table.add_row("autoencoder, PSNR on 256 unseen compositions", f"{quality:.1f} dB", "")
     for name, label in MEASURES.items():
         table.add_row(f"{label}, {count} prompts", f"{model[name]:.0f} %", f"{real[name]:.0f} %")
     table.add_row(f"one picture, {STEPS} steps", f"{seconds_for_one(pipeline):.2f} s", "")
     return table
 
 
-def guidance_table(pipeline: StableDiffusionPipeline, judge: Classifier, count: int) -> Table:
+def guidance_table(pipeline: StableDiffusionPipeline, judge: Judge, count: int) -> Table:
     wanted = draw_prompts(count)
     table = Table("guidance", *MEASURES.values(), title=f"what guidance does, {count} prompts")
     for scale in SCALES_OF_GUIDANCE:
@@ -193,16 +229,142 @@ def strength_table(pipeline: StableDiffusionPipeline) -> Table:
     return table
 
 
+def inpaint_table(pipeline: StableDiffusionPipeline) -> Table:
+    """A new background for small pictures: all but the square around them is masked."""
+    drawn, all_compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION, taught_pictures())
+    small = [n for n, c in enumerate(all_compositions) if c.size == "small"][:BATCH]
+    compositions = [all_compositions[n] for n in small]
+    colours = list(COLOURS)
+    turned = [colours[(colours.index(c.background) + 3) % len(colours)] for c in compositions]
+    grid = RESOLUTION // CELL  # masks end where latents do
+    masks = np.ones((len(small), RESOLUTION, RESOLUTION), dtype=bool)
+    for mask, c in zip(masks, compositions, strict=True):
+        rows, columns = (
+            slice(math.floor(start * grid) * CELL, math.ceil((start + c.scale) * grid) * CELL)
+            for start in (c.top, c.left)
+        )
+        mask[rows, columns] = False
+    inpaint = StableDiffusionInpaintPipeline(**pipeline.components, requires_safety_checker=False)
+    inpaint.set_progress_bar_config(disable=True)
+    source = to_tensor(drawn[small], torch.device("cpu"))
+    prompts = [
+        full_prompt(replace(c, background=colour))
+        for c, colour in zip(compositions, turned, strict=True)
+    ]
+    made = generate(
+        inpaint,
+        prompts,
+        GUIDANCE,
+        image=(source + 1) / 2,
+        mask_image=torch.from_numpy(masks)[:, None].float(),
+    )
+    through = to_pictures(reconstruct(pipeline.vae, source))
+    table = Table("what", "value", title=f"inpainting, {len(small)} new backgrounds")
+    for name, pictures in (("", made), (", by the autoencoder alone", through)):
+        change = np.abs(pictures.astype(float) - drawn[small])[~masks].mean()
+        table.add_row(f"change of what was kept{name}", f"{change:.1f} of 255")
+    filled = [
+        np.mean([nearest_colour(pixel) == colour for pixel in picture[mask]])
+        for picture, mask, colour in zip(made, masks, turned, strict=True)
+    ]
+    table.add_row("masked pixels of the prompt's colour", f"{100 * np.mean(filled):.0f} %")
+    return table
+
+
+def overlap(edges: np.ndarray, others: np.ndarray) -> float:
+    """Edge pixels that both have over those that either has, in per cent."""
+    return 100 * float((edges & others).sum() / (edges | others).sum())
+
+
+def nearness(edges: np.ndarray, others: np.ndarray) -> float:
+    """In per cent: how many edge pixels of either have one of the other at most one pixel away."""
+    hits = total = 0
+    for one, other in ((edges, others), (others, edges)):
+        near = F.max_pool2d(torch.from_numpy(other)[:, None].float(), 3, stride=1, padding=1)
+        hits += (one & (near[:, 0] > 0).numpy()).sum()
+        total += one.sum()
+    return 100 * float(hits / total)
+
+
+def control_table(pipeline: StableDiffusionPipeline, edges_net: ControlNetModel) -> Table:
+    """The same prompts and seeds with and without the edges of a picture that fits the prompt."""
+    pictures, compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION, taught_pictures())
+    edges = controlnet.find_edges(pictures)
+    condition = controlnet.as_condition(edges, torch.device("cpu"))
+    prompts = list(map(full_prompt, compositions))
+    controlled = controlnet.make_pipeline(pipeline, edges_net)
+    columns = "control", "overlap of edges", "within a pixel"
+    table = Table(*columns, title=f"edges, {len(prompts)} pictures")
+    through = to_pictures(reconstruct(pipeline.vae, to_tensor(pictures, condition.device)))
+    made = {"none": generate(pipeline, prompts, GUIDANCE)}
+    for scale in CONTROL_SCALES:
+        made[f"scale {scale:g}"] = np.concatenate(
+            [
+                generate(
+                    controlled,
+                    prompts[first : first + BATCH],
+                    GUIDANCE,
+                    image=condition[first : first + BATCH],
+                    controlnet_conditioning_scale=scale,
+                )
+                for first in range(0, len(prompts), BATCH)
+            ]
+        )
+    made["the picture itself, through the autoencoder"] = through
+    for name, result in made.items():
+        found = controlnet.find_edges(result)
+        table.add_row(name, *(f"{rate(found, edges):.0f} %" for rate in (overlap, nearness)))
+    return table
+
+
+def upscale_table(pipeline: LDMSuperResolutionPipeline, count: int) -> Table:
+    large, _ = compose(UNSEEN_SEED, count, 4 * SMALL)
+    small = upscale.resize(large, 1 / 4)
+    title = f"{SMALL}x{SMALL} to {4 * SMALL}x{4 * SMALL}, {count} pictures"
+    table = Table("how", "PSNR", "seconds each", title=title)
+    ways = {"bicubic": partial(upscale.resize, factor=4)}
+    for steps in UPSCALING_STEPS:
+        ways[f"{steps} steps"] = partial(upscale.enlarge, pipeline, steps=steps)
+    for name, way in ways.items():
+        started = time.perf_counter()
+        quality = upscale.measure(way, small, large)
+        seconds = (time.perf_counter() - started) / count
+        table.add_row(name, f"{quality:.1f} dB", f"{seconds:.2f} s")
+    return table
+
+
+def autoencoder_table(vae: AutoencoderKL, vqvae: VQModel, count: int) -> Table:
+    table = Table("pictures", "KL", "VQ", title=f"autoencoders, {count} unseen compositions")
+    for resolution in (RESOLUTION, 4 * SMALL):
+        pictures = to_tensor(compose(UNSEEN_SEED, count, resolution)[0], torch.device("cpu"))
+        qualities = [psnr(reconstruct(kind, pictures), pictures) for kind in (vae, vqvae)]
+        table.add_row(f"{resolution}x{resolution}", *(f"{q:.1f} dB" for q in qualities))
+    return table
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--prompts", type=int, default=300)
     arguments = parser.parse_args()
-    emoji = StableDiffusionPipeline.from_pretrained(arguments.model)
-    emoji.set_progress_bar_config(disable=True)
-    chosen = load_classifier("judge", torch.device("cpu"))
+    emoji, enlarger = (
+        DiffusionPipeline.from_pretrained(arguments.models / name)
+        for name in ("emoji", "emoji-upscale")
+    )
+    for shipped in (emoji, enlarger):
+        shipped.set_progress_bar_config(disable=True)
+    canny = ControlNetModel.from_pretrained(arguments.models / "emoji-canny")
+    chosen = Judge(load_classifier("judge", torch.device("cpu")))
+    few = max(1, arguments.prompts // 3)
     console = Console(width=100)
-    console.print(follow_table(emoji, chosen, arguments.prompts))
-    console.print(guidance_table(emoji, chosen, arguments.prompts // 3))
-    console.print(negative_table(emoji))
-    console.print(strength_table(emoji))
+    for measured in (
+        partial(autoencoder_table, emoji.vae, enlarger.vqvae, few),
+        partial(follow_table, emoji, chosen, arguments.prompts),
+        partial(guidance_table, emoji, chosen, few),
+        partial(negative_table, emoji),
+        partial(strength_table, emoji),
+        partial(inpaint_table, emoji),
+        partial(control_table, emoji, canny),
+        partial(upscale_table, enlarger, few),
+    ):
+        console.print(measured())
