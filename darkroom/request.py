@@ -79,10 +79,12 @@ class Output(Fields):
     format: Literal["png", "jpeg", "webp"] = "png"
     """png keeps every bit."""
     quality: int = Field(90, ge=1, le=100)
-    """Of jpeg and webp; png ignores it."""
+    """Of jpeg and webp, which lose something at 100 too; from 90 on a jpeg keeps colour in full
+    resolution. png ignores it."""
     metadata: Literal["full", "minimal", "none"] = "full"
-    """full: the whole request, prompt included; minimal: what made it, without the prompt; none:
-    nothing but the picture."""
+    """What a picture says of itself. full: the whole request, prompt included, which makes it
+    again; minimal: software, model, seed and that a model made it; none: nothing. The operator
+    may allow less."""
 
 
 class Lora(Fields):
@@ -153,8 +155,8 @@ class Request(Fields):
     output: Output = Output()
     """How the pictures are written."""
     deterministic: bool = False
-    """Compute apart from other jobs, so that the same request gives the same bits again on the
-    same kind of device; slower for all."""
+    """Compute apart from other jobs and picture by picture, so that the same request gives the
+    same bits again on the same kind of device. Costs throughput: nothing is shared."""
 
 
 class Prompted(Request):

@@ -1,6 +1,7 @@
 """What pictures say of themselves; tests/worker/test_encode.py has it written and read back."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from darkroom import __version__
 from darkroom.errors import InvalidImageError
+from darkroom.models import ModelRecord, Models, diffusers_table, offer
 from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
+from darkroom.validation import completed, parse
 
 REQUEST = {
     "task": "image-to-image",
@@ -25,6 +28,17 @@ REQUEST = {
     "seed": 41,
     "num_images": 2,
     "strength": 0.6,
+}
+
+INPUT = f"file_{'0' * 64}"
+BODIES = {
+    "text-to-image": {"prompt": "a cat"},
+    "image-to-image": {"prompt": "a cat", "image": INPUT},
+    "inpaint": {"prompt": "a cat", "image": INPUT, "mask_image": INPUT},
+    "upscale": {"image": INPUT},
+    "layout-to-image": {"prompt": "a", "regions": [{"phrase": "b", "box": [0, 0, 1, 1]}]},
+    "class-to-image": {"class_label": 1},
+    "unconditional": {},
 }
 
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
@@ -99,6 +113,32 @@ def test_in_full_there_is_the_exact_request_in_one_place():
     assert exact == {"version": __version__, "request": REQUEST, "index": 1, "seed": 42}
     assert "{urn:darkroom:xmp/}request" not in fields(xmp(told))
     assert json.loads(fields(xmp(told, with_request=True))["{urn:darkroom:xmp/}request"]) == exact
+
+
+def posted_back(task: str, pipeline: str, folder: Path) -> tuple[dict, dict]:
+    """A resolved request of a model, and what becomes of it when it is posted again."""
+    (folder / "models.toml").write_text('[[models]]\nname = "m"\nsource = "m"\n')
+    models = Models.read(folder / "models.toml")
+    about = {"schedulers": ("DDIMScheduler",), "scheduler": "DDIMScheduler", "width": 64}
+    record = ModelRecord(name="m", tasks=(task,), height=64, pipeline=pipeline, **about)
+    known = offer(models, models.find("m"), record)
+
+    def resolved(body: dict) -> dict:
+        request = completed(parse(body, known).request, known, (16, 16))
+        return request.model_dump(mode="json", exclude_unset=True)
+
+    first = resolved(BODIES[task])
+    told = json.loads(text_chunks(describe(first, 0, "full"))["darkroom"])
+    return first, resolved(told["request"])
+
+
+@pytest.mark.parametrize(
+    ("task", "pipeline"),
+    [(task, name) for name, can in diffusers_table()["pipelines"].items() for task in can["tasks"]],
+)
+def test_a_request_posted_back_is_itself_for_every_task_and_pipeline(task, pipeline, tmp_path):
+    first, again = posted_back(task, pipeline, tmp_path)
+    assert first == again
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t")))
