@@ -57,8 +57,8 @@ def held_bytes(modules: Iterable[torch.nn.Module]) -> int:
     return sum(tensors.values())
 
 
-def gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB"
+def in_words(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _loaded(file: Path, dtype: torch.dtype) -> int:

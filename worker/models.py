@@ -14,9 +14,9 @@ from darkroom import logs
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
 from darkroom.models import ModelCard, ModelRecord, ModelRecords, Models, offer
 from worker import pipelines, trial
-from worker.device import free_device_memory, room_left
+from worker.device import free_device_memory, is_out_of_memory, room_left
 from worker.gather import Gather, ModuleState
-from worker.memory import expected_bytes, gib, held_bytes
+from worker.memory import expected_bytes, held_bytes, in_words
 from worker.safety import SafetyChecker
 from worker.tuning import compile_fault
 from worker.weights import dtype_of, first_lines, folder_of, is_offloaded, modules_of, vae_folder
@@ -68,6 +68,8 @@ class LoadedModels:
         self._loaded: dict[str, _Entry] = {}
         self._uses = itertools.count()
         self._needs: dict[str, int] = {}
+        self._too_many: dict[str, frozenset[str]] = {}
+        """Beside which models one did not fit, though its files had said so."""
         self._faults: dict[str, tuple[float, DarkroomError]] = {}
 
     @property
@@ -123,9 +125,10 @@ class LoadedModels:
                     continue
                 if not self._leaving(NOBODY):
                     raise
-                self._needs[card.name] = int(self._room()) + 1
+                self._too_many[card.name] = frozenset(self._loaded)
                 return None
         self._loaded[card.name] = entry
+        self._too_many.pop(card.name, None)
         self._tell(entry.model.record)
         log.info("model_loaded", model=card.name, load_s=entry.model.record.load_s)
         return entry.model
@@ -143,8 +146,11 @@ class LoadedModels:
         except (ModelLoadError, DeviceMemoryError) as error:
             fault = type(error)(str(error))
         except Exception as error:  # no model may take down an engine that serves others
-            log.exception("model_load_crashed", model=card.name)
-            fault = ModelLoadError(f"{card.source}: unexpected {first_lines(error)}")
+            if is_out_of_memory(error):
+                fault = DeviceMemoryError(f"{card.source} does not fit into what memory is left")
+            else:
+                log.exception("model_load_crashed", model=card.name)
+                fault = ModelLoadError(f"{card.source}: unexpected {first_lines(error)}")
         # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
         self._gather.forget([each for each in self._gather.states if each not in before])
         free_device_memory()
@@ -166,6 +172,8 @@ class LoadedModels:
         except (ModelLoadError, DeviceMemoryError):
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             reason = first_lines(error)
             raise ModelLoadError(f"{card.source} makes no picture: {reason}") from None
         if fault := compile_fault(model.components):
@@ -181,6 +189,9 @@ class LoadedModels:
         if need > self._room(self._leaving(NOBODY)):
             raise DeviceMemoryError(self._no_room(card, need))
         if need > self._room(self._leaving(busy)):
+            return False
+        too_many = self._too_many.get(card.name)
+        if too_many and too_many <= self._loaded.keys() and not self.evict_idle(busy):
             return False
         while need > self._room(head_room=True) and self.evict_idle(busy):
             pass
@@ -221,8 +232,8 @@ class LoadedModels:
         pinned = [name for name, each in self._loaded.items() if each.card.pinned]
         beside = f" beside {', '.join(pinned)}, which never leave" if pinned else ""
         return (
-            f"The model {card.name!r} needs {gib(need)} for its weights; {gib(room)} can be had"
-            f"{beside}."
+            f"The model {card.name!r} needs {in_words(need)} for its weights; {in_words(room)} "
+            f"can be had{beside}."
         )
 
     def _tell(self, record: ModelRecord) -> None:
