@@ -251,17 +251,14 @@ class _Loader:
             return {}
         found: dict[str, Any] = {}
         with self._noting("ip_adapter", card.source) as complaints:
-            found = self._ip_adapter(card, adapted)
-            _refuse_missing(complaints)
+            found = self._ip_adapter(card, adapted, complaints)
         return {} if "ip_adapter" in self.faults else found
 
     def controlnets(self) -> dict[str, torch.nn.Module]:
         loaded = {}
         for each in self._card.controlnets:
             with self._noting(f"controlnet:{each.name}", each.source) as complaints:
-                net = self._controlnet(each)
-                _refuse_missing(complaints)
-                loaded[each.name] = net
+                loaded[each.name] = self._controlnet(each, complaints)
         return loaded
 
     def _add_embedding(self, card: EmbeddingCard) -> None:
@@ -324,7 +321,9 @@ class _Loader:
                 raise ModelLoadError("does not fit: none of its weights belongs to a layer")
         return f"lora:{card.name}" not in self.faults
 
-    def _ip_adapter(self, card: IPAdapterCard, adapted: torch.nn.Module | None) -> dict[str, Any]:
+    def _ip_adapter(
+        self, card: IPAdapterCard, adapted: torch.nn.Module | None, complaints: Complaints
+    ) -> dict[str, Any]:
         plain = getattr(self._pipeline, "unet", None)
         if plain is None or not hasattr(self._pipeline, "load_ip_adapter"):
             raise ModelLoadError(f"{self._kind} takes no reference images")
@@ -338,6 +337,7 @@ class _Loader:
         if theirs != layers:
             raise ModelLoadError(f"does not fit: made for {theirs} layers, the model has {layers}")
         encoder = self._image_encoder(card)
+        _refuse_missing(complaints)
         bench = _with(self._pipeline, {"unet": unet, "image_encoder": encoder})
         bench.load_ip_adapter(
             str(file.parent), subfolder="", weight_name=file.name, image_encoder_folder=None
@@ -364,7 +364,7 @@ class _Loader:
         )
         return encoder.to(self._network.device)
 
-    def _controlnet(self, card: ControlNetCard) -> torch.nn.Module:
+    def _controlnet(self, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
         folder = self._models.locate(card.source)
         folder = folder or cached(card.source, card.revision, "config.json")
         _safetensors_in(folder)
@@ -377,6 +377,7 @@ class _Loader:
         net = getattr(diffusers, name).from_pretrained(
             folder, variant=card.variant, dtype=self._network.dtype, use_safetensors=True
         )
+        _refuse_missing(complaints)
         _check_traits(net, self._network)
         return net.to(self._network.device)
 
@@ -404,8 +405,6 @@ class _Loader:
             return
         except ModelLoadError as error:
             reason = str(error)
-        except SafetensorError as error:
-            reason = f"damaged: {first_lines(error)}"
         except _UNREADABLE as error:
             if is_out_of_memory(error):
                 raise DeviceMemoryError(f"{source} does not fit into the memory left") from None
@@ -579,6 +578,8 @@ def _could_run_code(name: str) -> str:
 
 def _in_words(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, SafetensorError) or "Unable to load weights" in text:
+        return f"damaged: {first_lines(error)}"
     if "size mismatch" in text or "ignore_mismatched_sizes" in text or "shape" in text:
         return f"does not fit: weights of another shape ({first_lines(error)})"
     if "not found in the base model" in text:
