@@ -1,20 +1,34 @@
 """A request becomes one call of one unmodified diffusers pipeline, a function per task; runs in a
 job's greenlet, knows neither Redis nor other jobs."""
 
-import inspect
-import traceback
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from darkroom.errors import InvalidOutputError, UnsupportedError
-from darkroom.request import ImageToImage, Request, TextToImage
+from darkroom.errors import UnsupportedError
+from darkroom.request import (
+    UPSCALE,
+    ClassToImage,
+    Control,
+    ImageToImage,
+    Inpaint,
+    LayoutToImage,
+    Prompted,
+    Request,
+    TextToImage,
+    Unconditional,
+    Upscale,
+)
+from worker import prompts
+from worker.calls import accepted_by, call, steps_of
+from worker.canvas import canvas, extended, fitted
 from worker.pipelines import LoadedModel
-from worker.schedulers import OnStep, counted
+from worker.schedulers import OnStep
 
 Inputs = Mapping[str, Image.Image]
 
@@ -28,10 +42,9 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def run(
-    request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep
-) -> Outcome:
-    """Make the pictures of `request`; `inputs` holds its input pictures by field.
+def run(request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep) -> Outcome:
+    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it
+    (`darkroom.request.input_images`).
 
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
@@ -39,119 +52,216 @@ def run(
     return TASKS[request.task](request, model, inputs, on_step)
 
 
-def text_to_image(request: TextToImage, model: LoadedModel, _: Inputs, on_step: OnStep) -> Outcome:
-    return _generate(request, model, request.num_inference_steps, on_step)
+def text_to_image(
+    request: TextToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    return _prompted(request, model, pipeline, inputs, on_step)
 
 
 def image_to_image(
     request: ImageToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
 ) -> Outcome:
-    size = (request.width, request.height)
-    image = inputs["image"].convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    steps = steps_after_strength(request.num_inference_steps, request.strength)
-    if steps == 0:
-        kept = "strength leaves no step to make: the picture is the one that was given."
-        return Outcome((np.asarray(image),) * request.num_images, (kept,))
+    image = fitted(inputs["image"], (request.width, request.height))
+    if steps_of(request) == 0:
+        return _kept(request, image, "strength leaves no step to make")
+    pipeline = _view(request, model)
     # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
-    images = [image] * request.num_images
-    return _generate(request, model, steps, on_step, image=images, strength=request.strength)
+    start = {"image": [image] * request.num_images, "strength": request.strength}
+    return _prompted(request, model, pipeline, inputs, on_step, **start)
+
+
+def inpaint(request: Inpaint, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    begun = canvas(request, inputs["image"], inputs.get("mask_image"))
+    if steps_of(request) == 0:
+        return _kept(request, begun.picture, "strength leaves no step to make")
+    if begun.is_kept:
+        return _kept(request, begun.picture, "the mask leaves nothing to repaint")
+    pipeline = _view(request, model)
+    start = {
+        "image": [begun.picture] * request.num_images,
+        "mask_image": begun.blocks(pipeline.vae_scale_factor),
+        "strength": request.strength,
+    }
+    made = _prompted(request, model, pipeline, inputs, on_step, **start)
+    return replace(made, pictures=tuple(begun.composed(picture) for picture in made.pictures))
+
+
+def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    pipeline = _view(request, model)
+    image = extended(inputs["image"], _multiple(pipeline))
+    if "prompt" not in accepted_by(pipeline):
+        # As a tensor: a picture alone it would shrink to a multiple of 32.
+        pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
+        arguments, warnings = {"image": torch.stack([pixels] * request.num_images)}, []
+    else:
+        # A prompt and a picture each: the noise on a picture that several share is the first one's.
+        given, warnings = prompts.arguments(request, pipeline)
+        arguments = {name: _repeated(each, request.num_images) for name, each in given.items()} | {
+            "image": [image] * request.num_images,
+            "guidance_scale": request.guidance_scale,
+            "noise_level": request.noise_level,
+        }
+    pictures = call(request, pipeline, on_step, arguments)
+    width, height = (UPSCALE * side for side in inputs["image"].size)
+    return Outcome(tuple(each[:height, :width] for each in pictures), tuple(warnings))
+
+
+def layout_to_image(
+    request: LayoutToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    longest = pipeline.tokenizer.model_max_length
+    for index, region in enumerate(request.regions):
+        if len(pipeline.tokenizer(region.phrase).input_ids) > longest:
+            raise UnsupportedError(f"regions/{index}/phrase has more than {longest} tokens.")
+    layout = {
+        "gligen_phrases": [region.phrase for region in request.regions],
+        "gligen_boxes": [list(region.box) for region in request.regions],
+    }
+    return _prompted(request, model, pipeline, inputs, on_step, **layout)
+
+
+def class_to_image(
+    request: ClassToImage, model: LoadedModel, _: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    classes = pipeline.transformer.config.num_embeds_ada_norm
+    if request.class_label >= classes:
+        raise UnsupportedError(f"class_label must be less than {classes}.")
+    _check_size(request, model)
+    labels = [request.class_label] * request.num_images
+    guidance = request.guidance_scale
+    arguments = {"class_labels": labels, "guidance_scale": guidance}
+    return Outcome(call(request, pipeline, on_step, arguments))
+
+
+def unconditional(
+    request: Unconditional, model: LoadedModel, _: Inputs, on_step: OnStep
+) -> Outcome:
+    _check_size(request, model)
+    pipeline = _view(request, model)
+    return Outcome(call(request, pipeline, on_step, {"batch_size": request.num_images}))
 
 
 TASKS: Mapping[str, Callable[..., Outcome]] = {
     "text-to-image": text_to_image,
     "image-to-image": image_to_image,
+    "inpaint": inpaint,
+    "upscale": upscale,
+    "layout-to-image": layout_to_image,
+    "class-to-image": class_to_image,
+    "unconditional": unconditional,
 }
 
 
-def steps_after_strength(num_inference_steps: int, strength: float) -> int:
-    """The steps that remain when the first ones are skipped, by diffusers' own formula."""
-    return min(int(num_inference_steps * strength), num_inference_steps)
+def _kept(request: Request, image: Image.Image, why: str) -> Outcome:
+    warning = f"{why}: the picture is the one that was given."
+    return Outcome((np.asarray(image),) * request.num_images, (warning,))
 
 
-def generators(seed: int, count: int) -> list[torch.Generator]:
-    """One per picture, on the CPU: the same noise on every device and in every company."""
-    return [torch.Generator().manual_seed(seed + index) for index in range(count)]
+def _check_size(request: Request, model: LoadedModel) -> None:
+    size = (model.record.width, model.record.height)
+    if (request.width, request.height) != size:
+        name = model.record.name
+        raise UnsupportedError(f"The model {name!r} makes pictures of {size[0]}x{size[1]} only.")
 
 
-def _generate(
-    request: TextToImage, model: LoadedModel, steps: int, on_step: OnStep, **more: Any
+def _multiple(pipeline: Any) -> int:
+    """What both sides of a small picture have to be multiples of."""
+    halvings = len(pipeline.unet.config.block_out_channels) - 1
+    return math.lcm(2**halvings, getattr(pipeline, "vae_scale_factor", 1))
+
+
+def _view(request: Request, model: LoadedModel) -> Any:
+    """The job's own pipeline, with the adapters that it asks for."""
+    model.adapters.use(request)
+    components = model.adapters.components(request)
+    controlled = bool(getattr(request, "controls", ()))
+    if controlled and request.task not in model.controlled:
+        name = model.record.name
+        raise UnsupportedError(f"The model {name!r} takes no controls for {request.task}.")
+    pipeline = model.view(
+        request.task,
+        request.scheduler,
+        request.scheduler_options,
+        components=components,
+        controlled=controlled,
+    )
+    if type(pipeline).__name__ == "StableDiffusion3ControlNetPipeline":
+        pipeline.vae = _Certain(pipeline.vae)
+    return pipeline
+
+
+def _prompted(
+    request: Prompted,
+    model: LoadedModel,
+    pipeline: Any,
+    inputs: Inputs,
+    on_step: OnStep,
+    **more: Any,
 ) -> Outcome:
-    pipeline = model.view(request.task, request.scheduler)
+    given, warnings = prompts.arguments(request, pipeline)
     arguments = {
-        "prompt": request.prompt,
-        "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale,
         "width": request.width,
         "height": request.height,
-        "num_images_per_prompt": request.num_images,
-        "generator": generators(request.seed, request.num_images),
-        "output_type": "pt",
+        **given,
+        **model.adapters.arguments(request, inputs),
+        **more,
     }
-    if request.negative_prompt:  # left out is not the same as empty: SDXL then takes zeros
-        arguments["negative_prompt"] = request.negative_prompt
-    with counted(pipeline, steps, on_step):
-        images = _call(pipeline, arguments | more)
-    return Outcome(_pixels(images), tuple(_cut_prompts(request, pipeline)))
+    if request.num_images > 1:
+        arguments["num_images_per_prompt"] = request.num_images
+    if request.guidance_rescale:
+        arguments["guidance_rescale"] = request.guidance_rescale
+    arguments |= _controls(request, inputs, pipeline)
+    return Outcome(call(request, pipeline, on_step, arguments), tuple(warnings))
 
 
-def _call(pipeline: Any, arguments: dict[str, Any]) -> torch.Tensor:
-    """Call the pipeline with those arguments that it takes. Several, such as img2img for SD 1.5,
-    take no size: their input image has it."""
-    accepted = inspect.signature(pipeline.__call__).parameters
-    name = type(pipeline).__name__
-    if "negative_prompt" in arguments and "negative_prompt" not in accepted:
-        raise UnsupportedError(f"{name} takes no negative_prompt.")
-    if arguments["num_images_per_prompt"] > 1 and "num_images_per_prompt" not in accepted:
-        raise UnsupportedError(f"{name} makes one picture per job.")
-    try:
-        return pipeline(**{k: v for k, v in arguments.items() if k in accepted}).images
-    except ValueError as error:
-        if _raised_in(error) == "check_inputs":  # before anything ran, and in words for people
-            raise UnsupportedError(str(error)) from None
-        raise
+def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:
+    controls: tuple[Control, ...] = getattr(request, "controls", ())
+    if not controls:
+        return {}
+    size = (request.width, request.height)
+    maps = [_map(each, inputs[f"controls/{i}/image"], size) for i, each in enumerate(controls)]
+    arguments = {
+        "control_image" if "control_image" in accepted_by(pipeline) else "image": maps,
+        "controlnet_conditioning_scale": [each.scale for each in controls],
+        "control_guidance_start": [each.start for each in controls],
+        "control_guidance_end": [each.end for each in controls],
+    }
+    if len(controls) == 1:
+        return {name: each for name, [each] in arguments.items()}
+    return arguments
 
 
-def _raised_in(error: BaseException) -> str:
-    """The name of the function that raised."""
-    return traceback.extract_tb(error.__traceback__)[-1].name
+def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """What the ControlNet sees. Edges are found at the size that they will have."""
+    image = fitted(image, size)
+    if control.preprocess == "canny":
+        from worker.edges import canny  # brings OpenCV, which few jobs need
+
+        return canny(image)
+    return image
 
 
-def _pixels(images: torch.Tensor) -> tuple[np.ndarray, ...]:
-    """uint8 arrays from an (n, 3, height, width) tensor of 0 to 1; converted on the device, so
-    that a quarter of the bytes travels."""
-    if not images.isfinite().all():
-        raise InvalidOutputError(
-            "The model's output holds values that are not numbers; its dtype may be too narrow."
-        )
-    eight_bits = images.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return tuple(eight_bits.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+class _Certain:
+    """A VAE whose encodings are their means. SD 3's pipeline for ControlNets draws the encoding of
+    a map from no generator that could be given to it."""
+
+    def __init__(self, vae: torch.nn.Module) -> None:
+        self._vae = vae
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        encoded = self._vae.encode(pixels)
+        latents = encoded.latent_dist
+        encoded.latent_dist = type(latents)(latents.parameters, deterministic=True)
+        return encoded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
 
 
-def _cut_prompts(request: TextToImage, pipeline: Any) -> list[str]:
-    """A sentence for each prompt that is longer than all that the model reads."""
-    warnings = []
-    for field in ("prompt", "negative_prompt"):
-        lengths = [
-            (len(tokenizer(getattr(request, field)).input_ids), limit)
-            for tokenizer, limit in _readers(pipeline)
-        ]
-        if lengths and all(length > limit for length, limit in lengths):
-            length, limit = max(lengths, key=lambda pair: pair[1])
-            warnings.append(
-                f"{field} has {length} tokens; the model reads the first {limit} and ignores "
-                "the rest."
-            )
-    return warnings
-
-
-def _readers(pipeline: Any) -> list[tuple[Any, int]]:
-    """The tokenizers in use, each with the number of tokens its encoder is given."""
-    accepted = inspect.signature(pipeline.__call__).parameters
-    longest = getattr(accepted.get("max_sequence_length"), "default", None)
-    readers = []
-    for name, tokenizer in pipeline.components.items():
-        if name.startswith("tokenizer") and tokenizer is not None:
-            is_clip = "CLIP" in type(tokenizer).__name__
-            limit = tokenizer.model_max_length if is_clip or not longest else longest
-            readers.append((tokenizer, limit))
-    return readers
+def _repeated(given: Any, count: int) -> Any:
+    """A prompt, or its embedding of one row, for each of `count` pictures."""
+    return torch.cat([given] * count) if isinstance(given, torch.Tensor) else [given] * count

@@ -1,0 +1,108 @@
+"""Input pictures brought to size: resized, padded at the edges, with what a mask keeps of them;
+used by the worker's tasks, knows neither models nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from darkroom.request import Inpaint
+
+BLACK, GREY, WHITE = 0, 128, 255
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The picture that an inpaint job begins with, and what becomes of each of its pixels."""
+
+    picture: Image.Image
+    mask: Image.Image
+    """L: at 128 and more, what the network paints anew."""
+    share: np.ndarray
+    """uint8, height x width x 1: how much of each pixel is new, 0 to 255."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing is painted anew."""
+        return self.mask.getextrema()[1] < GREY
+
+    def blocks(self, size: int) -> Image.Image:
+        """The mask with every square of `size` pixels, which is one pixel of the latents, white
+        where any of its pixels is: diffusers looks at one of them, and misses thin strokes."""
+        white = np.asarray(self.mask) >= GREY
+        height, width = white.shape
+        padded = np.pad(white, ((0, -height % size), (0, -width % size)))
+        squares = padded.reshape(padded.shape[0] // size, size, padded.shape[1] // size, size)
+        grown = squares.any(axis=(1, 3)).repeat(size, axis=0).repeat(size, axis=1)
+        return Image.fromarray(np.uint8(WHITE) * grown[:height, :width])
+
+    def composed(self, made: np.ndarray) -> np.ndarray:
+        """`made` where the mask lets it through, the very pixels of the picture elsewhere."""
+        old, share = np.asarray(self.picture, np.uint16), self.share.astype(np.uint16)
+        return ((made * share + old * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
+
+
+def canvas(request: Inpaint, image: Image.Image, mask: Image.Image | None) -> Canvas:
+    """The picture at its place within the padding, whose pixels repeat its edge."""
+    left, top, right, bottom = place = _place(request, image.size)
+    inner = (right - left, bottom - top)
+    whole = ((top, request.height - bottom), (left, request.width - right))
+    picture = np.asarray(fitted(image, inner))
+    drawn = np.zeros(inner[::-1], np.uint8)
+    if mask is not None:
+        drawn = np.asarray(mask.convert("L").resize(inner, Image.Resampling.BILINEAR))
+    repaint = np.pad(drawn, whole, constant_values=WHITE)
+    # The seam shall be soft, and yet nothing of the repeated edge be seen: the new picture begins
+    # within the old one.
+    repaint = np.maximum(repaint, _around(request, _within(request, place)))
+    soft = Image.fromarray(repaint).filter(ImageFilter.GaussianBlur(request.mask_blur))
+    return Canvas(
+        picture=Image.fromarray(np.pad(picture, (*whole, (0, 0)), mode="edge")),
+        mask=Image.fromarray(repaint),
+        share=np.maximum(np.asarray(soft), _around(request, place))[..., None],
+    )
+
+
+def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def extended(image: Image.Image, multiple: int) -> Image.Image:
+    """RGB, its right and bottom edge repeated until both sides are multiples of `multiple`."""
+    pixels = np.asarray(image.convert("RGB"))
+    more = [(0, -side % multiple) for side in pixels.shape[:2]]
+    return Image.fromarray(np.pad(pixels, (*more, (0, 0)), mode="edge"))
+
+
+def _place(request: Inpaint, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where the picture of `size` comes to lie; padding is counted in its pixels."""
+    pad = request.padding
+    left, right = _span(pad.left, size[0], pad.right, request.width)
+    top, bottom = _span(pad.top, size[1], pad.bottom, request.height)
+    return left, top, right, bottom
+
+
+def _span(before: int, side: int, after: int, whole: int) -> tuple[int, int]:
+    scale = whole / (before + side + after)
+    begin = min(round(before * scale), whole - 1)
+    return begin, max(whole - round(after * scale), begin + 1)
+
+
+def _within(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    pad, inset = request.padding, 2 * request.mask_blur
+    left, top, right, bottom = place
+    return (
+        left + inset * bool(pad.left),
+        top + inset * bool(pad.top),
+        right - inset * bool(pad.right),
+        bottom - inset * bool(pad.bottom),
+    )
+
+
+def _around(request: Inpaint, place: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = place
+    drawn = np.full((request.height, request.width), WHITE, np.uint8)
+    drawn[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = BLACK
+    return drawn
