@@ -42,10 +42,6 @@ DEAF = frozenset({"DDIMInverseScheduler", "LCMScheduler", "TCDScheduler"})
 # diffusion: clipping is meant for pixels, and PNDM's first steps need four of them.
 FITTING = MappingProxyType({"clip_sample": False, "skip_prk_steps": True})
 
-# Noise that the pipelines' step gives no generator for: drawn from the process's, it would be
-# another each time and depend on the company.
-REPEATABLE = MappingProxyType({"stochastic_sampling": False})
-
 OnStep = Callable[[int, int], None]
 
 
@@ -158,7 +154,6 @@ def _made(
         known = inspect.signature(cls.__init__).parameters
         given = json.loads(config)
         fitting = {k: v for k, v in FITTING.items() if k in known and k not in given}
-        fitting |= {k: v for k, v in REPEATABLE.items() if k in known}
         return cls.from_config(given, **fitting, **dict(changes))
     except (ImportError, ValueError, NotImplementedError):
         return None  # an optional package is missing, or the model's configuration is beyond it

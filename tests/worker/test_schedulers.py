@@ -1,12 +1,26 @@
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import diffusers
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+)
 
+from darkroom.errors import UnsupportedError
+from darkroom.request import SchedulerOptions
+from tests import tiny
 from tests.tiny import BETAS
-from worker.schedulers import UNSUITABLE, Schedulers, counted
+from worker.gather import Gather
+from worker.pipelines import LoadedModel
+from worker.schedulers import UNSUITABLE, Schedulers, counted, options_of
+from worker.table import _scheduler_classes
 
 USUAL = [
     "DDIMScheduler",
@@ -15,6 +29,7 @@ USUAL = [
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 ]
@@ -42,7 +57,7 @@ def test_two_jobs_never_share_a_scheduler(name: str) -> None:
     one.set_timesteps(3)
     sample = torch.ones(1, 4, 2, 2)
     for timestep in one.timesteps:
-        one.step(sample, timestep, sample)
+        one.step(one.scale_model_input(sample, timestep), timestep, sample)
     assert torch.equal(other.timesteps, expected)
     assert getattr(other, "step_index", None) is None
     fresh = schedulers.new(name)
@@ -88,3 +103,147 @@ def test_the_sde_solver_is_not_on_offer_since_its_noise_cannot_be_repeated(tmp_p
     names = Schedulers(EulerDiscreteScheduler.from_pretrained(tmp_path)).names
     assert "DPMSolverSDEScheduler" not in names
     assert "EDMEulerScheduler" not in names
+
+
+# --- Options
+
+SIGMAS = ("karras", "exponential", "beta")
+SPACING = "timestep_spacing"
+SPACINGS = ("linspace", "leading", "trailing")
+NAMES = Schedulers(tiny.sd15().scheduler).names
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return tiny.load("sd15", tmp_path_factory.mktemp("sd15"), Gather())
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return tiny.load("sd3", tmp_path_factory.mktemp("sd3"), Gather())
+
+
+def taken(name: str) -> list[SchedulerOptions]:
+    """All options that the class says it takes, each alone, and two together."""
+    possible = options_of(getattr(diffusers, name))
+    pairs = [(None, None), *((each, None) for each in SIGMAS if each in possible)]
+    if "timestep_spacing" in possible:
+        pairs += [(None, spacing) for spacing in SPACINGS]
+        pairs += [("karras", "trailing")] if "karras" in possible else []
+    return [SchedulerOptions(sigmas=sigmas, timestep_spacing=each) for sigmas, each in pairs]
+
+
+def picture(
+    model: LoadedModel, name: str, options: SchedulerOptions | None = None, **more: Any
+) -> torch.Tensor:
+    task = "image-to-image" if "strength" in more else "text-to-image"
+    pipeline = model.view(task, name, options)
+    with torch.no_grad():
+        return pipeline(
+            "a cat",
+            num_inference_steps=4,
+            generator=torch.Generator().manual_seed(1),
+            output_type="pt",
+            **({"width": 16, "height": 16} if task == "text-to-image" else {}),
+            **more,
+        ).images
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_that_a_scheduler_takes_makes_a_picture_of_its_own(
+    name: str, model: LoadedModel
+) -> None:
+    made = {options: picture(model, name, options) for options in taken(name)}
+    assert all(each.isfinite().all() for each in made.values())
+    assert torch.equal(picture(model, name), made[SchedulerOptions()])
+    own = SchedulerOptions(timestep_spacing=model.schedulers.new(name).config.get(SPACING))
+    different = {each.numpy().tobytes() for options, each in made.items() if options != own}
+    # Sigmas by a formula keep their ends, which is all that a spacing can move, and not always.
+    together = [options for options in made if options.sigmas and options.timestep_spacing]
+    assert len(different) >= len(set(made) - {own, *together})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_works_from_a_picture_on(name: str, model: LoadedModel) -> None:
+    start = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    for options in taken(name):
+        assert picture(model, name, options, image=start, strength=0.6).isfinite().all()
+
+
+@pytest.mark.parametrize("sigmas", SIGMAS)
+def test_rectified_flow_takes_sigmas(sigmas: str, flow: LoadedModel) -> None:
+    made = [
+        picture(flow, flow.schedulers.own, options, max_sequence_length=16)
+        for options in (None, SchedulerOptions(sigmas=sigmas))
+    ]
+    assert all(each.isfinite().all() for each in made)
+    assert not torch.equal(*made)
+
+
+def test_options_differ_where_they_should_for_every_class() -> None:
+    """Even those that few models come with; nothing is claimed that a class then ignores."""
+    classes = _scheduler_classes()
+    claimed = {name: options_of(cls) for name, cls in classes.items()}
+    assert claimed["LCMScheduler"] == claimed["TCDScheduler"] == ()
+    assert claimed["DDIMScheduler"] == ("timestep_spacing",)
+    assert claimed["FlowMatchEulerDiscreteScheduler"] == SIGMAS
+    assert claimed["EulerDiscreteScheduler"] == (*SIGMAS, "timestep_spacing")
+    for name, cls in classes.items():
+        given = [{}] + [{f"use_{each}_sigmas": True} for each in SIGMAS if each in claimed[name]]
+        laid_out = [steps(cls, **each) for each in given]
+        assert len(set(laid_out)) == len(given), name
+        if "timestep_spacing" in claimed[name]:
+            laid_out = [steps(cls, timestep_spacing=each) for each in SPACINGS]
+            assert len(set(laid_out)) == len(SPACINGS), name
+
+
+def steps(cls: Any, **config: Any) -> tuple[float, ...]:
+    if not options_of(cls):
+        return ()
+    scheduler = cls(**config)
+    scheduler.set_timesteps(6)
+    sigmas = getattr(scheduler, "sigmas", torch.zeros(0))
+    return (*scheduler.timesteps.tolist(), *sigmas.tolist())
+
+
+def test_one_kind_of_sigmas_replaces_the_model_s_own() -> None:
+    schedulers = Schedulers(EulerDiscreteScheduler(**BETAS, use_karras_sigmas=True))
+    for sigmas, name in product(SIGMAS, ("EulerDiscreteScheduler", "UniPCMultistepScheduler")):
+        config = schedulers.new(name, SchedulerOptions(sigmas=sigmas)).config
+        assert [config[f"use_{each}_sigmas"] for each in SIGMAS] == [
+            each == sigmas for each in SIGMAS
+        ]
+    assert schedulers.new("EulerDiscreteScheduler", SchedulerOptions()).config.use_karras_sigmas
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("DDIMScheduler", {"sigmas": "karras"}),
+        ("EulerAncestralDiscreteScheduler", {"sigmas": "beta"}),
+        ("DPMSolverSinglestepScheduler", {"timestep_spacing": "leading"}),
+    ],
+)
+def test_an_option_that_a_scheduler_does_not_take_is_unsupported(
+    name: str, options: dict[str, Any]
+) -> None:
+    schedulers = Schedulers(PNDMScheduler(**BETAS))
+    with pytest.raises(UnsupportedError, match=f"{name} does not take"):
+        schedulers.new(name, SchedulerOptions(**options))
+
+
+def test_a_solver_on_a_rectified_flow_keeps_the_flow_s_sigmas() -> None:
+    own = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
+    schedulers = Schedulers(own)
+    with pytest.raises(UnsupportedError, match="with this model"):
+        schedulers.new(schedulers.own, SchedulerOptions(sigmas="karras"))
+
+
+def test_jobs_with_options_do_not_share_a_scheduler_either() -> None:
+    schedulers = Schedulers(PNDMScheduler(**BETAS))
+    options = SchedulerOptions(sigmas="karras")
+    one, other = (schedulers.new("EulerDiscreteScheduler", options) for _ in range(2))
+    one.set_timesteps(3)
+    assert len(other.timesteps) == 1000
+    assert one.config.use_karras_sigmas
+    assert not schedulers.new("EulerDiscreteScheduler").config.use_karras_sigmas
