@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from collections.abc import Mapping
@@ -65,9 +66,19 @@ class LoadedModel:
         accepted = inspect.signature(cls.__init__).parameters
         arguments = {**self.components, **(components or {}), **self.options}
         arguments["scheduler"] = self.schedulers.new(scheduler, options)
+        if self.offload is not None:
+            cls = _at_rest(cls)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+@functools.cache
+def _at_rest(cls: type[DiffusionPipeline]) -> type[DiffusionPipeline]:
+    """The pipeline for parts that wait in the host's memory: its own tensors belong there, even
+    while one of the parts is on the device."""
+    host = property(lambda _: torch.device("cpu"))
+    return type(cls.__name__, (cls,), {"device": host, "_execution_device": host})
 
 
 def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:

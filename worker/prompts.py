@@ -252,7 +252,8 @@ class Encoder:
             return output.last_hidden_state
         # diffusers 0.42 looks for this norm where transformers 5 no longer keeps it.
         norm = getattr(self.module, "text_model", self.module).final_layer_norm
-        return norm(output.hidden_states[-(clip_skip + 1)])
+        hidden = output.hidden_states[-(clip_skip + 1)]
+        return norm(hidden.to(norm.weight.device)).to(hidden.device)  # apart where offloaded
 
 
 def _encoders(pipeline: Any, accepted: Mapping[str, Any]) -> list[Encoder]:
@@ -336,8 +337,6 @@ class Reading:
     def __call__(
         self, token_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
     ) -> SimpleNamespace:
-        if attention_mask is not None and bool(attention_mask.all()):
-            attention_mask = None  # as the pipeline calls it, for the same bits
         output = self.encoder.module(
             token_ids, attention_mask=attention_mask, output_hidden_states=True
         )

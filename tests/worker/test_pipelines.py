@@ -1,16 +1,20 @@
+import copy
 import gc
 import json
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel
 
 from darkroom.errors import ModelLoadError
 from tests import tiny
 from worker.gather import Gather
+from worker.offload import Offload
 from worker.pipelines import LoadedModel
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -231,3 +235,21 @@ def test_an_error_that_is_kept_keeps_no_weights(folder: Path) -> None:
     after = sum(isinstance(each, UNet2DConditionModel) for each in gc.get_objects())
     assert caught.value.__context__ is None
     assert after == before
+
+
+def test_a_part_that_is_on_the_device_does_not_draw_an_offloaded_pipeline_there(
+    model: LoadedModel,
+) -> None:
+    class Elsewhere(CLIPTextModel):
+        device = torch.device("cuda:0")
+
+    encoder = copy.copy(model.components["text_encoder"])
+    encoder.__class__ = Elsewhere
+    parts = {**model.components, "text_encoder": encoder}
+    there = replace(model, components=parts)
+    waiting = replace(there, offload=Offload(torch.device("cuda:0")))
+    task, scheduler = "text-to-image", model.schedulers.own
+    assert there.view(task, scheduler)._execution_device == encoder.device
+    view = waiting.view(task, scheduler)
+    assert view._execution_device == view.device == torch.device("cpu")
+    assert type(view).__name__ == "StableDiffusionPipeline"

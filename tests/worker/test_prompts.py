@@ -1,22 +1,26 @@
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from transformers import AddedToken
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import TextToImage
+from darkroom.request import TASKS, TextToImage
 from tests import tiny
 from tests.gathering import run_all, values
-from worker import prompts
+from worker import prompts, tasks
+from worker.adapters import Adapters
 from worker.gather import Gather
+from worker.pipelines import LoadedModel
 from worker.prompts import MAX_WEAKENED, MAX_WEIGHT, STRONGER, Fragment, parse
 
 ROOM = tiny.MAX_TOKENS
@@ -152,6 +156,7 @@ def letters(prompt: tuple[tuple[Fragment, ...], ...]) -> list[tuple[str, float]]
     return [(letter, fragment.weight) for fragment in chunk for letter in fragment.text]
 
 
+@settings(deadline=None)
 @given(trees())
 def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) -> None:
     found, expected = letters(parse(written(tree))), list(meant(tree))
@@ -159,18 +164,21 @@ def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) 
     assert [w for _, w in found] == pytest.approx([w for _, w in expected])
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(blacklist_characters="()[]"), max_size=40))
 def test_a_prompt_without_brackets_survives_exactly(text: str) -> None:
     if "BREAK" not in text:
         assert parse(text) == ((Fragment(text, 1.0),),)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_escaped_text_survives_exactly(text: str) -> None:
     if "BREAK" not in text:
         assert parse(escaped(text)) == ((Fragment(text, 1.0),),)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab:1.2 ()[]\\"), max_size=40))
 def test_no_text_breaks_the_parser_and_weights_stay_in_range(text: str) -> None:
     for chunk in parse(text):
@@ -401,9 +409,77 @@ def test_learned_tokens_work_with_weights(family: str) -> None:
     torch.testing.assert_close(weighted[:, 2:4], expected[:, 2:4], atol=1e-5, rtol=0)
 
 
+# --- Whole jobs
+
+TASKS_OF = {
+    "sd15": ("text-to-image", "image-to-image", "inpaint"),
+    "sdxl": ("text-to-image", "image-to-image", "inpaint"),
+    "sdxl-turbo": ("text-to-image",),
+    "lcm": ("text-to-image", "image-to-image"),
+    "sd15-inpaint": ("inpaint",),
+    "sdxl-inpaint": ("inpaint",),
+    "gligen": ("layout-to-image", "text-to-image"),
+    "upscaler": ("upscale",),
+}
+ALL = [(family, task, False) for family, tasks_ in TASKS_OF.items() for task in tasks_]
+CONTROLLED = [(family, task, True) for family in ("sd15", "sdxl") for task in TASKS_OF[family]]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedModel]:
+    return functools.cache(
+        lambda family: tiny.load(family, tmp_path_factory.mktemp(family), Gather())
+    )
+
+
+def job(model: LoadedModel, task: str, controlled: bool, prompt: str) -> tasks.Outcome:
+    cls = TASKS[task]
+    every = {
+        "task": task,
+        "model": model.record.name,
+        "prompt": prompt,
+        "negative_prompt": "" if model.record.name == "lcm" else "(dark)",
+        "width": 16,
+        "height": 16,
+        "num_inference_steps": 2,
+        "guidance_scale": 5.0,
+        "scheduler": model.schedulers.own,
+        "seed": 1,
+        "num_images": 2,
+        "image": "file_" + "0" * 64,
+        "mask_image": "file_" + "0" * 64,
+        "strength": 1.0,
+        "regions": [{"phrase": "a hat", "box": [0.0, 0.0, 0.5, 0.5]}],
+        "controls": [{"name": "edges", "image": "file_" + "0" * 64}] if controlled else [],
+    }
+    request = cls.model_validate({k: v for k, v in every.items() if k in cls.model_fields})
+    photo = Image.effect_noise((4, 4) if task == "upscale" else (16, 16), 90).convert("RGB")
+    inputs = {"image": photo, "mask_image": Image.new("L", (16, 16), 255)}
+    inputs["controls/0/image"] = photo
+    with torch.no_grad():
+        return tasks.run(request, model, inputs, on_step=lambda *_: None)
+
+
+@pytest.mark.parametrize(("family", "task", "controlled"), ALL + CONTROLLED)
+def test_every_pipeline_takes_embeddings(
+    family: str, task: str, controlled: bool, loaded: Callable[[str], LoadedModel]
+) -> None:
+    model = loaded(family)
+    if controlled:
+        net = tiny.controlnet(**(tiny.SDXL if family == "sdxl" else {}))
+        model = replace(model, adapters=Adapters(controlnets={"edges": net}))
+    plain, weighted, long = (
+        job(model, task, controlled, prompt) for prompt in ("a cat", "a (cat:1.5)", LONG)
+    )
+    assert plain.warnings == weighted.warnings == long.warnings == ()
+    assert len(long.pictures) == 2
+    assert len({each.pictures[1].tobytes() for each in (plain, weighted, long)}) == 3
+
+
 # --- Whatever people type
 
 
+@settings(deadline=None)
 @given(
     st.text(st.sampled_from("ab,. ()[]:12\\é"), max_size=30)
     | st.lists(
