@@ -49,7 +49,25 @@ def run(request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
+    if request.deterministic and request.num_images > 1:
+        return _one_by_one(request, model, inputs, on_step)
     return TASKS[request.task](request, model, inputs, on_step)
+
+
+def _one_by_one(request: Request, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    """Each picture in the rows that it has when it is asked for by itself: then its bits are the
+    same, however many there are."""
+    count, made = request.num_images, []
+    for index in range(count):
+        one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
+        made.append(run(one, model, inputs, on_step=_after(index, count, on_step)))
+    warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
+    return Outcome(tuple(each.pictures[0] for each in made), tuple(warnings))
+
+
+def _after(done: int, count: int, on_step: OnStep) -> OnStep:
+    """Tells the steps of one of `count` pictures as steps of all, when `done` are made."""
+    return lambda step, steps: on_step(done * steps + step, count * steps)
 
 
 def text_to_image(

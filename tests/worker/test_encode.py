@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from sd_parsers import ParserManager
 
+from darkroom import __version__
 from darkroom.errors import InvalidImageError, UnsupportedError
 from darkroom.provenance import describe, request_of
 from darkroom.request import Output
@@ -119,9 +120,12 @@ def test_programs_that_rewrite_the_packet_do_not_harm_the_request(image_format):
 
 
 def test_a_packet_with_entities_is_not_read():
-    packet = b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'
+    packet = opened(encoded("jpeg").data).info["xmp"].decode()
+    entity = f'<!DOCTYPE x [<!ENTITY grows "{__version__}">]>'
+    packet = packet.replace("<x:xmpmeta", f"{entity}<x:xmpmeta")
+    packet = packet.replace(f'"{__version__}"', '"&grows;"')
     file = io.BytesIO()
-    Image.fromarray(SMOOTH).save(file, "JPEG", xmp=packet)
+    Image.fromarray(SMOOTH).save(file, "JPEG", xmp=packet.encode())
     with pytest.raises(InvalidImageError):
         request_of(file.getvalue())
 
