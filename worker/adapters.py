@@ -496,7 +496,8 @@ def _follow(module: torch.nn.Module, current: Current) -> None:
 def _turn(layers: Sequence[Any], processors: Sequence[Any], setting: Setting) -> None:
     names = [name for name, _ in setting.loras]
     for layer in layers:
-        layer.set_adapter(names, inference_mode=True)
+        # As peft's own `set_adapter`, which takes seven times as long over what training needs.
+        layer._active_adapter = names
         for name, scale in setting.loras:
             layer.set_scale(name, scale)
     for processor in processors:
