@@ -463,7 +463,7 @@ def _settle(bench: DiffusionPipeline, name: str) -> int:
             weight = layer.get_base_layer().weight
             parts = [getattr(layer, part) for part in layer.adapter_layer_names]
             for part in parts:
-                part.to(weight.device, weight.dtype)
+                part.to(weight.device, weight.dtype).requires_grad_(False)
             layers += any(name in part for part in parts)
     return layers
 

@@ -399,6 +399,12 @@ def for_text_layers_that_are_not_there(good: Path, bad: Path) -> None:
     save(bad, {k.replace("encoder.layers.1.", "encoder.layers.7."): v for k, v in tensors.items()})
 
 
+def of_another_kind(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    name = next(k for k in tensors if k.startswith("unet")).split(".lora")[0]
+    save(bad, tensors | {f"{name}.dora_scale": torch.ones(16, 1)})
+
+
 def for_nothing(_: Path, bad: Path) -> None:
     save(bad, {"other.lora_A.weight": torch.zeros(2, 2), "other.lora_B.weight": torch.zeros(2, 2)})
 
@@ -453,6 +459,7 @@ FAULTS = [
     (of_another_shape_in_the_text_encoder, "does not fit: weights of another shape"),
     (for_layers_that_are_not_there, "belong to no layer"),
     (for_text_layers_that_are_not_there, "belong to no layer"),
+    (of_another_kind, "DoRA"),
     (for_nothing, "none of its weights belongs to a layer"),
     (with_half_missing, "some of its weights are missing"),
     (with_half_missing_in_the_text_encoder, "some of its weights are missing"),
@@ -565,6 +572,24 @@ def test_sd3_takes_loras_too(tmp_path: Path) -> None:
     assert max(apart(together[i], alone[i]) for i in together) < 1e-9
     assert apart(alone[1], alone[0]) > 1e-3
     assert gather.joined_calls == 2
+
+
+def test_a_lora_that_changes_the_model_itself_is_refused(tmp_path: Path) -> None:
+    """diffusers widens Flux's first layer for some, and all jobs would have it."""
+    embedder = tiny.flux().transformer.x_embedder
+    width, made = embedder.in_features, embedder.out_features
+    for name, wide in (("control", 2 * width), ("ink", width)):
+        layer = "transformer.x_embedder.lora"
+        sides = {
+            f"{layer}_A.weight": torch.randn(4, wide),
+            f"{layer}_B.weight": torch.randn(made, 4),
+        }
+        save(tmp_path / name, sides)
+    cards = [lora(tmp_path / name, name) for name in ("control", "ink")]
+    model = tiny.load("flux", tmp_path / "model", Gather(), loras=cards)
+    assert "changes the model's own layers" in model.record.faults["lora:control"]
+    assert model.record.loras == ("ink",)
+    assert model.adapters.adapted["transformer"].x_embedder.in_features == width
 
 
 @pytest.mark.parametrize(
