@@ -439,9 +439,9 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
 
 
 def _native_size(folder: Path) -> int | None:
+    vae = _json(folder / "vae" / "config.json") or _json(folder / "vqvae" / "config.json")
     for part in ("unet", "transformer"):
         config = _json(folder / part / "config.json")
-        vae = _json(folder / "vae" / "config.json")
         if isinstance(size := config.get("sample_size"), int):
             return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     return None

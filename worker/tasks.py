@@ -147,19 +147,18 @@ def class_to_image(
     classes = pipeline.transformer.config.num_embeds_ada_norm
     if request.class_label >= classes:
         raise UnsupportedError(f"class_label must be less than {classes}.")
-    _check_size(request, model)
     labels = [request.class_label] * request.num_images
     guidance = request.guidance_scale
     arguments = {"class_labels": labels, "guidance_scale": guidance}
-    return Outcome(call(request, pipeline, on_step, arguments))
+    return Outcome(call(request, pipeline, on_step, arguments), _only_size(request, model))
 
 
 def unconditional(
     request: Unconditional, model: LoadedModel, _: Inputs, on_step: OnStep
 ) -> Outcome:
-    _check_size(request, model)
     pipeline = _view(request, model)
-    return Outcome(call(request, pipeline, on_step, {"batch_size": request.num_images}))
+    pictures = call(request, pipeline, on_step, {"batch_size": request.num_images})
+    return Outcome(pictures, _only_size(request, model))
 
 
 TASKS: Mapping[str, Callable[..., Outcome]] = {
@@ -178,11 +177,12 @@ def _kept(request: Request, image: Image.Image, why: str) -> Outcome:
     return Outcome((np.asarray(image),) * request.num_images, (warning,))
 
 
-def _check_size(request: Request, model: LoadedModel) -> None:
+def _only_size(request: Request, model: LoadedModel) -> tuple[str, ...]:
+    """What to say if the request, made before the model was known, names another size."""
     size = (model.record.width, model.record.height)
-    if (request.width, request.height) != size:
-        name = model.record.name
-        raise UnsupportedError(f"The model {name!r} makes pictures of {size[0]}x{size[1]} only.")
+    if (request.width, request.height) == size:
+        return ()
+    return (f"The model {model.record.name!r} makes pictures of {size[0]}x{size[1]} only.",)
 
 
 def _multiple(pipeline: Any) -> int:
