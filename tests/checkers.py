@@ -47,7 +47,9 @@ def own_checker(folder: Path, *, flags: bool) -> Path:
     torch.manual_seed(6)
     logging.disable_progress_bar()
     config = CLIPConfig(
-        text_config=CLIPTextConfig(vocab_size=8, hidden_size=16).to_dict(),
+        text_config=CLIPTextConfig(
+            vocab_size=8, hidden_size=16, bos_token_id=0, eos_token_id=1
+        ).to_dict(),
         vision_config=CLIPVisionConfig(**TINY, projection_dim=16).to_dict(),
         projection_dim=16,
     )

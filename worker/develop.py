@@ -231,6 +231,6 @@ def _blocked(job: RunningJob) -> JobError | None:
     if job.flagged and all(job.flagged):
         message = "The safety checker flagged every picture of this job; none was kept."
         return JobError(code=SafetyBlockedError.code, message=message)
-    were = "picture was" if count == 1 else "pictures were"
-    job.warnings.append(f"{count} {were} withheld: the safety checker flagged what they show.")
+    were = "1 picture was" if count == 1 else f"{count} pictures were"
+    job.warnings.append(f"{were} withheld: flagged by the safety checker.")
     return None

@@ -242,7 +242,8 @@ class Engine:
         if self.catalog.find(job.request.model).pinned:
             return False  # which never leaves, so that nobody gains
         patience = job.waited_s + self.settings.prefer_loaded_s
-        return any(other.needs_room and other.waited_s > patience for other in self._waiting)
+        others = (other for other in self._waiting if other is not job)
+        return any(other.needs_room and other.waited_s > patience for other in others)
 
     def _step(self) -> None:
         """One forward for the calls that the batcher chooses."""

@@ -2,24 +2,36 @@ import threading
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from darkroom.job import JobStatus
 from darkroom.models import ModelRecords, Models, offer
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
-from tests import tiny
+from tests import checkers, tiny
 from worker.engine import Engine
+from worker.memory import expected_bytes
 
-MODELS = """
+MODEL = """
 [[models]]
-name = "tiny"
+name = "{}"
 source = "tiny"
-defaults = { num_inference_steps = 3 }
-limits = { min_size = 8, max_size = 64, size_multiple = 4, max_steps = 20000 }
-
+defaults = {{ num_inference_steps = 3 }}
+limits = {{ min_size = 8, max_size = 64, size_multiple = 4, max_steps = 20000 }}
+{}
+"""
+MODELS = {
+    "tiny": "",
+    "other": "",
+    "single": 'offload = "model"',
+    "prudent": 'safety = { source = "prudent" }',
+    "prudish": 'safety = { source = "prudish/safety_checker" }',
+}
+BROKEN = """
 [[models]]
 name = "broken"
 source = "broken"
@@ -31,7 +43,10 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("engine-models")
     tiny.write("sd15", folder / "tiny")
     (folder / "broken").mkdir()
-    (folder / "models.toml").write_text(MODELS)
+    checkers.classifier(folder / "prudent")
+    checkers.own_checker(folder / "prudish", flags=True)
+    models = "".join(MODEL.format(name, more) for name, more in MODELS.items())
+    (folder / "models.toml").write_text(models + BROKEN)
     return folder
 
 
@@ -178,6 +193,7 @@ def test_when_memory_is_short_for_a_group_it_is_halved(running):
     ids = [running.submit(num_inference_steps=50, prompt=f"cat {i}") for i in range(4)]
     ended = [running.ended(job_id) for job_id in ids]
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+    assert "smaller_group" in {job.memory for job in ended}
     assert running.engine._most_rows
     most_rows = 0
     assert running.ended(running.submit()).error.code == "out_of_memory"
@@ -193,3 +209,195 @@ def test_pictures_that_cannot_be_developed_end_their_job(running):
     running.engine.models.get("tiny").components["vae"].decoder.register_forward_hook(one_channel)
     job = running.ended(running.submit())
     assert (job.status, job.error.code, job.attempts) == (JobStatus.FAILED, "internal", 1)
+
+
+@pytest.fixture(scope="session")
+def room_for_one(folder) -> float:
+    """GiB for one and a half of the models."""
+    card = Models.read(folder / "models.toml").find("tiny")
+    return 1.5 * sum(expected_bytes(card, folder / "tiny", torch.float32).values()) / 2**30
+
+
+def step_of(jobs: Queue, job_id: str) -> int:
+    return progress.step if (progress := jobs.fetch(job_id).progress) else 0
+
+
+def wait_until(true) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("it did not come to pass")
+
+
+def test_a_swap_waits_for_running_jobs_and_lets_their_model_s_others_go_first(
+    jobs, folder, tmp_path, room_for_one
+):
+    running = Running(jobs, folder, tmp_path, grace_s=30, model_memory_gb=room_for_one)
+    endless = running.submit(num_inference_steps=20_000)
+    running.start()
+    wait_until(lambda: step_of(jobs, endless) >= 2)
+    other = running.submit("other")
+    wait_until(lambda: any(job.needs_room for job in running.engine._waiting))
+    for _ in range(2):
+        assert running.ended(running.submit()).status is JobStatus.SUCCEEDED
+    assert not jobs.fetch(other).status.terminal
+    assert running.engine.models.names == ("tiny",)
+    assert jobs.fetch(endless).progress.step > 2
+    jobs.cancel(endless)
+    assert running.ended(other).status is JobStatus.SUCCEEDED
+    assert running.engine.models.names == ("other",)
+    running.drain()
+
+
+def test_who_waited_too_long_for_room_gets_it_next(jobs, folder, tmp_path, room_for_one):
+    running = Running(
+        jobs, folder, tmp_path, grace_s=30, model_memory_gb=room_for_one, prefer_loaded_s=0
+    )
+    endless = running.submit(num_inference_steps=20_000)
+    running.start()
+    wait_until(lambda: step_of(jobs, endless) >= 2)
+    other = running.submit("other", num_inference_steps=40)
+    wait_until(lambda: any(job.needs_room for job in running.engine._waiting))
+    younger = running.submit()
+    wait_until(lambda: len(running.engine._waiting) == 2)
+    jobs.cancel(endless)
+    ended = [running.ended(job_id) for job_id in (other, younger)]
+    assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+    assert ended[0].finished_at < ended[1].finished_at
+    running.drain()
+
+
+def test_a_model_that_never_fits_fails_its_jobs_and_no_others(jobs, folder, tmp_path, room_for_one):
+    running = Running(jobs, folder, tmp_path, grace_s=30, model_memory_gb=room_for_one / 10)
+    job_id = running.submit()
+    running.start()
+    error = running.ended(job_id).error
+    assert (error.code, error.retryable) == ("out_of_memory", True)
+    assert "can be had" in error.message
+    assert running.records.all()["tiny"].error == error.message
+    running.drain()
+
+
+def test_a_model_whose_parts_wait_off_the_device_runs_one_job_at_a_time(running):
+    ids = [running.submit("single", num_inference_steps=40, prompt=f"cat {i}") for i in range(3)]
+    running.start()
+    ended = [running.ended(job_id) for job_id in ids]
+    assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
+    assert running.engine.gather.joined_calls == 0
+    assert {tuple(job.images[0].reproducibility["row_counts"]) for job in ended} == {(2,)}
+
+
+class Refusing:
+    """A decoder for which memory runs out when it is called with more than it may be."""
+
+    def __init__(self, running: Running) -> None:
+        self.rows, self.side, self.refused = 99, 99, 0
+        vae = running.engine.models.get("tiny").components["vae"]
+        vae.decoder.register_forward_pre_hook(self)
+
+    def __call__(self, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > self.rows or max(inputs[0].shape[-2:]) > self.side:
+            self.refused += 1
+            raise torch.OutOfMemoryError(f"{tuple(inputs[0].shape)} is too much")
+
+
+def pixels(running: Running, job) -> np.ndarray:
+    files = [running.settings.store_dir.rglob(f"{image.id}.png") for image in job.images]
+    return np.stack([np.asarray(Image.open(next(each))) for each in files]).astype(int)
+
+
+def test_a_decode_without_memory_is_repeated_sliced_then_tiled_and_nothing_else_is(running):
+    running.start()
+    body = {"seed": 4, "num_images": 2, "width": 32, "num_inference_steps": 5}
+    plain = running.ended(running.submit(**body))
+    assert plain.memory is None
+    refusing, each = Refusing(running), running.engine.gather.forwards
+    refusing.rows = 1
+    sliced = running.ended(running.submit(**body))
+    assert (sliced.status, sliced.memory) == (JobStatus.SUCCEEDED, "vae_slicing")
+    assert running.engine.gather.forwards == 2 * each
+    assert abs(pixels(running, plain) - pixels(running, sliced)).max() <= 1
+    refusing.side = 8
+    tiled = running.ended(running.submit(**body))
+    assert (tiled.status, tiled.memory) == (JobStatus.SUCCEEDED, "vae_tiling")
+    assert running.engine.gather.forwards == 3 * each
+    assert pixels(running, tiled).shape == (2, 16, 32, 3)
+    assert pixels(running, tiled).std() > 0
+    vae = running.engine.models.get("tiny").components["vae"]
+    assert (vae.use_slicing, vae.use_tiling, vae.tile_latent_min_size) == (False, False, 8)
+
+
+def test_the_rung_that_helped_is_remembered_for_that_size(running):
+    running.start()
+    running.ended(running.submit())
+    refusing = Refusing(running)
+    refusing.side = 4
+    assert running.ended(running.submit()).memory == "vae_tiling"
+    refused = refusing.refused
+    assert running.ended(running.submit()).memory == "vae_tiling"
+    assert refusing.refused == refused
+    refusing.side = 99
+    assert running.ended(running.submit(width=32)).memory is None
+
+
+def test_when_no_rung_helps_the_job_fails_in_words_and_the_next_one_runs(running):
+    running.start()
+    running.ended(running.submit())
+    refusing = Refusing(running)
+    refusing.side = 0
+    job = running.ended(running.submit(num_images=2, width=32))
+    assert (job.status, job.error.code, job.memory) == (JobStatus.FAILED, "out_of_memory", None)
+    assert "2 x 32 x 16" in job.error.message
+    assert "vae.decode" in job.error.message
+    refusing.side = 99
+    assert running.ended(running.submit(num_images=2, width=32)).memory is None
+
+
+def test_idle_models_leave_when_a_call_does_not_fit(running):
+    running.start()
+    running.ended(running.submit("other"))
+    running.ended(running.submit())
+    models = running.engine.models
+
+    def refuse(*_: object) -> None:
+        if len(models.names) > 1:
+            raise torch.OutOfMemoryError("no room beside another model")
+
+    models.get("tiny").components["unet"].conv_in.register_forward_pre_hook(refuse)
+    job = running.ended(running.submit())
+    assert (job.status, job.memory) == (JobStatus.SUCCEEDED, "models_evicted")
+    assert models.names == ("tiny",)
+
+
+def test_flagged_pictures_are_withheld_and_the_others_kept(running):
+    running.start()
+    body = {"seed": 7, "num_images": 3}
+    plain = running.ended(running.submit(**body))
+    assert [image.flagged for image in plain.images] == [None] * 3
+    running.ended(running.submit("prudent", num_inference_steps=1))
+    checker = running.engine.models.get("prudent").safety
+    seen = list(pixels(running, plain).astype(np.uint8))
+    asked = checker.processor(images=seen, return_tensors="pt")
+    with torch.no_grad():
+        shares = checker.network(**asked).logits.softmax(-1)[:, 1]
+    object.__setattr__(checker, "threshold", shares.sort().values[1:].mean().item())
+    job = running.ended(running.submit("prudent", **body))
+    assert job.status is JobStatus.SUCCEEDED
+    flagged = [image.flagged for image in job.images]
+    assert flagged == (shares >= checker.threshold).tolist()
+    assert sum(flagged) == 1
+    withheld, kept = job.images[flagged.index(True)], job.kept
+    assert (withheld.url, withheld.bytes, withheld.sha256) == (None, None, None)
+    assert len(kept) == 2
+    assert not list(running.settings.store_dir.rglob(f"{withheld.id}*"))
+    assert job.warnings == ["1 picture was withheld: flagged by the safety checker."]
+    assert running.records.all()["prudent"].safety == "ViTForImageClassification (prudent)"
+
+
+def test_a_job_whose_pictures_are_all_flagged_fails(running):
+    running.start()
+    job = running.ended(running.submit("prudish", num_images=2))
+    assert (job.status, job.error.code) == (JobStatus.FAILED, "safety_blocked")
+    assert [image.flagged for image in job.images] == [True, True]
+    assert list(running.settings.store_dir.rglob("img_*")) == []
