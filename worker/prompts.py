@@ -207,8 +207,8 @@ def _readers(pipeline: Any, accepted: Mapping[str, Any]) -> list[tuple[Any, int]
     """The tokenizers in use, each with the number of tokens its encoder is given."""
     longest = getattr(accepted.get("max_sequence_length"), "default", None)
     readers = []
-    for name, tokenizer in pipeline.components.items():
-        if name.startswith("tokenizer") and tokenizer is not None:
+    for tokenizer in _tokenizers(pipeline).values():
+        if tokenizer is not None:
             is_clip = _is_clip(tokenizer)
             limit = tokenizer.model_max_length if is_clip or not longest else longest
             readers.append((tokenizer, limit))
@@ -258,29 +258,29 @@ class Encoder:
 
 def _encoders(pipeline: Any, accepted: Mapping[str, Any]) -> list[Encoder]:
     """Those that a pipeline joins to one embedding; none where it does otherwise."""
-    parts = pipeline.components
-    names = [name for name in parts if name.startswith("tokenizer")]
-    tokenizers = [parts[name] for name in names if parts[name] is not None]
+    tokenizers = _tokenizers(pipeline)
     pooled = "pooled_prompt_embeds" in accepted
     if (
         "prompt_embeds" not in accepted
-        or "unet" not in parts
-        or names != (["tokenizer", "tokenizer_2"] if pooled else ["tokenizer"])
-        or not all(map(_is_clip, tokenizers))
+        or not hasattr(pipeline, "unet")
+        or list(tokenizers) != (["tokenizer", "tokenizer_2"] if pooled else ["tokenizer"])
+        or not all(_is_clip(each) for each in tokenizers.values() if each is not None)
     ):
         return []
-    convert = getattr(pipeline, "maybe_convert_prompt", lambda text, _: text)
-    return [
-        Encoder(
-            module=parts[name.replace("tokenizer", "text_encoder")],
-            tokenizer=parts[name],
-            convert=convert,
-            device=pipeline._execution_device,
-            pooled=pooled,
-        )
-        for name in names
-        if parts[name] is not None
-    ]
+    encoders = []
+    for name, tokenizer in tokenizers.items():
+        if tokenizer is not None:  # SDXL's refiner has the second only
+            module = getattr(pipeline, name.replace("tokenizer", "text_encoder"))
+            convert = getattr(pipeline, "maybe_convert_prompt", lambda text, _: text)
+            encoders.append(Encoder(module, tokenizer, convert, module.device, pooled))
+    return encoders
+
+
+def _tokenizers(pipeline: Any) -> dict[str, Any]:
+    """By name; None where a model is built without one. Asking for the pipeline's `components`
+    takes milliseconds."""
+    names = inspect.signature(type(pipeline).__init__).parameters
+    return {name: getattr(pipeline, name) for name in names if name.startswith("tokenizer")}
 
 
 def _embeddings(

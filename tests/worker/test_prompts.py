@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
-from hypothesis import given, settings
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AddedToken
@@ -486,6 +486,9 @@ def test_every_pipeline_takes_embeddings(
         st.sampled_from(["<|endoftext|>", "<|startoftext|>", "(", ")", "[", "]", ":0.3)", " ", "b"])
     ).map("".join)
 )
+@example("a [ ] b")
+@example("( )")
+@example("[<|endoftext|>] [<|startoftext|>]")
 def test_any_text_becomes_finite_embeddings(text: str) -> None:
     given = given_to(sd15(), text, negative_prompt="dark")
     if "prompt_embeds" in given:
@@ -514,6 +517,13 @@ def test_other_models_get_the_text_unchanged_and_a_warning(
     assert "cat" not in warnings[0]
     for fields in ({}, {"negative_prompt": r"\(dark\)"}):
         assert prompts.arguments(asked("a cat", **fields), pipelines["sd3"])[1] == []
+
+
+def test_only_clip_s_tokens_are_weighed() -> None:
+    parts = {**tiny.sd15().components, "tokenizer": tiny.t5_tokenizer()}
+    given, warnings = prompts.arguments(asked("a (cat:1.2)"), StableDiffusionPipeline(**parts))
+    assert given == {"prompt": "a (cat:1.2)"}
+    assert "reads the brackets as text" in warnings[0]
 
 
 def test_a_prompt_longer_than_such_a_model_reads_is_cut_with_a_warning(
