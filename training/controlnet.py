@@ -23,7 +23,6 @@ from training.diffusion import draw_captions, follow, weight_of
 from training.export import swap_in
 from training.latents import encode_compositions
 from training.run import (
-    RUNS,
     Run,
     autocast,
     choose_device,
@@ -159,9 +158,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--minutes", type=float, help="stop this long after the start at the latest"
     )
-    parser.add_argument(
-        "--target", type=Path, default=RUNS / TARGET.name, help=f"to ship it: {TARGET}"
-    )
+    parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
     settings = read_config("controlnet")
     settings["steps"] = arguments.steps or settings["steps"]

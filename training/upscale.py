@@ -16,6 +16,7 @@ from training.data import compose
 from training.diffusion import follow
 from training.export import swap_in
 from training.latents import encode_compositions
+from training.losses import pixel_loss
 from training.run import (
     RUNS,
     Run,
@@ -93,7 +94,8 @@ def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipel
     done = start = run.resume(*parts)
     torch.manual_seed(config["seed"] + start)
     drawn = config["seed"] + start, config["pictures"], config["resolution"]
-    small = resize(compose(*drawn)[0], 1 / config["factor"])
+    large, _ = compose(*drawn)
+    small = resize(large, 1 / config["factor"])
     latents, _ = encode_compositions(vqvae, *drawn)
     unseen, _ = compose(UNSEEN_SEED, 32, config["resolution"])
     scheduler = DDIMScheduler(**config["scheduler"])
@@ -115,13 +117,23 @@ def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipel
         # it: in the noise, where few steps do most of their work, as much as near the end.
         found = kept.sqrt() * noisy - (1 - kept).sqrt() * velocity
         loss = (found - clean).square().mean()
+        losses = {"latents": loss.item()}
+        if run.part_done(step) >= config["pixels_after"]:
+            # The same distance in latents can be much or little to the eye: the decoder knows.
+            few = config["pixel_batch_size"]
+            with autocast(device):
+                output = vqvae.decode(found[:few]).sample
+            wanted = to_tensor(large[chosen[:few].numpy()], device)
+            pixels = pixel_loss(output.float(), wanted)
+            loss = loss + config["pixel_weight"] * pixels
+            losses["pixels"] = pixels.item()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
 
         done = step + 1
-        losses = {"loss": loss.item()}
+        losses["loss"] = loss.item()
         follow(average, unet, min(config["ema_decay"], done / (done + 20)))
         if done % config["save_every"] == 0:
             run.save(done, *parts)
@@ -140,9 +152,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--minutes", type=float, help="stop this long after the start at the latest"
     )
-    parser.add_argument(
-        "--target", type=Path, default=RUNS / TARGET.name, help=f"to ship it: {TARGET}"
-    )
+    parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
     settings = read_config("upscale")
     settings["steps"] = arguments.steps or settings["steps"]
