@@ -213,8 +213,9 @@ class _Loader:
 
     def __init__(self, card: ModelCard, models: Models, pipeline: DiffusionPipeline) -> None:
         self.faults: dict[str, str] = {}
-        self._card, self._models, self._pipeline = card, models, pipeline
+        self._card, self._models = card, models
         self._kind = type(pipeline).__name__
+        self._pipeline = _for_loading(pipeline)
 
     @property
     def _network(self) -> torch.nn.Module:
@@ -432,6 +433,15 @@ def _both(one: ModuleState, other: ModuleState) -> ModuleState:
 
 def _references(request: Request) -> Sequence[str]:
     return getattr(request, "reference_images", ())
+
+
+def _for_loading(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+    """The parts of `pipeline` in the class that makes pictures from text, where there is one:
+    GLIGEN's own knows no loading of adapters."""
+    cls = task_classes(type(pipeline).__name__).get("text-to-image", type(pipeline))
+    accepted = inspect.signature(cls.__init__).parameters
+    parts = {**pipeline.components, "requires_safety_checker": False}
+    return cls(**{name: part for name, part in parts.items() if name in accepted})
 
 
 def _with(pipeline: DiffusionPipeline, parts: Mapping[str, Any]) -> DiffusionPipeline:

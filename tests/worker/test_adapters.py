@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionControlNetPipeline
@@ -15,10 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import TextToImage
+from darkroom.request import TASKS, Request, TextToImage
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.gathering import run_all, values
+from worker import tasks
 from worker.adapters import sharing
 from worker.gather import Gather
 from worker.pipelines import LoadedModel
@@ -552,6 +554,70 @@ def test_models_of_other_kinds_say_what_they_do_not_take(tmp_path: Path) -> None
         "ip_adapter",
     }
     assert all("DiTPipeline takes no" in fault for fault in model.record.faults.values())
+
+
+def test_adapters_work_in_every_task_that_follows_a_prompt(kits: dict[str, Kit]) -> None:
+    kit = kits["sdxl"]
+    photos = {
+        "image": photo(1),
+        "mask_image": photo(2).convert("L"),
+        "reference_images/0": photo(3),
+    }
+    image = "file_" + "0" * 64
+    tasks_of = {
+        "text-to-image": {},
+        "image-to-image": {"image": image, "strength": 1.0},
+        "inpaint": {"image": image, "mask_image": image, "strength": 1.0},
+    }
+    adapters_of = ({}, {"loras": loras(ink=0.3)}, {"reference_images": [image]})
+    wanted = [
+        TASKS[task](**asked(kit.model).model_dump() | {"task": task} | own | more)
+        for task, own in tasks_of.items()
+        for more in adapters_of
+    ]
+
+    def job(request: Request) -> np.ndarray:
+        with torch.no_grad():
+            made = tasks.run(request, kit.model, photos, on_step=lambda *_: None)
+        return made.pictures[0].astype(int)
+
+    alone = [job(request) for request in wanted]
+    joined = kit.gather.joined_calls
+    jobs = {index: lambda r=request: job(r) for index, request in enumerate(wanted)}
+    together = values(run_all(kit.gather, jobs))
+    assert max(np.abs(together[i] - alone[i]).max() for i in together) <= 1
+    assert kit.gather.joined_calls - joined >= 3 * 2  # settings, steps
+    assert len({picture.tobytes() for picture in alone}) == len(wanted)
+
+
+def test_loras_and_boxes_work_together(tmp_path: Path) -> None:
+    source = shelf.write_lora("sd15", tmp_path / "ink", 1)
+    gather = Gather()
+    model = tiny.load(
+        "gligen", tmp_path / "model", gather, dtype="float64", loras=[lora(source, "ink")]
+    )
+    assert model.record.faults == {}
+    ink, box = loras(ink=0.5), {"phrase": "a hat", "box": (0.0, 0.0, 0.5, 0.5)}
+    values_of = asked(model, num_inference_steps=4).model_dump(exclude={"controls"})
+    layout = values_of | {"task": "layout-to-image", "regions": [box]}
+    wanted = [
+        TASKS["text-to-image"](**values_of),
+        TASKS["text-to-image"](**values_of | {"loras": ink}),
+        TASKS["layout-to-image"](**layout),
+        TASKS["layout-to-image"](**layout | {"loras": ink}),
+        TASKS["layout-to-image"](**layout | {"loras": ink, "seed": 2}),
+    ]
+
+    def job(request: Request) -> np.ndarray:
+        with torch.no_grad():
+            return tasks.run(request, model, {}, on_step=lambda *_: None).pictures[0].astype(int)
+
+    alone = [job(request) for request in wanted]
+    jobs = {index: lambda r=request: job(r) for index, request in enumerate(wanted)}
+    together = values(run_all(gather, jobs))
+    assert max(np.abs(together[i] - alone[i]).max() for i in together) <= 1
+    assert len({picture.tobytes() for picture in alone}) == len(wanted)
+    assert gather.joined_calls >= 1
 
 
 def test_sd3_takes_loras_too(tmp_path: Path) -> None:
