@@ -9,14 +9,19 @@ import signal
 import socket
 import sys
 import threading
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from darkroom import __version__, flags, remote
 from darkroom.flags import with_settings
 from darkroom.settings import Settings
 from darkroom.terminal import AsJson, err, faults, out, print_json
+
+if TYPE_CHECKING:
+    from darkroom.doctor import Checked
 
 app = typer.Typer(
     help="Darkroom turns prompts into pictures with latent diffusion models.",
@@ -47,6 +52,7 @@ def up(
 @with_settings(*flags.EVERYWHERE, *flags.API)
 def api(settings: Settings) -> None:
     """Start the API alone. Needs the Redis that the workers use."""
+    _require_redis(settings)
     _become("service", settings)
 
 
@@ -54,6 +60,7 @@ def api(settings: Settings) -> None:
 @with_settings(*flags.EVERYWHERE, *flags.WORKER)
 def worker(settings: Settings) -> None:
     """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses."""
+    _require_redis(settings)
     _become("worker", settings)
 
 
@@ -118,22 +125,37 @@ def doctor(
 def models_check(
     settings: Settings,
     names: Annotated[list[str] | None, typer.Argument(help="Left out: all of them.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the pictures."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load models here, one after the other, and say what each can do. With a Redis named, the
-    API learns it too. Exit status 1 if one does not load."""
+    """Load models here, one after the other, make a small picture with each and say what it can
+    do. With a Redis named, the API learns it too. Exit status 1 if one fails."""
     from darkroom import doctor
 
     with faults():
-        records = doctor.load_models(settings, names or [])
+        checked = doctor.check_models(settings, names or [], output=output)
     if as_json:
-        print_json([record.model_dump(mode="json") for record in records])
+        times = {"picture_s", "peak_bytes"}
+        print_json([{**_plain(each.record), **_plain(each, times)} for each in checked])
     else:
-        for record in records:
-            what = record.error or f"{', '.join(record.tasks)} in {record.load_s or 0:.1f} s"
-            out.print(f"{'  fault' if record.error else '     ok'}  {record.name}: {what}")
-    if any(record.error for record in records):
+        for each in checked:
+            _say_checked(each)
+    if any(each.record.error for each in checked):
         raise typer.Exit(1)
+
+
+@remote.models.command("pull")
+@with_settings("models")
+def models_pull(
+    settings: Settings,
+    names: Annotated[list[str], typer.Argument(help="Models of models.toml.")],
+) -> None:
+    """Download what models of repositories need into the Hugging Face cache (HF_HOME): safetensors
+    and texts only. Nothing else in Darkroom uses the network to get models."""
+    _become("worker.hub", settings, *names)
 
 
 app.command()(remote.generate)
@@ -155,11 +177,28 @@ def version(as_json: AsJson = False) -> None:
     print_json({"version": __version__}) if as_json else out.print(__version__)
 
 
-def _become(module: str, settings: Settings) -> None:
-    _require_redis(settings)
+def _plain(model: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
+    return model.model_dump(mode="json", include=fields)
+
+
+def _say_checked(checked: "Checked") -> None:
+    record = checked.record
+    if record.error:
+        out.print(f"  fault  {record.name}: {record.error}")
+        return
+    peak = f"{(checked.peak_bytes or 0) / 2**30:.1f} GiB"
+    out.print(
+        f"     ok  {record.name}: {', '.join(record.tasks)}; loads in {record.load_s or 0:.1f} s, "
+        f"a picture of few steps in {checked.picture_s or 0:.1f} s, {peak} at most"
+    )
+    for what, why in record.faults.items():
+        out.print(f"         {what}: {why}")
+
+
+def _become(module: str, settings: Settings, *arguments: str) -> None:
     os.execve(
         sys.executable,
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         os.environ | settings.environment(),
     )
 

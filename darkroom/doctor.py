@@ -11,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -64,19 +66,39 @@ def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     return checks
 
 
-def load_models(settings: Settings, names: Sequence[str]) -> list[ModelRecord]:
-    """Load models in a process of their own; with a Redis named, tell the API what was found.
+class Checked(BaseModel):
+    """What came of loading a model and making a picture with it."""
+
+    record: ModelRecord
+    picture_s: float | None = None
+    """Seconds that a picture of few steps took; null if none was made."""
+    peak_bytes: int | None = None
+    """The most memory in use: of the device, or of the process on a CPU."""
+
+
+def check_models(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    load_only: bool = False,
+    output: Path | None = None,
+) -> list[Checked]:
+    """Load models in a process of their own and, unless `load_only`, make a picture with each,
+    which is written to the folder `output` if there is one; with a Redis named, tell the API what
+    was found.
 
     Raises DarkroomError if the process cannot tell."""
-    done = _ask([sys.executable, "-m", "worker.check", *names], settings, settings.load_timeout_s)
+    command = [sys.executable, "-m", "worker.check", *(["--load-only"] if load_only else [])]
+    command += ["--output", str(output)] if output else []
+    done = _ask([*command, "--", *names], settings, settings.load_timeout_s)
     if done.returncode:
         raise DarkroomError(f"The models cannot be loaded: {_last_line(done.stderr)}")
-    records = [ModelRecord.model_validate_json(line) for line in done.stdout.splitlines()]
+    checked = [Checked.model_validate_json(line) for line in done.stdout.splitlines()]
     if settings.redis_url:
         with connect(settings.redis_url) as redis:
-            for record in records:
-                ModelRecords(redis).put(record)
-    return records
+            for each in checked:
+                ModelRecords(redis).put(each.record)
+    return checked
 
 
 def _python() -> Check:
@@ -236,12 +258,13 @@ def _models(settings: Settings, *, load: bool) -> Iterator[Check]:
     if not load:
         return
     try:
-        records = load_models(settings.model_copy(update={"redis_url": None}), ())
+        own = settings.model_copy(update={"redis_url": None})
+        checked = check_models(own, (), load_only=True)
     except DarkroomError as error:
         yield Check("models load", "fault", str(error), "See the finding on torch above.")
         return
-    for record in records:
-        yield _model(record)
+    for each in checked:
+        yield _model(each.record)
 
 
 def _model(record: ModelRecord) -> Check:
@@ -258,7 +281,7 @@ def _ask(
     try:
         return subprocess.run(
             command,
-            env=os.environ | settings.environment(),
+            env=os.environ | settings.environment() | {"HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -52,8 +52,13 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # On a busy CPU, OpenMP threads that spin while they wait for one another made a small
-            # model ten times slower.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **settings.environment()},
+            # model ten times slower. Models come from the network by `darkroom models pull` alone.
+            env={
+                "OMP_WAIT_POLICY": "PASSIVE",
+                **os.environ,
+                **settings.environment(),
+                "HF_HUB_OFFLINE": "1",
+            },
             preexec_fn=tether(signal.SIGKILL),
         )
         os.set_blocking(self.process.stdout.fileno(), False)

@@ -79,7 +79,7 @@ class Engine:
         self._ladder = Ladder()
         self.models = LoadedModels(
             self.catalog,
-            records,
+            records.put,
             self.gather,
             self.device,
             worker=worker,

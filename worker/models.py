@@ -12,7 +12,7 @@ import torch
 
 from darkroom import logs
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
-from darkroom.models import ModelCard, ModelRecord, ModelRecords, Models, offer
+from darkroom.models import ModelCard, ModelRecord, Models, offer
 from worker import pipelines, trial
 from worker.device import free_device_memory, is_out_of_memory, room_left
 from worker.gather import Gather, ModuleState
@@ -43,12 +43,12 @@ class _Entry:
 
 
 class LoadedModels:
-    """Loads models by name, evicts what nobody uses, and tells Redis what was found."""
+    """Loads models by name, evicts what nobody uses, and tells what was found."""
 
     def __init__(
         self,
         catalog: Models,
-        records: ModelRecords,
+        tell: Callable[[ModelRecord], None],
         gather: Gather,
         device: torch.device,
         *,
@@ -57,10 +57,10 @@ class LoadedModels:
         evicted: Callable[[], None] = lambda: None,
         limit_gb: float = 0,
     ) -> None:
-        """`loading` is entered around each load, which can take minutes; `evicted` is called when a
-        model has left. `limit_gb`: GiB that all
+        """`tell` is given what was found of each model; `loading` is entered around each load,
+        which can take minutes; `evicted` is called when a model has left. `limit_gb`: GiB that all
         weights may take together; 0: what the device has free."""
-        self._catalog, self._records = catalog, records
+        self._catalog, self._put = catalog, tell
         self._gather, self._device = gather, device
         self._worker = worker
         self._loading, self._evicted = loading, evicted
@@ -240,6 +240,6 @@ class LoadedModels:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         stamped = record.model_copy(update={"worker": self._worker, "updated_at": now})
         try:
-            self._records.put(stamped)
+            self._put(stamped)
         except QueueUnavailableError as error:
             log.warning("record_not_written", model=record.name, reason=str(error))

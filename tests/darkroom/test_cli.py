@@ -33,6 +33,7 @@ COMMANDS = [
     "jobs watch",
     "models ls",
     "models check",
+    "models pull",
 ]
 
 

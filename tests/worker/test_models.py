@@ -50,7 +50,7 @@ class Here:
         self.evicted = 0
         self.models = LoadedModels(
             Models.read(folder / "models.toml"),
-            self.records,
+            self.records.put,
             self.gather,
             CPU,
             worker="w",
