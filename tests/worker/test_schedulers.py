@@ -14,9 +14,10 @@ from diffusers import (
 )
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import SchedulerOptions
+from darkroom.request import SchedulerOptions, TextToImage
 from tests import tiny
 from tests.tiny import BETAS
+from worker import tasks
 from worker.gather import Gather
 from worker.pipelines import LoadedModel
 from worker.schedulers import UNSUITABLE, Schedulers, counted, options_of
@@ -103,6 +104,45 @@ def test_the_sde_solver_is_not_on_offer_since_its_noise_cannot_be_repeated(tmp_p
     names = Schedulers(EulerDiscreteScheduler.from_pretrained(tmp_path)).names
     assert "DPMSolverSDEScheduler" not in names
     assert "EDMEulerScheduler" not in names
+
+
+# --- Whole jobs
+
+
+def made(model: LoadedModel, **fields: Any) -> bytes:
+    request = TextToImage(
+        task="text-to-image",
+        model=model.record.name,
+        prompt="a cat",
+        width=16,
+        height=16,
+        num_inference_steps=3,
+        guidance_scale=5.0,
+        seed=1,
+        num_images=2,
+        **{"scheduler": model.schedulers.own, **fields},
+    )
+    with torch.no_grad():
+        pictures = tasks.run(request, model, {}, on_step=lambda *_: None).pictures
+    return b"".join(each.tobytes() for each in pictures)
+
+
+def test_a_job_is_given_the_options_of_its_request(model: LoadedModel) -> None:
+    fields = {"scheduler": "EulerDiscreteScheduler"}
+    karras = SchedulerOptions(sigmas="karras")
+    assert made(model, **fields, scheduler_options=karras) != made(model, **fields)
+
+
+def test_a_flow_that_adds_noise_adds_that_of_the_seed(tmp_path: Path) -> None:
+    pipeline = tiny.sd3()
+    calm = tiny.load("sd3", tmp_path / "calm", Gather())
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, stochastic_sampling=True)
+    pipeline.save_pretrained(tmp_path / "noisy")
+    noisy = tiny.load("sd3", tmp_path / "noisy", Gather())
+    torch.manual_seed(1)
+    first = made(noisy)
+    torch.manual_seed(2)
+    assert made(noisy) == first != made(calm)
 
 
 # --- Options
