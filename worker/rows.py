@@ -1,8 +1,9 @@
 """Which arguments of a network carry rows, and how such arguments are joined and split; used by
 the worker's gather, knows no greenlets and no jobs."""
 
+import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,10 @@ class Rows:
 
     arguments: tuple[str, ...]
     timestep: str = "timestep"
+    entries: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of an argument that is a mapping, those that carry rows; all, if it is not named here."""
+    alike: frozenset[str] = frozenset()
+    """Shared arguments that are tensors: calls are joined where their values are equal."""
 
 
 # Joining is opt-in: a class is listed only when the equality test has proved it. Everything else
@@ -31,10 +36,13 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
                 "attention_mask",
                 "encoder_attention_mask",
                 "added_cond_kwargs",
+                "cross_attention_kwargs",
                 "down_block_additional_residuals",
                 "mid_block_additional_residual",
-            )
+            ),
+            entries={"cross_attention_kwargs": frozenset({"gligen"})},
         ),
+        "UNet2DModel": Rows(("sample", "class_labels")),
         "ControlNetModel": Rows(
             (
                 "sample",
@@ -54,6 +62,21 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
                 "block_controlnet_hidden_states",
             )
         ),
+        "SD3ControlNetModel": Rows(
+            ("hidden_states", "controlnet_cond", "encoder_hidden_states", "pooled_projections")
+        ),
+        "FluxTransformer2DModel": Rows(
+            (
+                "hidden_states",
+                "encoder_hidden_states",
+                "pooled_projections",
+                "guidance",
+                "controlnet_block_samples",
+                "controlnet_single_block_samples",
+            ),
+            alike=frozenset({"img_ids", "txt_ids"}),
+        ),
+        "DiTTransformer2DModel": Rows(("hidden_states", "class_labels")),
     }
 )
 
@@ -69,10 +92,18 @@ def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
     count = lead.shape[0]
     arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
     carriers = carrying(rows)
-    key = tuple(
-        (name, _signature(value, count if name in carriers else None))
-        for name, value in arguments.items()
-    )
+
+    def signature(name: str, value: Any) -> Hashable:
+        if name in rows.alike and isinstance(value, torch.Tensor):
+            return _digest(value)
+        if name in rows.entries and isinstance(value, Mapping):
+            carried = rows.entries[name]
+            return tuple(
+                (k, _signature(v, count if k in carried else None)) for k, v in value.items()
+            )
+        return _signature(value, count if name in carriers else None)
+
+    key = tuple((name, signature(name, value)) for name, value in arguments.items())
     try:
         hash(key)
     except TypeError as error:
@@ -125,6 +156,18 @@ def _timesteps(timestep: Any, lead: torch.Tensor) -> torch.Tensor:
     dtype = torch.float64 if lead.dtype == torch.float64 else torch.float32
     timesteps = torch.as_tensor(timestep).to(device=lead.device, dtype=dtype)
     return timesteps.reshape(-1).expand(lead.shape[0])
+
+
+def _digest(tensor: torch.Tensor) -> Hashable:
+    """Equal for equal tensors. A pipeline hands in the same object at every step, so that it is
+    read from the device once per job."""
+    known = getattr(tensor, "_digest", None)
+    if known is None or known[0] != tensor._version:
+        content = tensor.detach().to("cpu", torch.float64).numpy().tobytes()
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        known = tensor._version, (tuple(tensor.shape), tensor.dtype, tensor.device, digest)
+        tensor._digest = known
+    return known[1]
 
 
 def _signature(value: Any, rows: int | None) -> Hashable:
