@@ -56,9 +56,8 @@ TRAITS = (
     "block_out_channels",
     "layers_per_block",
     "addition_embed_type",
+    "inner_dim",
     "joint_attention_dim",
-    "num_attention_heads",
-    "attention_head_dim",
     "pooled_projection_dim",
 )
 
@@ -191,6 +190,8 @@ def load(card: ModelCard, models: Models, pipeline: DiffusionPipeline) -> Adapte
 
     Safetensors only, no code from elsewhere. What cannot be used is a fault and harms nothing
     else. Raises DeviceMemoryError."""
+    if not (card.loras or card.controlnets or card.embeddings or card.ip_adapter):
+        return Adapters(model=card.name)
     loader = _Loader(card, models, pipeline)
     embeddings = loader.embeddings()
     loras, adapted = loader.loras()
@@ -222,11 +223,12 @@ class _Loader:
         return getattr(self._pipeline, "unet", None) or self._pipeline.transformer
 
     def embeddings(self) -> tuple[str, ...]:
+        added = []
         for each in self._card.embeddings:
             with self._noting(f"embedding:{each.token}", each.source):
                 self._add_embedding(each)
-        tokens = (each.token for each in self._card.embeddings)
-        return tuple(token for token in tokens if f"embedding:{token}" not in self.faults)
+                added.append(each.token)
+        return tuple(added)
 
     def loras(self) -> tuple[dict[str, str], dict[str, torch.nn.Module]]:
         """The LoRAs that can be used with the names that peft knows them by, and the components
@@ -386,15 +388,15 @@ class _Loader:
         """The safetensors file that a card means."""
         place = self._models.locate(source)
         if place is None:
-            name = weight_name or usual
-            place = cached(source, None, name) / Path(name).name
+            name = _harmless(weight_name or usual)
+            file = cached(source, None, name) / Path(name).name
         elif place.is_dir():
-            place /= weight_name or _only(_safetensors_in(place), usual)
-        if place.name.endswith(PICKLES):
-            raise ModelLoadError(_could_run_code(place.name))
-        if not place.is_file():
-            raise ModelLoadError(f"{place.name} is missing")
-        return place
+            file = place / _harmless(weight_name or _only(_safetensors_in(place), usual))
+        else:
+            file = place.with_name(_harmless(place.name))
+        if not file.is_file():
+            raise ModelLoadError(f"{file.name} is missing")
+        return file
 
     @contextmanager
     def _noting(self, what: str, source: str) -> Iterator[Complaints]:
@@ -552,12 +554,15 @@ def _classes_of(cls: type[DiffusionPipeline], part: str) -> set[str]:
 
 
 def _check_traits(net: torch.nn.Module, network: torch.nn.Module) -> None:
-    for trait in TRAITS:
-        theirs, own = net.config.get(trait), network.config.get(trait)
-        theirs, own = (tuple(v) if isinstance(v, list) else v for v in (theirs, own))
-        optional = trait != "addition_embed_type"
-        if theirs != own and not (optional and None in (theirs, own)):
-            raise ModelLoadError(f"does not fit: its {trait} is {theirs}, the model's {own}")
+    def trait_of(module: torch.nn.Module, name: str) -> Any:
+        value = module.config.get(name, getattr(module, name, None))
+        return tuple(value) if isinstance(value, list) else value
+
+    for name in TRAITS:
+        theirs, own = trait_of(net, name), trait_of(network, name)
+        unknown = None in (theirs, own) and name != "addition_embed_type"
+        if theirs != own and not unknown:
+            raise ModelLoadError(f"does not fit: its {name} is {theirs}, the model's {own}")
 
 
 def _refuse_missing(complaints: Complaints) -> None:
@@ -581,6 +586,14 @@ def _only(names: Sequence[str], usual: str) -> str:
     if len(names) == 1 or usual in names:
         return names[0] if len(names) == 1 else usual
     raise ModelLoadError(f"holds {len(names)} safetensors files; name one: weight_name")
+
+
+def _harmless(name: str) -> str:
+    """The name of a file, which only counts as data if it ends in .safetensors: diffusers would
+    read others too."""
+    if not name.endswith(".safetensors"):
+        raise ModelLoadError(_could_run_code(name))
+    return name
 
 
 def _could_run_code(name: str) -> str:

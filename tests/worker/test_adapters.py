@@ -69,8 +69,8 @@ def ip_adapter(folder: Path) -> dict[str, str]:
     }
 
 
-def lora(folder: Path, name: str, **more: str) -> dict[str, str]:
-    return {"name": name, "source": str(folder), **more}
+def lora(folder: Path, name: str) -> dict[str, str]:
+    return {"name": name, "source": str(folder)}
 
 
 def asked(model: LoadedModel, **fields: Any) -> TextToImage:
@@ -509,6 +509,9 @@ def test_a_lora_that_cannot_be_used_is_named_and_harms_no_other(
     [
         ({"weight_name": "adapter.safetensors"}, "adapter.safetensors is missing"),
         ({"weight_name": "adapter.bin"}, "adapter.bin could run code"),
+        ({"weight_name": "disguise.lora"}, "disguise.lora could run code"),
+        ({"source": "somebody/ink", "weight_name": "adapter.pt"}, "adapter.pt could run code"),
+        ({"source": "somebody/ink"}, "not in the Hugging Face cache"),
     ],
 )
 def test_a_lora_s_file_can_be_named(more: dict[str, str], words: str, kits: dict[str, Kit]) -> None:
@@ -516,8 +519,8 @@ def test_a_lora_s_file_can_be_named(more: dict[str, str], words: str, kits: dict
     card = {
         "loras": [
             lora(kit.folder / "ink" / shelf.LORA, "file"),
-            lora(kit.folder / "ink", "named", weight_name=shelf.LORA),
-            lora(kit.folder / "ink", "wrong", **more),
+            lora(kit.folder / "ink", "named") | {"weight_name": shelf.LORA},
+            lora(kit.folder / "ink", "wrong") | more,
         ]
     }
     model = tiny.load("sd15", kit.folder / "model", Gather(), **card)
