@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard, ModelRecord, Models
+from darkroom.models import ModelCard, ModelRecord, Models, diffusers_table
 from darkroom.request import SchedulerOptions
 from worker import adapters
 from worker.adapters import Adapters
@@ -87,11 +87,14 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
     pipeline = read(card, models, device)
-    schedulers = Schedulers(pipeline.scheduler)
+    known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
+    schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:
-        known = ", ".join(schedulers.names)
+        others = ", ".join(schedulers.names)
         del pipeline  # whoever keeps the error keeps this frame
-        raise ModelLoadError(f"{card.source} does not work with {card.scheduler}, but with {known}")
+        raise ModelLoadError(
+            f"{card.source} does not work with {card.scheduler}, but with {others}"
+        )
     added = adapters.load(card, models, pipeline)
     components = dict(pipeline.components)
     offload = Offload(device) if is_offloaded(card, device) else None

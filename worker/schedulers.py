@@ -7,7 +7,7 @@ import copy
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -48,11 +48,12 @@ OnStep = Callable[[int, int], None]
 class Schedulers:
     """The schedulers that suit one model, by diffusers class name."""
 
-    def __init__(self, own: SchedulerMixin) -> None:
-        """`own` is the one the model came with; the others take over its configuration."""
+    def __init__(self, own: SchedulerMixin, *, only: Collection[str] | None = None) -> None:
+        """`own` is the one the model came with; the others take over its configuration. `only`:
+        those that its pipeline can work with, if it cannot work with all."""
         self.own = type(own).__name__
         self._config = own.to_json_string()
-        names = compatible(type(own))
+        names = [n for n in compatible(type(own)) if only is None or n in {*only, self.own}]
         self._fresh = {name: made for name in names if (made := _made(name, self._config))}
 
     @property

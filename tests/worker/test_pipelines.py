@@ -63,6 +63,9 @@ def test_models_made_for_one_task_say_so(
     record = tiny.load(family, tmp_path, Gather(), dtype="bfloat16").record
     assert record.tasks == tasks
     assert record.dtype == ("float32" if family in ("ldm", "super-resolution") else "bfloat16")
+    assert ("EulerDiscreteScheduler" in record.schedulers) == (
+        family not in ("dit", "super-resolution")
+    )
     if family in ("dit", "ldm"):
         assert (record.width, record.height) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
 
