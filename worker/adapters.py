@@ -320,7 +320,7 @@ class _Loader:
                 raise ModelLoadError("does not fit: some of its weights are missing")
             if not before <= _weights(bench):
                 raise ModelLoadError("changes the model's own layers, which others use")
-            if not _settle(bench, name):
+            if not _layers_with(bench, name):
                 raise ModelLoadError("does not fit: none of its weights belongs to a layer")
         return f"lora:{card.name}" not in self.faults
 
@@ -466,18 +466,11 @@ def _weights(bench: DiffusionPipeline) -> set[int]:
     return {id(each) for part in parts for each in part.parameters()}
 
 
-def _settle(bench: DiffusionPipeline, name: str) -> int:
-    """Give the weights of one LoRA the dtype and place of the layers they add to; how many layers
-    those are."""
-    layers = 0
-    for component in bench._lora_loadable_modules:
-        for layer in _lora_layers(getattr(bench, component, None) or torch.nn.Module()):
-            weight = layer.get_base_layer().weight
-            parts = [getattr(layer, part) for part in layer.adapter_layer_names]
-            for part in parts:
-                part.to(weight.device, weight.dtype).requires_grad_(False)
-            layers += any(name in part for part in parts)
-    return layers
+def _layers_with(bench: DiffusionPipeline, name: str) -> int:
+    """How many layers the LoRA that peft calls `name` adds to."""
+    parts = (getattr(bench, component, None) for component in bench._lora_loadable_modules)
+    layers = (layer for part in parts if part is not None for layer in _lora_layers(part))
+    return sum(name in layer.scaling for layer in layers)
 
 
 def _follow(module: torch.nn.Module, current: Current) -> None:
