@@ -31,3 +31,19 @@ def test_a_lost_device_is_told_from_a_full_one() -> None:
 def test_a_cpu_tells_no_device_memory() -> None:
     device.free_device_memory()
     assert device.device_memory(torch.device("cpu")) == {}
+
+
+def test_a_cpu_has_room_without_end() -> None:
+    assert device.room_left(torch.device("cpu"), head_room=True) == float("inf")
+
+
+def test_the_peak_counts_from_its_start() -> None:
+    cpu = torch.device("cpu")
+    device.start_peak(cpu)
+    before = device.peak(cpu)
+    size = 64 * 2**20
+    taken = torch.ones(size, dtype=torch.uint8)
+    assert device.peak(cpu) - before > 0.9 * size
+    del taken
+    device.start_peak(cpu)
+    assert device.peak(cpu) - before < 0.5 * size

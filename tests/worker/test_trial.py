@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from darkroom.models import ModelCard, Models, offer
+from tests import tiny
+from worker import pipelines, trial
+from worker.gather import Gather
+from worker.weights import task_classes
+
+LIMITS = {"min_size": 8, "size_multiple": 4}
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_makes_a_picture_for_each_of_its_tasks(family: str, tmp_path: Path) -> None:
+    tiny.write(family, tmp_path)
+    card = ModelCard(name=family, source=str(tmp_path), dtype="float32", limits=LIMITS)
+    models = Models([card], family, tmp_path)
+    model = pipelines.load(card, models, Gather(), tiny.torch.device("cpu"))
+    terms = offer(models, card, model.record)
+    assert terms.tasks
+    assert set(terms.tasks) <= set(task_classes(model.record.pipeline))
+    for task in terms.tasks:
+        (picture,) = trial.run(model, terms, task=task).pictures
+        assert picture.ndim == 3
+        assert min(picture.shape[:2]) >= 8
