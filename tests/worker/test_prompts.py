@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusionPipeline
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -522,6 +522,13 @@ def test_other_models_get_the_text_unchanged_and_a_warning(
 def test_only_clip_s_tokens_are_weighed() -> None:
     parts = {**tiny.sd15().components, "tokenizer": tiny.t5_tokenizer()}
     given, warnings = prompts.arguments(asked("a (cat:1.2)"), StableDiffusionPipeline(**parts))
+    assert given == {"prompt": "a (cat:1.2)"}
+    assert "reads the brackets as text" in warnings[0]
+
+
+def test_a_flux_that_is_left_with_clip_alone_is_still_not_weighed() -> None:
+    parts = {**tiny.flux().components, "tokenizer_2": None, "text_encoder_2": None}
+    given, warnings = prompts.arguments(asked("a (cat:1.2)"), FluxPipeline(**parts))
     assert given == {"prompt": "a (cat:1.2)"}
     assert "reads the brackets as text" in warnings[0]
 
