@@ -21,8 +21,9 @@ MAX_WEAKENED = 32
 """Passages of a prompt with a weight below 1. Each costs another pass of the text encoders."""
 
 _PIECE = re.compile(r"(\\*)([()\[\]])|[^()\[\]\\]+|\\+")
-_WEIGHT = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*$", re.ASCII)
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+# Each reads a text once: `\s*` before what is sought would make long white space take seconds.
+_WEIGHT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*", re.ASCII)
+_BREAK = re.compile(r"\bBREAK\b")
 
 
 class Fragment(NamedTuple):
@@ -72,12 +73,21 @@ def parse(text: str) -> tuple[Chunk, ...]:
     pieces, weights = _weigh(list(_pieces(text)))
     chunks: list[list[Fragment]] = [[]]
     for piece, weight in zip(pieces, weights, strict=True):
-        first, *others = _BREAK.split(piece)
+        first, *others = _split(piece)
         _append(chunks[-1], first, weight)
         for other in others:
             chunks.append([])
             _append(chunks[-1], other, weight)
     return tuple(tuple(chunk) for chunk in chunks if chunk) or ((Fragment("", 1.0),),)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between BREAKs, without the white space around these."""
+    first, *others = _BREAK.split(text)
+    if not others:
+        return [first]
+    *middle, last = others
+    return [first.rstrip(), *(each.strip() for each in middle), last.lstrip()]
 
 
 def _pieces(text: str) -> Iterator[tuple[bool, str]]:
@@ -135,10 +145,11 @@ def _factors(pieces: list[tuple[bool, str]]) -> dict[int, float]:
         factors[begin] = factors[index] = 1 / STRONGER
         if piece == ")":
             was_bracket, last = pieces[index - 1]
-            given = None if was_bracket else _WEIGHT.search(last)
+            words, colon, number = last.rpartition(":")
+            given = _WEIGHT.fullmatch(number) if colon and not was_bracket else None
             factors[begin] = float(given[1]) if given else STRONGER
             if given:
-                pieces[index - 1] = (False, last[: given.start()])
+                pieces[index - 1] = (False, words)
     return factors
 
 

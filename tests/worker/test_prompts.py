@@ -215,6 +215,15 @@ def test_the_syntax(text: str, expected: list[tuple[str, float]]) -> None:
     assert [fragment.weight for fragment in chunk] == pytest.approx([w for _, w in expected])
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text", [" " * 10**6, "(a:" + " " * 10**6 + "x)", "(a:" + "1" * 10**6 + "x)"], ids=range(3)
+)
+def test_a_text_is_read_once_however_long(text: str) -> None:
+    """Where the time grew with the square of the length this would take hours."""
+    assert "".join(each.text for chunk in parse(text) for each in chunk) in (text, text[1:-1])
+
+
 def test_break_begins_a_chunk_and_keeps_the_weight() -> None:
     assert parse("a BREAK (b BREAK c:1.5) BREAK") == (
         (Fragment("a", 1.0),),
