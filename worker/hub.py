@@ -77,13 +77,12 @@ def pull(each: Wanted) -> Path:
 
 
 def _named(card: ModelCard) -> Iterator[Wanted]:
-    # Weights in the root are the same once more, in one file.
-    if card.variant:
-        weights = f"*/*.{card.variant}*.safetensors"
-        yield Wanted(card.source, card.revision, (*TEXTS, weights))
-    else:
-        others = ("*.fp16*.safetensors", "*.bf16*.safetensors", "*.non_ema*.safetensors")
-        yield Wanted(card.source, card.revision, (*TEXTS, "*/*.safetensors"), others)
+    # What is called otherwise, or lies in the root, is the same once more for other programs.
+    variant = f".{card.variant}*" if card.variant else ""
+    weights = [f"*/{name}*{variant}.safetensors" for name in ("model", "diffusion_pytorch_model")]
+    others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
+    without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
+    yield Wanted(card.source, card.revision, (*TEXTS, *weights), (*others, *without))
     if card.vae:
         yield Wanted(card.vae, None, (*TEXTS, "diffusion_pytorch_model*.safetensors"))
     if card.safety:

@@ -21,6 +21,7 @@ from worker.hub import cached, wanted
 COMMIT = "c0ffee" * 6 + "c0ff"
 BESIDES = (
     "sd-pruned.safetensors",
+    "text_encoders/clip_l.safetensors",
     "unet/diffusion_pytorch_model.bin",
     "unet/diffusion_pytorch_model.fp16.safetensors",
     "text_encoder/model.onnx",
@@ -92,6 +93,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("repository")
     tiny.write("sd15", folder)
     for name in BESIDES:
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("nobody asked for this")
     hub = Hub({"someone/sd15": folder})
     thread = Thread(target=hub.server.serve_forever, daemon=True)
@@ -155,6 +157,7 @@ def test_every_source_of_a_card_is_wanted() -> None:
         source="a/model",
         revision="abc",
         variant="fp16",
+        text_encoders=False,
         vae="b/vae",
         safety={"source": "c/checker"},
         controlnets=[{"name": "canny", "source": "d/net", "revision": "def"}],
@@ -170,7 +173,8 @@ def test_every_source_of_a_card_is_wanted() -> None:
     all_ = {each.source: each for each in wanted(card, Models([card], "all", Path("/nowhere")))}
     assert list(all_) == ["a/model", "b/vae", "c/checker", "d/net", "e/lora", "f/cat", "g/ip"]
     assert (all_["a/model"].revision, all_["d/net"].revision) == ("abc", "def")
-    assert "*/*.fp16*.safetensors" in all_["a/model"].files
+    assert "*/diffusion_pytorch_model*.fp16*.safetensors" in all_["a/model"].files
+    assert all_["a/model"].besides == ("text_encoder_3/*", "tokenizer_3/*")
     assert all_["e/lora"].files == ("ink.safetensors",)
     assert "models/ip.safetensors" in all_["g/ip"].files
     assert "models/image_encoder/*.safetensors" in all_["g/ip"].files
