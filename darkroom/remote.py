@@ -11,7 +11,9 @@ from darkroom.terminal import AsJson, err, faults, out, print_json, print_rows
 from darkroom.wish import Wish
 
 jobs = typer.Typer(help="List, show, cancel and follow jobs.", no_args_is_help=True)
-models = typer.Typer(help="List the models on offer; check that they work; download them.", no_args_is_help=True)
+models = typer.Typer(
+    help="List the models on offer; check that they work; download them.", no_args_is_help=True
+)
 
 URL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from darkroom.errors import InvalidImageError
-from darkroom.wish import Wish
 from darkroom.job import ImageRecord
 from darkroom.provenance import describe
 from darkroom.request import Output
+from darkroom.wish import Wish
 from worker.encode import encode
 
 
