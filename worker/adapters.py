@@ -243,7 +243,7 @@ class _Loader:
             if failed := next(faulty, None):
                 left.remove(failed)
                 continue
-            adapted = {name: part for name, part in modules.items() if _lora_layers(part)}
+            adapted = {name: part for name, part in modules.items() if lora_layers(part)}
             return {each.name: names[each.name] for each in left}, adapted
         return {}, {}
 
@@ -454,7 +454,8 @@ def _with(pipeline: DiffusionPipeline, parts: Mapping[str, Any]) -> DiffusionPip
     return bench
 
 
-def _lora_layers(module: torch.nn.Module) -> list[Any]:
+def lora_layers(module: torch.nn.Module) -> list[Any]:
+    """The layers of `module` to which LoRAs add."""
     from peft.tuners.tuners_utils import BaseTunerLayer  # takes a second, and few models need it
 
     return [each for each in module.modules() if isinstance(each, BaseTunerLayer)]
@@ -469,14 +470,14 @@ def _weights(bench: DiffusionPipeline) -> set[int]:
 def _layers_with(bench: DiffusionPipeline, name: str) -> int:
     """How many layers the LoRA that peft calls `name` adds to."""
     parts = (getattr(bench, component, None) for component in bench._lora_loadable_modules)
-    layers = (layer for part in parts if part is not None for layer in _lora_layers(part))
+    layers = (layer for part in parts if part is not None for layer in lora_layers(part))
     return sum(name in layer.scaling for layer in layers)
 
 
 def _follow(module: torch.nn.Module, current: Current) -> None:
     """Make `module` turn to the current setting when it is called, unless it stands there already.
     Later than restoring would: jobs of other models and modules turn nothing."""
-    layers = _lora_layers(module)
+    layers = lora_layers(module)
     processors = [
         each
         for each in getattr(module, "attn_processors", {}).values()
@@ -491,14 +492,15 @@ def _follow(module: torch.nn.Module, current: Current) -> None:
         nonlocal stands_at
         wanted = current.setting
         if wanted != stands_at:
-            _turn(layers, processors, wanted)
+            turn(layers, processors, wanted)
             stands_at = wanted
         return inner(*args, **kwargs)
 
     module.forward = forward
 
 
-def _turn(layers: Sequence[Any], processors: Sequence[Any], setting: Setting) -> None:
+def turn(layers: Sequence[Any], processors: Sequence[Any], setting: Setting) -> None:
+    """Let LoRA `layers` and the `processors` of an IP-Adapter work as `setting` says."""
     names = [name for name, _ in setting.loras]
     for layer in layers:
         # As peft's own `set_adapter`, which takes seven times as long over what training needs.
@@ -531,7 +533,6 @@ def _add_words(
     tokenizer.add_tokens([AddedToken(w, single_word=True, normalized=False) for w in words])
     rows = max(len(tokenizer), encoder.get_input_embeddings().num_embeddings)
     table = encoder.resize_token_embeddings(rows, mean_resizing=False).weight
-    table._is_hf_initialized = True  # or loading a LoRA would fill it with noise
     with torch.no_grad():
         table[tokenizer.convert_tokens_to_ids(list(words))] = vectors.to(table)
     for part in encoder.modules():
