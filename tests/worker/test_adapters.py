@@ -170,7 +170,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -799,7 +799,7 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
