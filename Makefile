@@ -11,11 +11,17 @@
 # PYTHON=python3.12        the Python to build .venv with
 # TORCH_INDEX=URL          a package index with another build of torch (CPU only, another CUDA, ROCm)
 # PYTEST="-k queue -x"     options for pytest
+# JOBS=4                   tests at a time; 0: all in one process, to watch or debug them
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 PYTEST ?=
+JOBS ?= 2
+
+# Several tests at a time, each with one thread of torch.
+SPREAD := -n $(JOBS) --dist worksteal
+test test-all: export OMP_NUM_THREADS := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,11 +43,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m pytest -m "not long" $(PYTEST)
+	@$(BIN)/python -m pytest $(SPREAD) -m "not long" $(PYTEST)
 
 test-all: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
