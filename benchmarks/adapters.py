@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from darkroom.models import ModelCard, Models
+from darkroom.cards import ModelCard, Models
 from tests import tiny
 from worker import adapters
 from worker.adapters import Setting, lora_layers, turn

@@ -18,10 +18,11 @@ from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
+from darkroom.cards import Models
 from darkroom.connection import connect
 from darkroom.errors import DarkroomError
 from darkroom.images import ImageStore
-from darkroom.models import ModelRecord, ModelRecords, Models
+from darkroom.models import ModelRecord, ModelRecords
 from darkroom.redis_server import server_binary
 from darkroom.settings import Settings
 

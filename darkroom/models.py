@@ -1,197 +1,30 @@
-"""The models on offer: cards from models.toml, and what a worker found out about each of them.
+"""What a worker found out about each model, and what clients can therefore ask of it.
 
 Used by all processes; knows neither HTTP nor torch. A card says what an operator wants, a record
 what a worker saw when it loaded the model; an offer joins the two for checking requests.
 """
 
-import difflib
 import json
 import math
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
+from darkroom.cards import Limits, ModelCard, Models
 from darkroom.connection import translated
-from darkroom.errors import DarkroomError, ModelNotFoundError
 
 RECORDS = "darkroom:models"
 
 
-class ModelsFileError(DarkroomError):
-    """models.toml cannot be read; the message names the entry and the field."""
-
-    code = "models_file"
-
-
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Defaults(_Card):
-    """Values for what a client leaves out; null means the model's own."""
-
-    width: int | None = Field(None, ge=8)
-    height: int | None = Field(None, ge=8)
-    num_inference_steps: int | None = Field(None, ge=1)
-    guidance_scale: float | None = Field(None, ge=0)
-    negative_prompt: str = ""
-    strength: float = Field(0.8, ge=0, le=1)
-
-
-class Limits(_Card):
-    """Bounds of what a client may ask."""
-
-    min_size: int = Field(64, ge=8)
-    """Pixels, each side."""
-    max_size: int = Field(2048, ge=8)
-    """Pixels, each side."""
-    max_pixels: int = Field(2048 * 2048, ge=64)
-    """Width times height."""
-    size_multiple: int = Field(8, ge=1)
-    """Both sides must be multiples of this."""
-    max_steps: int = Field(150, ge=1)
-    """Denoising steps."""
-    max_guidance_scale: float = Field(50.0, ge=1)
-    max_images: int = Field(8, ge=1)
-    """Pictures per job."""
-    max_prompt_chars: int = Field(4000, ge=1)
-    """Characters of a prompt."""
-
-
-_Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class LoraCard(_Card):
-    """A LoRA that requests may name."""
-
-    name: Name
-    source: str
-    """A safetensors file or a folder, relative to models.toml, or a repository id."""
-    weight_name: str | None = None
-    """The file within the folder or repository, where there are several."""
-    licence: str | None = None
-
-
-class ControlNetCard(_Card):
-    """A ControlNet that requests may name."""
-
-    name: Name
-    source: str
-    """A diffusers folder, relative to models.toml, or a repository id."""
-    revision: str | None = None
-    variant: str | None = None
-    licence: str | None = None
-
-
-class EmbeddingCard(_Card):
-    """A textual inversion: a word of its own in prompts."""
-
-    token: str = Field(min_length=1, max_length=64)
-    """The word, such as `<my-cat>`."""
-    source: str
-    """A safetensors file or a folder, relative to models.toml, or a repository id."""
-    weight_name: str | None = None
-
-
-class IPAdapterCard(_Card):
-    """An IP-Adapter, for `reference_images`."""
-
-    source: str
-    """A folder, relative to models.toml, or a repository id."""
-    subfolder: str = ""
-    weight_name: str
-    """The safetensors file."""
-    image_encoder: str | None = None
-    """The folder of its image encoder within the source, where the model has none."""
-
-
-class SafetyCard(_Card):
-    """A checker that withholds pictures."""
-
-    source: str
-    """Stable Diffusion's safety checker or an image classifier: a folder, relative to models.toml,
-    or a repository id."""
-    labels: tuple[str, ...] = ("nsfw",)
-    """The classifier's labels that withhold a picture."""
-    threshold: float = Field(0.5, gt=0, le=1)
-    """From which probability on."""
-
-
-def _named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
-    names = [adapter.name for adapter in adapters]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))} is named twice")
-    return adapters
-
-
-class ModelCard(_Card):
-    """One entry of models.toml."""
-
-    name: Name
-    """What clients name it by; also the name of its queues."""
-    aliases: tuple[str, ...] = ()
-    """Other names that clients may use."""
-    source: str
-    """A diffusers folder, relative to models.toml, or a Hugging Face repository id."""
-    revision: str | None = None
-    """A commit of the repository; pin it."""
-    variant: str | None = None
-    """Such as fp16: which of the repository's weight files to read."""
-    dtype: Literal["auto", "float32", "float16", "bfloat16", "float64"] = "auto"
-    """auto: bfloat16 on CUDA, float32 on CPU."""
-    scheduler: str | None = None
-    """The noise scheduler to use by default, by diffusers class name; null: the model's own."""
-    tasks: tuple[str, ...] = ()
-    """Which tasks to offer; empty: all that the model can do."""
-    licence: str | None = None
-    """Shown to clients with the model."""
-    defaults: Defaults = Defaults()
-    """What is taken for fields that a client leaves out, where it is not the model's own."""
-    limits: Limits = Limits()
-    """Bounds of what a client may ask."""
-    max_jobs: int | None = Field(None, ge=1)
-    """How many jobs may share a pass; null: the worker's setting."""
-    loras: Annotated[tuple[LoraCard, ...], AfterValidator(_named_once)] = ()
-    """LoRAs that requests may name."""
-    controlnets: Annotated[tuple[ControlNetCard, ...], AfterValidator(_named_once)] = ()
-    """ControlNets that requests may name."""
-    embeddings: tuple[EmbeddingCard, ...] = ()
-    """Textual inversions: words of their own in prompts."""
-    ip_adapter: IPAdapterCard | None = None
-    """An IP-Adapter, for `reference_images`."""
-    vae: str | None = None
-    """A VAE in place of the model's own: a folder, relative to models.toml, or a repository id."""
-    text_encoders: bool = True
-    """false leaves out text encoders that the model can do without (SD 3's T5)."""
-    offload: Literal["none", "model"] = "none"
-    """model: each part is on the device only while it works; slower, one job at a time."""
-    compile: bool = False
-    """Compile the denoising network with torch.compile: a slow start, faster steps."""
-    attention: str | None = None
-    """diffusers' attention backend; null: torch's own."""
-    vae_slicing: bool = False
-    """Decode pictures one by one."""
-    vae_tiling: bool = False
-    """Decode pictures in tiles: far less memory, faint seams."""
-    warmup: bool = False
-    """Make a picture at load, so that the first job finds everything ready."""
-    pinned: bool = False
-    """Never leaves memory once it is loaded."""
-    safety: SafetyCard | None = None
-    """Withhold pictures that a checker finds; null: nothing is checked."""
-
-
-class ModelRecord(_Card):
+class ModelRecord(BaseModel):
     """What a worker found when it loaded a model, or why it could not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
     tasks: tuple[str, ...] = ()
@@ -261,61 +94,6 @@ class Offer:
     def guidance(self) -> float:
         guidance = self.card.defaults.guidance_scale
         return 7.5 if guidance is None else guidance
-
-
-class Models:
-    """The cards of models.toml, found by name or alias."""
-
-    def __init__(self, cards: list[ModelCard], default: str, root: Path) -> None:
-        self.cards = {card.name: card for card in cards}
-        self.root = root
-        self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
-        self._names |= {card.source: card for card in cards if card.source not in self._names}
-        if default not in self._names:
-            raise ModelsFileError(f"models.toml: the default {default!r} is not one of its models")
-        self.default = self._names[default].name
-
-    @classmethod
-    def read(cls, path: Path) -> "Models":
-        """Read models.toml. Raises ModelsFileError."""
-        try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ModelsFileError(f"{path}: {error}") from error
-        entries = content.get("models", [])
-        if not entries:
-            raise ModelsFileError(f"{path}: holds no [[models]] entry")
-        cards = [_card(entry, path) for entry in entries]
-        names = [name for card in cards for name in (card.name, *card.aliases)]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ModelsFileError(f"{path}: {', '.join(sorted(twice))} is named twice")
-        return cls(cards, content.get("default", cards[0].name), path.parent)
-
-    def find(self, name: str | None) -> ModelCard:
-        """The card called `name`, by name, alias or source; the default for None.
-
-        Raises ModelNotFoundError, which holds near matches."""
-        if name is None:
-            return self.cards[self.default]
-        if card := self._names.get(name):
-            return card
-        raise ModelNotFoundError(name, difflib.get_close_matches(name, self._names, 3, 0.5))
-
-    def names(self, asked: Sequence[str]) -> tuple[str, ...]:
-        """The names of the models asked for by name or alias; of all, if none is.
-
-        Raises ModelNotFoundError."""
-        return tuple(self.find(name).name for name in asked) or tuple(self.cards)
-
-    def folder(self, card: ModelCard) -> Path | None:
-        """Where the card's files lie, or None for a repository id."""
-        folder = self.locate(card.source)
-        return folder if folder and folder.is_dir() else None
-
-    def locate(self, source: str) -> Path | None:
-        """The file or folder that a source names, or None for a repository id."""
-        path = (self.root / source).resolve()
-        return path if path.exists() else None
 
 
 class ModelRecords:
@@ -460,16 +238,6 @@ def diffusers_table() -> dict[str, Any]:
     """What diffusers' classes can do, made by `python -m worker.table --write`:
     `pipelines` (class name -> tasks) and `schedulers` (class name -> compatible class names)."""
     return json.loads(resources.files("darkroom").joinpath("diffusers_table.json").read_text())
-
-
-def _card(entry: Any, path: Path) -> ModelCard:
-    try:
-        return ModelCard.model_validate(entry)
-    except ValidationError as error:
-        name = entry.get("name", "?") if isinstance(entry, dict) else "?"
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelsFileError(f"{path}: model {name!r}: {where}: {first['msg']}") from error
 
 
 def _record(value: bytes | str) -> ModelRecord | None:

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from darkroom import __version__
+from darkroom.cards import Models
 from darkroom.connection import connect
 from darkroom.errors import DarkroomError
 from darkroom.events import EventFeed
 from darkroom.images import ImageStore
-from darkroom.models import ModelRecords, Models
+from darkroom.models import ModelRecords
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from darkroom.workers import Workers

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
+from darkroom.cards import Models
 from darkroom.errors import JobNotFoundError
 from darkroom.events import EventFeed
 from darkroom.images import ImageStore
-from darkroom.models import ModelRecords, Models, Offer, offer
+from darkroom.models import ModelRecords, Offer, offer
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from darkroom.workers import WorkerInfo, Workers

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from darkroom import __version__
-from darkroom.models import Models
+from darkroom.cards import Models
 from darkroom.settings import Settings
 from docs import tables
 from service.app import create_app

@@ -47,7 +47,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from darkroom.models import ModelCard, Models
+from darkroom.cards import ModelCard, Models
 from worker import pipelines
 from worker.gather import Gather
 from worker.pipelines import LoadedModel

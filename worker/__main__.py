@@ -19,9 +19,9 @@ from typing import Any
 from redis import Redis
 
 from darkroom import __version__, logs
+from darkroom.cards import Models, ModelsFileError
 from darkroom.connection import connect
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
-from darkroom.models import Models, ModelsFileError
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from darkroom.tether import tether

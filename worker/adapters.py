@@ -25,15 +25,8 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from darkroom.cards import ControlNetCard, EmbeddingCard, IPAdapterCard, LoraCard, ModelCard, Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError, UnsupportedError
-from darkroom.models import (
-    ControlNetCard,
-    EmbeddingCard,
-    IPAdapterCard,
-    LoraCard,
-    ModelCard,
-    Models,
-)
 from darkroom.request import Request
 from worker.device import is_out_of_memory
 from worker.gather import ModuleState

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from darkroom.cards import ModelCard, Models
 from darkroom.doctor import Checked
 from darkroom.errors import DarkroomError
-from darkroom.models import ModelCard, ModelRecord, Models, offer
+from darkroom.models import ModelRecord, offer
 from darkroom.settings import Settings
 from worker import trial
 from worker.device import free_device_memory, peak, pick_device, row_counts, start_peak

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from darkroom import logs
+from darkroom.cards import Models
 from darkroom.connection import connect
 from darkroom.errors import (
     Canceled,
@@ -31,7 +32,7 @@ from darkroom.errors import (
 )
 from darkroom.images import ImageStore
 from darkroom.job import JobError
-from darkroom.models import ModelRecords, Models
+from darkroom.models import ModelRecords
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from worker import device, tasks

@@ -12,8 +12,8 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.models import ModelCard, Models
 from darkroom.settings import Settings
 
 TEXTS = ("*.json", "*.txt", "*.model")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from darkroom.models import ModelCard
+from darkroom.cards import ModelCard
 
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?"

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import torch
 
 from darkroom import logs
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
-from darkroom.models import ModelCard, ModelRecord, Models, offer
+from darkroom.models import ModelRecord, offer
 from worker import pipelines, trial
 from worker.device import free_device_memory, is_out_of_memory, room_left
 from worker.gather import Gather, ModuleState

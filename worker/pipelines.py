@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard, ModelRecord, Models, diffusers_table
+from darkroom.models import ModelRecord, diffusers_table
 from darkroom.request import SchedulerOptions
 from worker import adapters
 from worker.adapters import Adapters

@@ -19,8 +19,8 @@ import transformers
 from PIL import Image
 from safetensors import SafetensorError
 
+from darkroom.cards import Models, SafetyCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.models import Models, SafetyCard
 from worker.device import is_out_of_memory
 from worker.hub import cached
 from worker.weights import first_lines, refuse_pickles, strict_logs

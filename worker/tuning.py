@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from darkroom import logs
+from darkroom.cards import ModelCard
 from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.

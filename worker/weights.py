@@ -16,8 +16,9 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.models import ModelCard, Models, diffusers_table
+from darkroom.models import diffusers_table
 from worker.device import is_out_of_memory
 from worker.hub import cached
 from worker.tuning import tune

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.models import ControlNetCard, Limits, LoraCard, ModelCard, ModelRecord, Offer, offer
+from darkroom.cards import ControlNetCard, Limits, LoraCard, ModelCard
+from darkroom.models import ModelRecord, Offer, offer
 from darkroom.validation import JobOptions, request_class
 from darkroom.workers import WorkerInfo
 from service.dependencies import Darkroom, Here

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.cards import ModelCard, Models, ModelsFileError
 from darkroom.errors import ModelNotFoundError
-from darkroom.models import ModelCard, ModelRecord, ModelRecords, Models, ModelsFileError, offer
+from darkroom.models import ModelRecord, ModelRecords, offer
 
 TOML = """
 default = "pix"

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from darkroom.cards import Models
 from darkroom.job import JobStatus
-from darkroom.models import ModelRecords, Models, offer
+from darkroom.models import ModelRecords, offer
 from darkroom.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse

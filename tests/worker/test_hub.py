@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import ModelLoadError
-from darkroom.models import ModelCard, Models
 from tests import tiny
 from worker.hub import cached, wanted
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from darkroom.models import ModelCard
+from darkroom.cards import ModelCard
 from tests import tiny
 from worker.gather import Gather
 from worker.memory import expected_bytes, held_bytes, in_words, weight_files

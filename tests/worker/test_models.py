@@ -9,8 +9,9 @@ import torch
 from redis import Redis
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from darkroom.cards import Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.models import ModelRecords, Models
+from darkroom.models import ModelRecords
 from tests import tiny
 from tests.gathering import run_all, values
 from worker.gather import Gather

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.models import ModelCard
+from darkroom.cards import ModelCard
 from tests import tiny
 from tests.gathering import run_all, values
 from worker import pipelines

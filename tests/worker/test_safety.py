@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from darkroom.cards import Models, SafetyCard
 from darkroom.errors import ModelLoadError
-from darkroom.models import Models, SafetyCard
 from tests import checkers
 from worker.safety import SafetyChecker
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from darkroom.cards import ModelCard, Models
 from darkroom.errors import InvalidOutputError, UnsupportedError
-from darkroom.models import ModelCard, Models
 from darkroom.request import TASKS, Request, input_images
 from tests import tiny
 from tests.gathering import run_all, values

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.models import ModelCard, Models, offer
+from darkroom.cards import ModelCard, Models
+from darkroom.models import offer
 from tests import tiny
 from worker import pipelines, trial
 from worker.gather import Gather
