@@ -29,6 +29,7 @@ WORKER = (
     "worker_name",
     "worker_models",
     "torch_threads",
+    "metadata",
     "retention_s",
     "step_timeout_s",
     "load_timeout_s",
