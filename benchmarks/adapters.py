@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 
 from darkroom.cards import ModelCard, Models
 from tests import tiny
-from worker import adapters
-from worker.adapters import Setting, lora_layers, turn
+from worker import adapter_files
+from worker.adapters import Adapters, Setting, lora_layers, turn
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 RANK = 16
@@ -47,7 +47,7 @@ def network() -> UNet2DConditionModel:
     ).eval()
 
 
-def loaded(folder: Path) -> tuple[torch.nn.Module, adapters.Adapters]:
+def loaded(folder: Path) -> tuple[torch.nn.Module, Adapters]:
     """The plain network, and its adapters as a worker loads them."""
     for seed, name in enumerate(("ink", "oil")):
         torch.manual_seed(seed)
@@ -61,7 +61,7 @@ def loaded(folder: Path) -> tuple[torch.nn.Module, adapters.Adapters]:
     pipeline.register_modules(unet=network())
     cards = [{"name": name, "source": f"{name}.safetensors"} for name in ("ink", "oil")]
     card = ModelCard(name="deep", source="deep", loras=cards)
-    return pipeline.unet, adapters.load(card, Models([card], "deep", folder), pipeline)
+    return pipeline.unet, adapter_files.load(card, Models([card], "deep", folder), pipeline)
 
 
 def milliseconds(work: Callable[[], object]) -> float:

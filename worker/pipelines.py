@@ -15,7 +15,7 @@ from darkroom.cards import ModelCard, Models
 from darkroom.errors import ModelLoadError
 from darkroom.models import ModelRecord, diffusers_table
 from darkroom.request import SchedulerOptions
-from worker import adapters
+from worker import adapter_files
 from worker.adapters import Adapters
 from worker.gather import Gather
 from worker.grounding import switch_of
@@ -96,7 +96,7 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
         raise ModelLoadError(
             f"{card.source} does not work with {card.scheduler}, but with {others}"
         )
-    added = adapters.load(card, models, pipeline)
+    added = adapter_files.load(card, models, pipeline)
     components = dict(pipeline.components)
     offload = Offload(device) if is_offloaded(card, device) else None
     for name, module in [*modules_of(components), *added.modules]:
