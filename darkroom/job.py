@@ -154,7 +154,8 @@ class Job(Frozen):
     memory: str | None = None
     """What was done because memory was short: smaller_group (fewer jobs shared a pass),
     models_evicted (idle models left memory), vae_slicing (pictures decoded one by one), vae_tiling
-    (and in tiles, which can leave faint seams); null if nothing was."""
+    (and in tiles, which can leave faint seams), offload (all of the model but what worked waited in
+    the host's memory; slow); null if nothing was."""
     priority: Priority = "normal"
     tags: list[str] = []
     metadata: dict[str, Any] = {}

@@ -1,19 +1,20 @@
 """What is done about a call that does not fit into memory by itself, rung by rung, and which rung
 helped last time; engine thread of the worker only.
 
-A group of calls is halved before this begins. Decoding is tried again by itself: what was denoised
+A group of calls is halved before this begins. Only the call is tried again: what was denoised
 stays as it is.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from worker.device import free_device_memory
 from worker.gather import Call
 
-RUNGS = ("smaller_group", "models_evicted", "vae_slicing", "vae_tiling")
+RUNGS = ("smaller_group", "models_evicted", "vae_slicing", "vae_tiling", "offload")
 """In the order in which they are tried; a job tells the last that it needed."""
 
 _SMALLEST_TILE = 4
@@ -21,7 +22,7 @@ _SETTINGS = ("use_slicing", "use_tiling", "tile_latent_min_size", "tile_sample_m
 
 
 class Ladder:
-    """Remembers by model and size which rung let a call of its VAE through."""
+    """Remembers by model and size which rung let a call through."""
 
     def __init__(self) -> None:
         self._helped: dict[Hashable, str] = {}
@@ -35,17 +36,50 @@ class Ladder:
 
 
 def rungs(call: Call, components: Mapping[str, Any]) -> list[str]:
-    """What can be tried for this call; nothing unless it is a VAE's."""
-    if (vae := _vae(call, components)) is None:
-        return []
+    """What can be tried for this call."""
+    vae = _vae(call, components)
     able = [rung for rung in RUNGS if hasattr(vae, rung.replace("vae_", "use_"))]
-    return able if _rows(call) > 1 else [rung for rung in able if rung != "vae_slicing"]
+    if able and _first(call).shape[0] == 1:
+        able.remove("vae_slicing")
+    return [*able, "offload"]
 
 
 def on(rung: str | None, call: Call, components: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Run what is within as `rung` has it; None as it is."""
     vae = _vae(call, components)
+    if rung == "offload":
+        return _alone(vae, call, components)
     return nullcontext() if rung is None or vae is None else _switched(vae, rung, call)
+
+
+@contextmanager
+def _alone(
+    vae: torch.nn.Module | None, call: Call, components: Mapping[str, Any]
+) -> Iterator[None]:
+    """With everything else of the model in the host's memory, and a VAE in tiles besides."""
+    called = components.get(call.module_name.partition(".")[0])
+    kept = {id(tensor) for tensor in _tensors(called)}
+    parts = (part for part in components.values() if isinstance(part, torch.nn.Module))
+    moved: list[tuple[torch.Tensor, torch.device]] = []
+    try:
+        for tensor in (each for part in parts for each in _tensors(part)):
+            if id(tensor) not in kept:
+                kept.add(id(tensor))
+                moved.append((tensor, tensor.device))
+                tensor.data = tensor.data.to("cpu", copy=True)
+        free_device_memory()
+        with ExitStack() as switched:
+            if hasattr(vae, "use_tiling"):
+                switched.enter_context(_switched(vae, "vae_tiling", call))
+            yield
+    finally:
+        for tensor, device in moved:
+            tensor.data = tensor.data.to(device)
+
+
+def _tensors(part: Any) -> Iterator[torch.Tensor]:
+    if isinstance(part, torch.nn.Module):
+        yield from (*part.parameters(), *part.buffers())
 
 
 @contextmanager
@@ -81,13 +115,9 @@ def _vae(call: Call, components: Mapping[str, Any]) -> torch.nn.Module | None:
 
 
 def _first(call: Call) -> torch.Tensor:
-    """The latents or pixels that an autoencoder is called with."""
+    """The latents, pixels or tokens that a module is called with."""
     return next(v for v in (*call.args, *call.kwargs.values()) if isinstance(v, torch.Tensor))
 
 
-def _rows(call: Call) -> int:
-    return _first(call).shape[0]
-
-
 def _size(call: Call, model: str) -> Hashable:
-    return (model, call.module_name, tuple(_first(call).shape) if "." in call.module_name else ())
+    return (model, call.module_name, tuple(_first(call).shape))

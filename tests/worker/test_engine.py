@@ -355,6 +355,29 @@ def test_when_no_rung_helps_the_job_fails_in_words_and_the_next_one_runs(running
     assert running.ended(running.submit(num_images=2, width=32)).memory is None
 
 
+def test_the_last_rung_takes_the_rest_of_the_model_off_the_device(running):
+    running.start()
+    plain = running.ended(running.submit(seed=4))
+    parts = running.engine.models.get("tiny").components
+    weight = parts["vae"].decoder.conv_in.weight
+    place, refused = weight.data_ptr(), 0
+
+    def refuse(*_: object) -> None:
+        nonlocal place, refused
+        if weight.data_ptr() == place:
+            refused += 1
+            raise torch.OutOfMemoryError("no room beside the VAE")
+        place = weight.data_ptr()  # where it rests from now on: on a CPU nothing moves it back
+
+    hook = parts["unet"].conv_in.register_forward_pre_hook(refuse)
+    job = running.ended(running.submit(seed=4))
+    assert (job.status, job.memory) == (JobStatus.SUCCEEDED, "offload")
+    assert refused == 1, "what helped is remembered"
+    assert abs(pixels(running, plain) - pixels(running, job)).max() <= 1
+    hook.remove()
+    assert running.ended(running.submit(width=32)).memory is None
+
+
 def test_idle_models_leave_when_a_call_does_not_fit(running):
     running.start()
     running.ended(running.submit("other"))
