@@ -30,6 +30,9 @@ from worker.gather import Gather
 from worker.pipelines import LoadedModel
 
 CAPS = (4, 8, 16)
+SLOW = ("KDPM2", "LMS")
+"""Schedulers that integrate numerically on the host, longer than this network's pass takes; no pass
+can be shared for that."""
 LONG, SHORT = 50, 4
 """Steps of the jobs of the second question."""
 NEIGHBOURS = 7
@@ -79,9 +82,10 @@ class Loop:
 
 
 def mixed_jobs(model: LoadedModel, count: int) -> Jobs:
-    """Steps 8 to 36, all schedulers, every third without guidance, every fourth from an image."""
+    """Steps 8 to 36, all schedulers but slow ones, every third without guidance, every fourth from
+    an image."""
     image = Image.new("RGB", (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE), "teal")
-    names = [name for name in model.schedulers.names if not name.startswith("KDPM2")]
+    names = [name for name in model.schedulers.names if not name.startswith(SLOW)]
 
     def job(index: int) -> Callable[[], object]:
         request = text_to_image(

@@ -67,19 +67,21 @@ class LoadedModel:
         accepted = inspect.signature(cls.__init__).parameters
         arguments = {**self.components, **(components or {}), **self.options}
         arguments["scheduler"] = self.schedulers.new(scheduler, options)
-        if self.offload is not None:
-            cls = _at_rest(cls)
+        # The tensors of parts that are offloaded belong in the host's memory, even while one of
+        # the parts is on the device.
+        cls = _on(cls, "cpu" if self.offload is not None else self.record.device)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
 
 @functools.cache
-def _at_rest(cls: type[DiffusionPipeline]) -> type[DiffusionPipeline]:
-    """The pipeline for parts that wait in the host's memory: its own tensors belong there, even
-    while one of the parts is on the device."""
-    host = property(lambda _: torch.device("cpu"))
-    return type(cls.__name__, (cls,), {"device": host, "_execution_device": host})
+def _on(cls: type[DiffusionPipeline], device: str) -> type[DiffusionPipeline]:
+    """The pipeline, knowing its device. diffusers looks for it in every module of every part, at
+    each job: milliseconds, and more the larger the networks are."""
+    known = torch.device(device)
+    here = property(lambda _: known)
+    return type(cls.__name__, (cls,), {"device": here, "_execution_device": here})
 
 
 def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:
