@@ -249,7 +249,8 @@ def test_a_part_that_is_on_the_device_does_not_draw_an_offloaded_pipeline_there(
     encoder = copy.copy(model.components["text_encoder"])
     encoder.__class__ = Elsewhere
     parts = {**model.components, "text_encoder": encoder}
-    there = replace(model, components=parts)
+    record = model.record.model_copy(update={"device": "cuda:0"})
+    there = replace(model, components=parts, record=record)
     waiting = replace(there, offload=Offload(torch.device("cuda:0")))
     task, scheduler = "text-to-image", model.schedulers.own
     assert there.view(task, scheduler)._execution_device == encoder.device
