@@ -49,15 +49,15 @@ _EXAMPLE = re.compile(r"```json\n(?P<body>[^`]*)```\n(?P<images>\n<img [^\n]*\n)
 
 def main(url: str) -> None:
     with httpx2.Client(base_url=url, timeout=120) as http:
-        _grid([_made(http, {"prompt": p, "seed": i}) for i, p in enumerate(PROMPTS)])
+        _grid([made(http, {"prompt": p, "seed": i}) for i, p in enumerate(PROMPTS)])
         _mask().save(DOCS / "pictures" / "mask.png")
         for body, name in examples():
             if name is None:
                 continue
-            made = _made(http, with_pictures(body))
-            (DOCS / "pictures" / name).write_bytes(made)
+            picture = made(http, with_pictures(body))
+            (DOCS / "pictures" / name).write_bytes(picture)
             if name == "apple.png":
-                small = _opened(made).resize((32, 32), Image.Resampling.BICUBIC)
+                small = opened(picture).resize((32, 32), Image.Resampling.BICUBIC)
                 small.save(DOCS / "pictures" / "small.png")
 
 
@@ -80,7 +80,7 @@ def with_pictures(body: dict) -> dict:
 def _grid(pictures: list[bytes]) -> None:
     grid = Image.new("RGB", (COLUMNS * SIDE, len(pictures) // COLUMNS * SIDE))
     for i, picture in enumerate(pictures):
-        large = _opened(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        large = opened(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         grid.paste(large, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
     grid.save(DOCS / "grid.png", optimize=True)
 
@@ -91,14 +91,15 @@ def _mask() -> Image.Image:
     return mask
 
 
-def _made(http: httpx2.Client, body: dict) -> bytes:
+def made(http: httpx2.Client, body: dict) -> bytes:
+    """The first picture of a job, as the service sends it."""
     job = http.post("/api/v1/jobs", json=body).raise_for_status().json()
     while job["status"] in ("queued", "running"):
         job = http.get(job["urls"]["self"], params={"wait": 60}).raise_for_status().json()
     return http.get(job["images"][0]["url"]).raise_for_status().content
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from darkroom import __version__
 from darkroom.cards import Models
+from darkroom.request import load_request
 from darkroom.settings import Settings
-from docs import tables
+from docs import pictures, tables
 from service.app import create_app
 from tests.running import RunningUp, environment
 
@@ -60,6 +62,27 @@ def test_python_example_works(number: int, url: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["apple-1.png"]
+
+
+SHOWN = [(body, name) for body, name in pictures.examples() if name]
+NOT_SHOWN = [body for body, name in pictures.examples() if not name]
+
+
+@pytest.mark.parametrize(("body", "name"), SHOWN, ids=[name for _, name in SHOWN])
+def test_example_of_a_task_makes_its_picture(body: dict, name: str, url: str) -> None:
+    with httpx2.Client(base_url=url, timeout=120) as http:
+        made = pictures.opened(pictures.made(http, pictures.with_pictures(body)))
+    shown = pictures.opened((ROOT / "docs" / "pictures" / name).read_bytes())
+    difference = ImageChops.difference(made, shown)
+    assert ImageStat.Stat(difference).mean < [4, 4, 4]  # other processors round otherwise
+
+
+@pytest.mark.parametrize("body", NOT_SHOWN, ids=[body["model"] for body in NOT_SHOWN])
+def test_example_of_a_task_is_a_request(body: dict) -> None:
+    tasks = {"gligen": "layout-to-image", "dit": "class-to-image", "ldm": "unconditional"}
+    left_out = {"width": 64, "height": 64, "seed": 0, "num_images": 1, "scheduler": "Any"}
+    left_out |= {"num_inference_steps": 1, "task": tasks.get(body["model"], "text-to-image")}
+    assert load_request(left_out | body)
 
 
 def test_readme_has_examples_of_each_kind() -> None:

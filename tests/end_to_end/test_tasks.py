@@ -318,6 +318,12 @@ def test_pictures_of_one_job_are_those_of_its_seeds(darkroom: Deployment) -> Non
         assert np.abs(pixels(both[0]) - pixels(second)).max() > 1
 
 
+def test_each_class_is_another_picture(darkroom: Deployment) -> None:
+    body = {"model": "dit", "seed": 5, "num_inference_steps": 4, "guidance_scale": 4.0}
+    [one], [other] = (made(darkroom, body | {"class_label": label}) for label in (3, 4))
+    changes([one], [other])
+
+
 def test_all_tasks_of_one_model_share_passes(darkroom: Deployment) -> None:
     before = darkroom.worker("worker")["joined_passes"]
     body = CAT | {"model": "sd15", "num_inference_steps": 30}
