@@ -109,8 +109,10 @@ def infer_task(body: Mapping[str, Any], offer: Offer) -> str:
         task = "layout-to-image"
     elif "class_label" in given:
         task = "class-to-image"
+    elif given & {"mask_image", "padding"}:
+        task = "inpaint"
     elif "image" in given:
-        task = "inpaint" if given & {"mask_image", "padding"} else "image-to-image"
+        task = "image-to-image"
     else:
         task = "text-to-image"
     return task if task in offer.tasks or len(offer.tasks) != 1 else offer.tasks[0]
@@ -317,7 +319,7 @@ def _cannot_do(task: Any, offer: Offer, others: Offers) -> FieldError:
 def _not_taken(
     asked: Mapping[str, Any], task: str, offer: Offer, others: Offers
 ) -> Iterator[FieldError]:
-    """Fields of the task that this model has no use for."""
+    """Fields that this model has no use for, and those of other tasks."""
     known = TASKS[task].model_fields.keys()
     for name in sorted((asked.keys() & known) - offer.takes(task) - _SIZE):
         able = [
@@ -325,6 +327,10 @@ def _not_taken(
         ]
         detail = f"The model {offer.card.name!r} takes no {name} for {task}.{_who_can(able)}"
         yield FieldError(pointer(name), detail, "unsupported_field")
+    for name in sorted(asked.keys() - known):
+        if able := [each for each, cls in TASKS.items() if name in cls.model_fields]:
+            detail = f"{task} takes no {name}; it belongs to {', '.join(able)}."
+            yield FieldError(pointer(name), detail, "unsupported_field")
 
 
 def _who_can(able: list[str]) -> str:

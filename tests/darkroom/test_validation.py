@@ -214,6 +214,13 @@ def test_an_upscaled_picture_is_four_times_as_large():
         completed(parse({"image": FILE}, UPSCALER).request, UPSCALER, (129, 1))
 
 
+def test_a_field_of_another_task_names_that_task():
+    [(pointer, detail)] = wrong(CAT | {"strength": 0.5}).items()
+    assert pointer == "/strength"
+    assert "image-to-image" in detail
+    assert list(wrong(CAT | {"mask_image": FILE})) == ["/image"]
+
+
 def test_padding_counts_to_the_shape():
     body = CAT | {"image": FILE, "padding": {"left": 20, "right": 44}}
     request = completed(parse(body, SD).request, SD, (64, 32))
