@@ -191,11 +191,11 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
     table = diffusers_table()
     pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
     if folder := models.folder(card):
-        index = _json(folder / "model_index.json")
+        index = read_json(folder / "model_index.json")
         pipeline = index.get("_class_name", pipeline)
         scheduler = (index.get("scheduler") or [None, None])[1]
         size = _native_size(folder)
-        classes = _json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
+        classes = read_json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
     known = table["pipelines"].get(pipeline, {})
     tasks = known.get("tasks", ())
     names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
@@ -217,15 +217,16 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
 
 
 def _native_size(folder: Path) -> int | None:
-    vae = _json(folder / "vae" / "config.json") or _json(folder / "vqvae" / "config.json")
+    vae = read_json(folder / "vae" / "config.json") or read_json(folder / "vqvae" / "config.json")
     for part in ("unet", "transformer"):
-        config = _json(folder / part / "config.json")
+        config = read_json(folder / part / "config.json")
         if isinstance(size := config.get("sample_size"), int):
             return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model; empty if it cannot be read."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -276,7 +276,7 @@ def _like(image_size: tuple[int, int], offer: Offer) -> tuple[int, int]:
 def _disagreements(request: Request) -> list[FieldError]:
     """Fields that are right one by one and wrong together."""
     errors = []
-    able = diffusers_table().get("scheduler_options", {}).get(request.scheduler, ())
+    able = diffusers_table()["scheduler_options"].get(request.scheduler, ())
     options = request.scheduler_options
     if options.sigmas and options.sigmas not in able:
         detail = f"{request.scheduler} has no {options.sigmas} sigmas."

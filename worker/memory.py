@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from darkroom.cards import ModelCard
+from darkroom.models import read_json
 
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?"
@@ -27,7 +28,7 @@ def expected_bytes(
     """Bytes that each part of a model in `folder` will take once it is loaded in `dtype`, by the
     headers of its files; `vae` is the folder of another VAE. Parts that hold no weights are left
     out, and so is what cannot be read: loading will say why."""
-    index = _json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     left_out = {"safety_checker"} | (set() if card.text_encoders else {"text_encoder_3"})
     parts = {}
     for part, entry in index.items():
@@ -82,11 +83,3 @@ def _header(file: Path) -> Mapping[str, Any]:
         return {name: entry for name, entry in content.items() if "shape" in entry}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -59,6 +59,7 @@ BODIES = [
     ("inpaint", SD, CAT | {"image": FILE, "mask_image": FILE}),
     ("inpaint", SD, CAT | {"image": FILE, "padding": {"left": 16}}),
     ("upscale", UPSCALER, {"image": FILE}),
+    ("upscale", SD_UPSCALER, {"image": FILE}),
     ("upscale", SD_UPSCALER, CAT | {"image": FILE, "noise_level": 5}),
     ("layout-to-image", GLIGEN, CAT | {"regions": [BOX]}),
     ("class-to-image", DIT, {"class_label": 3}),
