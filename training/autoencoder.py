@@ -4,7 +4,7 @@ Two kinds, by one script: KL-reg keeps the latents near a normal distribution, V
 them to the nearest entry of a codebook.
 """
 
-import argparse
+import copy
 import random
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from training.latents import (
     make_codebook,
     normalise_latents,
     normalise_quantised,
+    wake_weakest,
 )
 from training.losses import Critic, PerceptualLoss, balance, pixel_loss
 from training.run import (
@@ -28,9 +29,11 @@ from training.run import (
     Run,
     autocast,
     choose_device,
+    follow,
     learning_rate,
-    read_config,
+    read_settings,
     save_sheet,
+    stage_parser,
     to_pictures,
     to_tensor,
 )
@@ -40,8 +43,10 @@ Autoencoder = AutoencoderKL | VQModel
 
 
 def make_autoencoder(config: dict) -> Autoencoder:
-    """A new one for KL-reg; for VQ-reg, one that begins where a finished one of KL-reg ended."""
+    """A new one, or one that begins where a finished one of KL-reg ended."""
     if config["kind"] == "kl":
+        if "begin_from" in config:
+            return AutoencoderKL.from_pretrained(Path(config["begin_from"]))
         return AutoencoderKL(**config["model"])
     vqvae = VQModel(**config["model"])
     if "begin_from" in config:
@@ -95,32 +100,38 @@ def save_normalised(autoencoder: Autoencoder, config: dict) -> None:
     autoencoder.save_pretrained(RUNS / config["result"])
 
 
-def train(config: dict, minutes: float | None = None) -> None:
+def train(config: dict) -> None:
     device = choose_device()
-    run = Run(config["stage"], config, minutes)
+    run = Run(config["stage"], config)
     torch.manual_seed(config["seed"])
-    vae = make_autoencoder(config).to(device)
+    vae = make_autoencoder(config).to(device).train()
+    average = copy.deepcopy(vae).requires_grad_(False)
     critic = Critic().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0, betas=(0.9, 0.99), fused=True)
     critic_optimizer = torch.optim.AdamW(critic.parameters(), lr=config["critic_learning_rate"])
     parts = (
-        {"vae": vae, "critic": critic},
+        {"vae": vae, "average": average, "critic": critic},
         {"optimizer": optimizer, "critic_optimizer": critic_optimizer},
     )
     done = start = run.resume(*parts)
     perceptual_loss = PerceptualLoss(load_classifier("classifier", device))
     rng = random.Random(f"{config['seed']} {start}")
     torch.manual_seed(config["seed"] + start)
+    measured = config["seed"], config["measured_pictures"], config["resolution"]
     unseen = to_tensor(compose(UNSEEN_SEED, 32, config["resolution"])[0], device)
 
     for step in run.steps(start):
+        if step == config.get("wake_at"):
+            wake_weakest(vae, encode_compositions(vae, *measured)[0])
+            average.load_state_dict(vae.state_dict())
+            optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run.part_done(step), config)
         pictures = to_tensor(draw_batch(rng, config["batch_size"], config["resolution"]), device)
         with autocast(device):
             output, order = pass_through(vae, pictures)
         output = output.float()
-        pixels = pixel_loss(output, pictures)
+        pixels = pixel_loss(output, pictures, config["squares_weight"])
         loss = pixels + config[f"{config['kind']}_weight"] * order
         losses = {"pixels": pixels.item(), config["kind"]: order.item()}
 
@@ -146,25 +157,20 @@ def train(config: dict, minutes: float | None = None) -> None:
             losses["critic"] = critic_loss.item()
 
         done = step + 1
+        follow(average, vae, done, config["ema_decay"])
         if done % config["sample_every"] == 0 or done == config["steps"]:
-            output = reconstruct(vae, unseen)
+            output = reconstruct(average, unseen)
             run.running["psnr"] = losses["psnr"] = psnr(output, unseen)
             rows = [to_pictures(unseen[:12]), to_pictures(output[:12])]
             save_sheet(run.folder / "samples" / f"{done:06}.png", rows)
             run.save(done, *parts)
         run.log(done, {"loss": loss.item()} | losses, config["log_every"])
     run.save(done, *parts)
-    save_normalised(vae, config)
+    save_normalised(average, config)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
-    parser.add_argument(
-        "--minutes", type=float, help="stop this long after the start at the latest"
-    )
+    parser = stage_parser(__doc__)
     parser.add_argument("--vq", action="store_true", help="the variant with a codebook")
     arguments = parser.parse_args()
-    settings = read_config("vq" if arguments.vq else "autoencoder")
-    settings["steps"] = arguments.steps or settings["steps"]
-    train(settings, arguments.minutes)
+    train(read_settings("vq" if arguments.vq else "autoencoder", arguments))

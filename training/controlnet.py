@@ -1,6 +1,5 @@
 """A ControlNet on edges: a second encoder that tells the finished, frozen UNet where edges run."""
 
-import argparse
 import copy
 import random
 from pathlib import Path
@@ -18,17 +17,19 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.autoencoder import UNSEEN_SEED
-from training.data import compose, taught_pictures
-from training.diffusion import draw_captions, follow, weight_of
+from training.data import compose
+from training.diffusion import draw_captions, weight_of
 from training.export import swap_in
 from training.latents import encode_compositions
 from training.run import (
     Run,
     autocast,
     choose_device,
+    follow,
     learning_rate,
-    read_config,
+    read_settings,
     save_sheet,
+    stage_parser,
 )
 from training.text import tokenize
 from worker.edges import canny
@@ -75,7 +76,7 @@ def save_samples(
     path: Path, emoji: StableDiffusionPipeline, controlnet: ControlNetModel, config: dict
 ) -> None:
     """Pictures, their edges, and what is made of the edges with and without a prompt."""
-    pictures, compositions = compose(UNSEEN_SEED, 12, config["resolution"], taught_pictures())
+    pictures, compositions = compose(UNSEEN_SEED, 12, config["resolution"])
     edges = find_edges(pictures)
     rows = [pictures, edges[..., None].repeat(3, axis=3).astype(np.uint8) * 255]
     for dropout in (0.0, 1.0):
@@ -91,15 +92,18 @@ def save_samples(
     save_sheet(path, rows)
 
 
-def train(config: dict, minutes: float | None = None) -> ControlNetModel:
+def train(config: dict) -> ControlNetModel:
     """Returns the averaged weights."""
     device = choose_device()
-    run = Run("controlnet", config, minutes)
+    run = Run("controlnet", config)
     emoji = StableDiffusionPipeline.from_pretrained(MODEL).to(device)
     for part in (emoji.unet, emoji.vae, emoji.text_encoder):
         part.requires_grad_(False)
     torch.manual_seed(config["seed"])
-    controlnet = make_controlnet(emoji.unet, config["channels"]).to(device)
+    if "begin_from" in config:
+        controlnet = ControlNetModel.from_pretrained(Path(config["begin_from"])).to(device)
+    else:
+        controlnet = make_controlnet(emoji.unet, config["channels"]).to(device)
     average = copy.deepcopy(controlnet).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         controlnet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
@@ -108,7 +112,7 @@ def train(config: dict, minutes: float | None = None) -> ControlNetModel:
     done = start = run.resume(*parts)
     rng = random.Random(f"{config['seed']} {start}")
     torch.manual_seed(config["seed"] + start)
-    drawn = config["seed"] + start, config["pictures"], config["resolution"], taught_pictures()
+    drawn = config["seed"] + start, config["pictures"], config["resolution"]
     edges = find_edges(compose(*drawn)[0])
     latents, compositions = encode_compositions(emoji.vae, *drawn)
     noise_levels = emoji.scheduler.alphas_cumprod.to(device)
@@ -141,7 +145,7 @@ def train(config: dict, minutes: float | None = None) -> ControlNetModel:
         optimizer.step()
 
         done = step + 1
-        follow(average, controlnet, min(config["ema_decay"], done / (done + 20)))
+        follow(average, controlnet, done, config["ema_decay"])
         run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
         if done % config["save_every"] == 0:
             run.save(done, *parts)
@@ -153,15 +157,9 @@ def train(config: dict, minutes: float | None = None) -> ControlNetModel:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
-    parser.add_argument(
-        "--minutes", type=float, help="stop this long after the start at the latest"
-    )
+    parser = stage_parser(__doc__)
     parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
-    settings = read_config("controlnet")
-    settings["steps"] = arguments.steps or settings["steps"]
-    trained = train(settings, arguments.minutes)
+    trained = train(read_settings("controlnet", arguments))
     size = swap_in(trained, arguments.target)
     print(f"{arguments.target}: {size / 1e6:.1f} MB")

@@ -2,7 +2,6 @@
 
 import random
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,7 +57,6 @@ class Picture:
 
     names: tuple[str, ...]
     image: Image.Image
-    taught: bool
 
     @property
     def recolourable(self) -> bool:
@@ -89,11 +87,11 @@ def find_font() -> Path:
     )
 
 
-def read_vocabulary(path: Path = VOCABULARY) -> list[tuple[tuple[str, ...], bool]]:
-    """The names of each picture, the official one first, and whether it has a star."""
+def read_vocabulary(path: Path = VOCABULARY) -> list[tuple[str, ...]]:
+    """The names of each picture, the official one first."""
     lines = (line.strip() for line in path.read_text().splitlines())
     return [
-        (tuple(name.strip() for name in line.lstrip("* ").split("|")), line.startswith("*"))
+        tuple(name.strip() for name in line.split("|"))
         for line in lines
         if line and not line.startswith("#")
     ]
@@ -102,9 +100,7 @@ def read_vocabulary(path: Path = VOCABULARY) -> list[tuple[tuple[str, ...], bool
 @cache
 def load_pictures() -> tuple[Picture, ...]:
     font = ImageFont.truetype(str(find_font()), NATIVE_SIZE)
-    return tuple(
-        Picture(names, render_glyph(names[0], font), taught) for names, taught in read_vocabulary()
-    )
+    return tuple(Picture(names, render_glyph(names[0], font)) for names in read_vocabulary())
 
 
 def render_glyph(name: str, font: ImageFont.FreeTypeFont) -> Image.Image:
@@ -122,10 +118,10 @@ def render_glyph(name: str, font: ImageFont.FreeTypeFont) -> Image.Image:
 
 
 def draw_composition(
-    rng: random.Random, pictures: tuple[Picture, ...], among: Sequence[int] | None = None
+    rng: random.Random, pictures: tuple[Picture, ...], number: int | None = None
 ) -> Composition:
-    """Any composition of any picture, or of one of those with the numbers in `among`."""
-    picture = rng.choice(among or range(len(pictures)))
+    """Any composition of any picture, or of the one with this number."""
+    picture = rng.randrange(len(pictures)) if number is None else number
     size = "large" if rng.random() < LARGE else "small"
     scale = rng.uniform(*SCALES[size])
     hue = None
@@ -191,16 +187,9 @@ def recolour(image: Image.Image, colour: str) -> Image.Image:
     return recoloured
 
 
-def taught_pictures() -> list[int]:
-    """The numbers of the pictures with a star."""
-    return [number for number, picture in enumerate(load_pictures()) if picture.taught]
-
-
-def compose(
-    seed: int, count: int, resolution: int, among: Sequence[int] | None = None
-) -> tuple[np.ndarray, list[Composition]]:
+def compose(seed: int, count: int, resolution: int) -> tuple[np.ndarray, list[Composition]]:
     """The first `count` compositions of a seed: their pictures and what they are."""
     rng = random.Random(seed)
     pictures = load_pictures()
-    compositions = [draw_composition(rng, pictures, among) for _ in range(count)]
+    compositions = [draw_composition(rng, pictures) for _ in range(count)]
     return np.stack([render(c, pictures, resolution) for c in compositions]), compositions

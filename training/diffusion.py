@@ -1,6 +1,5 @@
 """Stage 2: a UNet that learns to take noise out of latents, told by a caption what is in them."""
 
-import argparse
 import copy
 import random
 from collections.abc import Iterable
@@ -10,17 +9,20 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from training.data import Composition, describe, load_pictures, taught_pictures
+from training.data import Composition, describe, load_pictures
 from training.latents import encode_compositions
 from training.run import (
     RUNS,
     Run,
     autocast,
     choose_device,
+    follow,
     learning_rate,
-    read_config,
+    read_settings,
     save_sheet,
+    stage_parser,
 )
 from training.text import make_text_encoder, tokenize, train_tokenizer
 
@@ -64,6 +66,23 @@ class Denoiser(nn.Module):
         return self.unet(latents, timesteps, self.text_encoder(token_ids)[0]).sample
 
 
+def load_networks(denoiser: Denoiser, folder: Path) -> None:
+    """Take over what a finished model has learnt.
+
+    Raises ValueError where its tokenizer has other words than the captions need.
+    """
+    if CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab() != (
+        denoiser.tokenizer.get_vocab()
+    ):
+        raise ValueError(
+            f"{folder} knows other words than the vocabulary gives: start from nothing"
+        )
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    denoiser.unet.load_state_dict(unet.state_dict())
+    denoiser.text_encoder.load_state_dict(text_encoder.state_dict())
+
+
 def load_autoencoder(device: torch.device) -> AutoencoderKL:
     vae = AutoencoderKL.from_pretrained(RUNS / "vae").to(device)
     return vae.eval().requires_grad_(False)
@@ -83,12 +102,6 @@ def make_pipeline(denoiser: Denoiser, vae: AutoencoderKL, config: dict) -> Stabl
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights a little towards the newest ones."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 def weight_of(kept: Tensor) -> Tensor:
@@ -126,12 +139,14 @@ def save_samples(path: Path, denoiser: Denoiser, vae: AutoencoderKL, config: dic
     save_sheet(path, [pixels[i : i + width] for i in range(0, len(pixels), width)])
 
 
-def train(config: dict, minutes: float | None = None) -> None:
+def train(config: dict) -> None:
     device = choose_device()
-    run = Run("diffusion", config, minutes)
+    run = Run("diffusion", config)
     vae = load_autoencoder(device)
     torch.manual_seed(config["seed"])
     denoiser = Denoiser(config, vae.config.latent_channels).to(device)
+    if "begin_from" in config:
+        load_networks(denoiser, Path(config["begin_from"]))
     average = copy.deepcopy(denoiser).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         denoiser.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
@@ -142,7 +157,7 @@ def train(config: dict, minutes: float | None = None) -> None:
     torch.manual_seed(config["seed"] + start)
     # New compositions after every resume: the cache is large, but what could be composed is larger.
     latents, compositions = encode_compositions(
-        vae, config["seed"] + start, config["pictures"], config["resolution"], taught_pictures()
+        vae, config["seed"] + start, config["pictures"], config["resolution"]
     )
     noise_levels = DDIMScheduler(**config["scheduler"]).alphas_cumprod.to(device)
 
@@ -168,7 +183,7 @@ def train(config: dict, minutes: float | None = None) -> None:
         optimizer.step()
 
         done = step + 1
-        follow(average, denoiser, min(config["ema_decay"], done / (done + 20)))
+        follow(average, denoiser, done, config["ema_decay"])
         run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
         if done % config["save_every"] == 0:
             run.save(done, *parts)
@@ -179,12 +194,4 @@ def train(config: dict, minutes: float | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
-    parser.add_argument(
-        "--minutes", type=float, help="stop this long after the start at the latest"
-    )
-    arguments = parser.parse_args()
-    settings = read_config("diffusion")
-    settings["steps"] = arguments.steps or settings["steps"]
-    train(settings, arguments.minutes)
+    train(read_settings("diffusion", stage_parser(__doc__).parse_args()))

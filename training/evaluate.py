@@ -36,7 +36,6 @@ from training.data import (
     draw_composition,
     load_pictures,
     render,
-    taught_pictures,
     with_article,
 )
 from training.run import RUNS, save_sheet, to_pictures, to_tensor
@@ -75,7 +74,7 @@ def full_prompt(composition: Composition) -> str:
 
 def draw_prompts(count: int) -> list[Composition]:
     rng = random.Random(PROMPT_SEED)
-    return [draw_composition(rng, load_pictures(), taught_pictures()) for _ in range(count)]
+    return [draw_composition(rng, load_pictures()) for _ in range(count)]
 
 
 def background_colour(picture: np.ndarray) -> np.ndarray:
@@ -109,7 +108,7 @@ class Judge:
         self.classifier = classifier
         means = []
         for number in range(len(pictures)):
-            examples = [draw_composition(rng, pictures, [number]) for _ in range(EXAMPLES)]
+            examples = [draw_composition(rng, pictures, number) for _ in range(EXAMPLES)]
             rendered = np.stack([render(c, pictures, RESOLUTION) for c in examples])
             means.append(self.embed(rendered).mean(0))
         self.means = torch.stack(means)
@@ -179,7 +178,7 @@ def redness(pictures: np.ndarray) -> float:
 
 def follow_table(pipeline: StableDiffusionPipeline, judge: Judge, count: int) -> Table:
     """How well the model follows prompts, beside what the same measures say of real pictures."""
-    unseen, compositions = compose(UNSEEN_SEED, 256, RESOLUTION, taught_pictures())
+    unseen, compositions = compose(UNSEEN_SEED, 256, RESOLUTION)
     wanted = draw_prompts(count)
     made = generate(pipeline, list(map(full_prompt, wanted)), GUIDANCE)
     save_sheet(SHEET, [made[i : i + 12] for i in range(0, min(48, count // 12 * 12), 12)], 1)
@@ -214,7 +213,7 @@ def negative_table(pipeline: StableDiffusionPipeline) -> Table:
 
 def strength_table(pipeline: StableDiffusionPipeline) -> Table:
     """Image-to-image, asked for another picture on the same background."""
-    sources, compositions = compose(UNSEEN_SEED, BATCH, RESOLUTION, taught_pictures())
+    sources, compositions = compose(UNSEEN_SEED, BATCH, RESOLUTION)
     prompts = [
         full_prompt(replace(other, background=own.background))
         for own, other in zip(compositions, compositions[1:] + compositions[:1], strict=True)
@@ -231,7 +230,7 @@ def strength_table(pipeline: StableDiffusionPipeline) -> Table:
 
 def inpaint_table(pipeline: StableDiffusionPipeline) -> Table:
     """A new background for small pictures: all but the square around them is masked."""
-    drawn, all_compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION, taught_pictures())
+    drawn, all_compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION)
     small = [n for n, c in enumerate(all_compositions) if c.size == "small"][:BATCH]
     compositions = [all_compositions[n] for n in small]
     colours = list(COLOURS)
@@ -288,7 +287,7 @@ def nearness(edges: np.ndarray, others: np.ndarray) -> float:
 
 def control_table(pipeline: StableDiffusionPipeline, edges_net: ControlNetModel) -> Table:
     """The same prompts and seeds with and without the edges of a picture that fits the prompt."""
-    pictures, compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION, taught_pictures())
+    pictures, compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION)
     edges = controlnet.find_edges(pictures)
     condition = controlnet.as_condition(edges, torch.device("cpu"))
     prompts = list(map(full_prompt, compositions))

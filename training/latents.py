@@ -1,7 +1,5 @@
 """Between the two stages: latents of unit variance, and a cache of them to train on."""
 
-from collections.abc import Sequence
-
 import torch
 from diffusers import AutoencoderKL, VQModel
 from torch import Tensor
@@ -11,6 +9,7 @@ from training.run import autocast, to_tensor
 
 CODEBOOK_SAMPLE = 65_536  # latents that a codebook is made from
 CODEBOOK_ROUNDS = 10
+LOG_VARIANCE = -6.0  # of latents that begin anew: a spread of 0.05
 
 
 def to_latents(autoencoder: AutoencoderKL | VQModel, pictures: Tensor) -> Tensor:
@@ -21,14 +20,10 @@ def to_latents(autoencoder: AutoencoderKL | VQModel, pictures: Tensor) -> Tensor
 
 @torch.no_grad()
 def encode_compositions(
-    autoencoder: AutoencoderKL | VQModel,
-    seed: int,
-    count: int,
-    resolution: int,
-    among: Sequence[int] | None = None,
+    autoencoder: AutoencoderKL | VQModel, seed: int, count: int, resolution: int
 ) -> tuple[Tensor, list[Composition]]:
     """The latents of the first compositions of a seed, and what they show."""
-    pictures, compositions = compose(seed, count, resolution, among)
+    pictures, compositions = compose(seed, count, resolution)
     device = next(autoencoder.parameters()).device
     with autocast(device):
         latents = [
@@ -76,6 +71,44 @@ def normalise_quantised(vqvae: VQModel, latents: Tensor) -> None:
     vqvae.register_to_config(scaling_factor=1.0)
 
 
+def axes(latents: Tensor) -> Tensor:
+    """The directions in which latents vary, one a column, the strongest first."""
+    vectors = latents.movedim(1, -1).flatten(0, -2)
+    return torch.linalg.eigh(torch.cov(vectors.T)).eigenvectors.flip(1)
+
+
+def turned_outlet(vae: AutoencoderKL, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """The last weight and bias of an encoder whose likeliest latents are turned, and whose 1 x 1
+    convolution is taken in."""
+    into, last = vae.quant_conv, vae.encoder.conv_out
+    half = vae.config.latent_channels
+    reduce = turn.T @ into.weight[:half, :, 0, 0]
+    weight = torch.einsum("ko,oihw->kihw", reduce, last.weight)
+    return weight, reduce @ last.bias + turn.T @ into.bias[:half]
+
+
+@torch.no_grad()
+def wake_weakest(vae: AutoencoderKL, latents: Tensor) -> None:
+    """Turn the latents to their axes, and let the weakest of these begin anew.
+
+    In early training three directions, the mean colour, take everything, and the fourth stays at
+    nothing for good. It now starts as a random view of the picture that the decoder does not
+    listen to yet. All spreads start small again, too: noise drowns what is weak.
+    """
+    turn = axes(latents)
+    weakest = vae.config.latent_channels - 1
+    weight, bias = turned_outlet(vae, turn)
+    weight[weakest] = torch.randn_like(weight[weakest]) * weight[0].std()
+    bias[weakest] = 0.0
+    last, into, out = vae.encoder.conv_out, vae.quant_conv, vae.post_quant_conv
+    last.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
+    last.bias.copy_(torch.cat([bias, torch.full_like(bias, LOG_VARIANCE)]))
+    into.weight.copy_(torch.eye(len(into.weight))[:, :, None, None])
+    into.bias.zero_()
+    out.weight.copy_((out.weight[:, :, 0, 0] @ turn)[:, :, None, None])
+    out.weight[:, weakest] = 0.0
+
+
 @torch.no_grad()
 def carry_over(vae: AutoencoderKL, vqvae: VQModel, latents: Tensor) -> None:
     """Make of a VQModel the nearest thing to a finished AutoencoderKL with as many layers.
@@ -87,14 +120,11 @@ def carry_over(vae: AutoencoderKL, vqvae: VQModel, latents: Tensor) -> None:
     fitting = {k: v for k, v in vae.state_dict().items() if k in own and v.shape == own[k].shape}
     vqvae.load_state_dict(fitting, strict=False)
 
-    vectors = latents.movedim(1, -1).flatten(0, -2)
     kept = vqvae.config.latent_channels
-    turn = torch.linalg.eigh(torch.cov(vectors.T)).eigenvectors[:, -kept:]
-
-    into, last = vae.quant_conv, vae.encoder.conv_out
-    reduce = turn.T @ into.weight[: len(turn), :, 0, 0]
-    vqvae.encoder.conv_out.weight.copy_(torch.einsum("ko,oihw->kihw", reduce, last.weight))
-    vqvae.encoder.conv_out.bias.copy_(reduce @ last.bias + turn.T @ into.bias[: len(turn)])
+    turn = axes(latents)[:, :kept]
+    weight, bias = turned_outlet(vae, turn)
+    vqvae.encoder.conv_out.weight.copy_(weight)
+    vqvae.encoder.conv_out.bias.copy_(bias)
 
     out, first = vae.post_quant_conv, vae.decoder.conv_in
     restore = out.weight[:, :, 0, 0] @ turn

@@ -1,5 +1,6 @@
 """What every stage shares: where it runs, how it stops and goes on, what it writes down."""
 
+import argparse
 import json
 import os
 import time
@@ -19,6 +20,24 @@ RUNS = Path(".darkroom/training")
 
 def read_config(stage: str) -> dict:
     return json.loads((CONFIGS / f"{stage}.json").read_text())
+
+
+def stage_parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="stop this long after the start at the latest"
+    )
+    parser.add_argument(
+        "--begin-from", metavar="FOLDER", help="go on from what a finished model has learnt"
+    )
+    return parser
+
+
+def read_settings(stage: str, arguments: argparse.Namespace) -> dict:
+    """The settings of a stage, with what the command line says instead."""
+    said = {name: getattr(arguments, name) for name in ("steps", "minutes", "begin_from")}
+    return read_config(stage) | {name: value for name, value in said.items() if value is not None}
 
 
 def choose_device() -> torch.device:
@@ -60,12 +79,19 @@ def learning_rate(step: int, part_done: float, config: dict) -> float:
     return config["learning_rate"] * max(0.0, min(1.0, warm, fall))
 
 
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, done: int, decay: float) -> None:
+    """Move the averaged weights a little towards the newest ones, in the first steps by more."""
+    weight = 1 - min(decay, done / (done + 20))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), weight)
+
+
 class Run:
     """One stage's folder: its newest state, its losses, its sample sheets."""
 
-    def __init__(self, stage: str, config: dict, minutes: float | None = None) -> None:
+    def __init__(self, stage: str, config: dict) -> None:
         self.config = config
-        self.minutes = minutes
+        self.minutes = config.get("minutes")
         self.folder = RUNS / stage
         self.folder.mkdir(parents=True, exist_ok=True)
         self.state_path = self.folder / "state.safetensors"

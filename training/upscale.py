@@ -1,7 +1,6 @@
 """Super-resolution in the latent space of the VQ variant: a UNet sees the small picture beside the
 noisy latents of the large one."""
 
-import argparse
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from PIL import Image
 
 from training.autoencoder import UNSEEN_SEED, psnr
 from training.data import compose
-from training.diffusion import follow
 from training.export import swap_in
 from training.latents import encode_compositions
 from training.losses import pixel_loss
@@ -22,9 +20,11 @@ from training.run import (
     Run,
     autocast,
     choose_device,
+    follow,
     learning_rate,
-    read_config,
+    read_settings,
     save_sheet,
+    stage_parser,
     to_tensor,
 )
 
@@ -79,13 +79,16 @@ def save_samples(
     return psnr(to_tensor(made, torch.device("cpu")), to_tensor(large, torch.device("cpu")))
 
 
-def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipeline:
+def train(config: dict) -> LDMSuperResolutionPipeline:
     """Returns a pipeline around the averaged weights."""
     device = choose_device()
-    run = Run("upscale", config, minutes)
+    run = Run("upscale", config)
     vqvae = VQModel.from_pretrained(RUNS / "vqvae").to(device).requires_grad_(False)
     torch.manual_seed(config["seed"])
-    unet = UNet2DModel(**config["unet"]).to(device)
+    if "begin_from" in config:
+        unet = UNet2DModel.from_pretrained(Path(config["begin_from"]) / "unet").to(device)
+    else:
+        unet = UNet2DModel(**config["unet"]).to(device)
     average = copy.deepcopy(unet).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         unet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
@@ -134,7 +137,7 @@ def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipel
 
         done = step + 1
         losses["loss"] = loss.item()
-        follow(average, unet, min(config["ema_decay"], done / (done + 20)))
+        follow(average, unet, done, config["ema_decay"])
         if done % config["save_every"] == 0:
             run.save(done, *parts)
         if done % config["sample_every"] == 0:
@@ -147,15 +150,9 @@ def train(config: dict, minutes: float | None = None) -> LDMSuperResolutionPipel
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, help="stop after this many steps in all")
-    parser.add_argument(
-        "--minutes", type=float, help="stop this long after the start at the latest"
-    )
+    parser = stage_parser(__doc__)
     parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
-    settings = read_config("upscale")
-    settings["steps"] = arguments.steps or settings["steps"]
-    trained = train(settings, arguments.minutes)
+    trained = train(read_settings("upscale", arguments))
     size = swap_in(trained, arguments.target)
     print(f"{arguments.target}: {size / 1e6:.1f} MB")

@@ -21,7 +21,7 @@ def pictures() -> tuple[data.Picture, ...]:
 
 
 def test_every_name_is_an_official_one_and_stands_once():
-    names = [names[0] for names, _ in data.read_vocabulary()]
+    names = [names[0] for names in data.read_vocabulary()]
     assert all(unicodedata.lookup(name) for name in names)
     assert len(names) == len(set(names)) >= 300
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, VQModel
 
-from training.latents import carry_over, make_codebook, normalise_latents, normalise_quantised
+from training.latents import (
+    axes,
+    carry_over,
+    make_codebook,
+    normalise_latents,
+    normalise_quantised,
+    wake_weakest,
+)
 
 BLOCKS = {
     "down_block_types": ("DownEncoderBlock2D",) * 2,
@@ -46,6 +53,24 @@ def test_quantised_fold_keeps_the_entries_that_are_nearest(pictures):
     torch.testing.assert_close(after.mean((0, 2, 3)), torch.zeros(3).double())
     torch.testing.assert_close(after.var((0, 2, 3)).mean(), torch.tensor(1.0).double())
     torch.testing.assert_close(vqvae.decode(after).sample, decoded)
+
+
+@torch.no_grad()
+def test_weakest_axis_begins_anew_and_the_others_stay(pictures):
+    vae = AutoencoderKL(**BLOCKS).double().eval()
+    before = vae.encode(pictures).latent_dist.mean
+    turn = axes(before)
+    strong = before.movedim(1, -1) @ turn[:, :3]
+    spreads = strong.std((0, 1, 2))
+    assert torch.equal(spreads, spreads.sort(descending=True).values)
+    without = vae.decode((strong @ turn[:, :3].T).movedim(-1, 1)).sample
+
+    wake_weakest(vae, before)
+    after = vae.encode(pictures).latent_dist
+    torch.testing.assert_close(after.mean[:, :3], strong.movedim(-1, 1))
+    assert after.mean[:, 3].std() > 0.1 * spreads[2]
+    torch.testing.assert_close(after.std, torch.full_like(after.std, 0.0498), atol=1e-4, rtol=0)
+    torch.testing.assert_close(vae.decode(after.mean).sample, without)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from training import run as runs
-from training.run import Run, learning_rate
+from training.run import Run, learning_rate, read_config, read_settings, stage_parser
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,13 @@ def test_learning_rate_rises_holds_and_falls():
     assert set(rates[10:51]) == {1.0}
     assert rates[75] == pytest.approx(0.5)
     assert rates[100] == 0
+
+
+def test_command_line_goes_before_the_settings():
+    parser = stage_parser("A stage")
+    assert read_settings("vq", parser.parse_args([])) == read_config("vq")
+    said = read_settings("vq", parser.parse_args(["--steps", "7", "--begin-from", "there"]))
+    assert said == read_config("vq") | {"steps": 7, "begin_from": "there"}
 
 
 def test_losses_are_written_down(tmp_path):
