@@ -2,6 +2,7 @@
 would lose weights, length or the choice of layers; runs in a job's greenlet, sees no other job."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ MAX_WEIGHT = 10.0
 """Greater ones, as of many nested brackets, leave the range of half-precision numbers."""
 MAX_WEAKENED = 32
 """Passages of a prompt with a weight below 1. Each costs another pass of the text encoders."""
+MAX_CHUNKS = 20
+"""Of 75 tokens each: one more pass of the text encoder, and more for each step to look at."""
 
 _PIECE = re.compile(r"(\\*)([()\[\]])|[^()\[\]\\]+|\\+")
 # Each reads a text once: `\s*` before what is sought would make long white space take seconds.
@@ -58,6 +61,7 @@ def arguments(request: Request, pipeline: Any) -> tuple[dict[str, Any], list[str
         return given, []
     for field, chunks in zip(("prompt", "negative_prompt"), prompts, strict=False):
         _check_weakened(field, chunks)
+        _check_length(field, chunks, encoders)
     # Zeros are the pipeline's own choice, and it makes as many as it needs.
     zeros = not request.negative_prompt and pipeline.config.get("force_zeros_for_empty_prompt")
     with torch.no_grad():
@@ -176,6 +180,16 @@ def _check_weakened(field: str, prompt: Sequence[Chunk]) -> None:
         )
 
 
+def _check_length(field: str, prompt: Sequence[Chunk], encoders: Sequence["Encoder"]) -> None:
+    """Few letters can be many chunks: BREAK begins one, and an emoji may be several tokens."""
+    count = max(sum(each.chunks(_text([chunk])) for chunk in prompt) for each in encoders)
+    if count > MAX_CHUNKS:
+        raise UnsupportedError(
+            f"{field} makes {count} chunks for the text encoder; at most {MAX_CHUNKS} are "
+            "possible. Make it shorter, or leave out some BREAKs."
+        )
+
+
 # --- Pipelines that read nothing but strings
 
 
@@ -254,6 +268,11 @@ class Encoder:
             return False
         ids = self.tokenizer(self.spell(_text(prompt))).input_ids
         return len(ids) <= self.tokenizer.model_max_length
+
+    def chunks(self, text: str) -> int:
+        """How often the module has to be called to read it."""
+        ids = self.tokenizer(self.spell(text)).input_ids
+        return max(1, math.ceil((len(ids) - 2) / (self.tokenizer.model_max_length - 2)))
 
     def layer(self, output: Any, clip_skip: int) -> torch.Tensor:
         """What the pipeline would take of the module's output, as (1, tokens, channels)."""

@@ -21,7 +21,7 @@ from worker import prompts, tasks
 from worker.adapters import Adapters
 from worker.gather import Gather
 from worker.pipelines import LoadedModel
-from worker.prompts import MAX_WEAKENED, MAX_WEIGHT, STRONGER, Fragment, parse
+from worker.prompts import MAX_CHUNKS, MAX_WEAKENED, MAX_WEIGHT, STRONGER, Fragment, parse
 
 ROOM = tiny.MAX_TOKENS
 LONG = "a cat, dogs, a hat on a mat, and six bats"
@@ -511,6 +511,15 @@ def test_too_many_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> No
     given_to(pipeline, "[a] b " * MAX_WEAKENED)
     with pytest.raises(UnsupportedError, match=f"weighs {MAX_WEAKENED + 1} passages"):
         given_to(pipeline, "[a] b " * (MAX_WEAKENED + 1))
+
+
+@pytest.mark.parametrize("text", ["a BREAK ", "\N{CAT FACE}" * 40])
+def test_prompts_of_too_many_chunks_are_refused(pipeline: DiffusionPipeline, text: str) -> None:
+    given_to(pipeline, "a" + " BREAK a" * (MAX_CHUNKS - 1))
+    with pytest.raises(UnsupportedError, match=f"^prompt makes .* at most {MAX_CHUNKS}"):
+        given_to(pipeline, text * (MAX_CHUNKS + 1))
+    with pytest.raises(UnsupportedError, match=r"^negative_prompt makes"):
+        given_to(pipeline, "a", negative_prompt=text * (MAX_CHUNKS + 1))
 
 
 # --- Models that read strings only
