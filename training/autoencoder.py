@@ -21,7 +21,7 @@ from training.latents import (
     make_codebook,
     normalise_latents,
     normalise_quantised,
-    wake_weakest,
+    wake,
 )
 from training.losses import Critic, PerceptualLoss, balance, pixel_loss
 from training.run import (
@@ -104,7 +104,8 @@ def train(config: dict) -> None:
     device = choose_device()
     run = Run(config["stage"], config)
     torch.manual_seed(config["seed"])
-    vae = make_autoencoder(config).to(device).train()
+    vae = make_autoencoder(config).to(device)
+    vae.train()  # a loaded one would give its latents no noise
     average = copy.deepcopy(vae).requires_grad_(False)
     critic = Critic().to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0, betas=(0.9, 0.99), fused=True)
@@ -122,7 +123,8 @@ def train(config: dict) -> None:
 
     for step in run.steps(start):
         if step == config.get("wake_at"):
-            wake_weakest(vae, encode_compositions(vae, *measured)[0])
+            woken = wake(vae, encode_compositions(vae, *measured)[0])
+            print(f"axes of the latents that carried nothing: {woken}")
             average.load_state_dict(vae.state_dict())
             optimizer.state.clear()
         for group in optimizer.param_groups:

@@ -9,6 +9,7 @@ from training.run import autocast, to_tensor
 
 CODEBOOK_SAMPLE = 65_536  # latents that a codebook is made from
 CODEBOOK_ROUNDS = 10
+ASLEEP = 0.01  # of the variance of the strongest axis: carries next to nothing
 LOG_VARIANCE = -6.0  # of latents that begin anew: a spread of 0.05
 
 
@@ -71,10 +72,11 @@ def normalise_quantised(vqvae: VQModel, latents: Tensor) -> None:
     vqvae.register_to_config(scaling_factor=1.0)
 
 
-def axes(latents: Tensor) -> Tensor:
-    """The directions in which latents vary, one a column, the strongest first."""
+def axes(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """The directions in which latents vary, one a column, the strongest first; their variances."""
     vectors = latents.movedim(1, -1).flatten(0, -2)
-    return torch.linalg.eigh(torch.cov(vectors.T)).eigenvectors.flip(1)
+    variances, directions = torch.linalg.eigh(torch.cov(vectors.T))
+    return directions.flip(1), variances.flip(0)
 
 
 def turned_outlet(vae: AutoencoderKL, turn: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,25 +90,29 @@ def turned_outlet(vae: AutoencoderKL, turn: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def wake_weakest(vae: AutoencoderKL, latents: Tensor) -> None:
-    """Turn the latents to their axes, and let the weakest of these begin anew.
+def wake(vae: AutoencoderKL, latents: Tensor) -> int:
+    """Turn the latents to their axes, and let those that carry nothing begin anew; how many.
 
-    In early training three directions, the mean colour, take everything, and the fourth stays at
-    nothing for good. It now starts as a random view of the picture that the decoder does not
-    listen to yet. All spreads start small again, too: noise drowns what is weak.
+    In early training the mean colour, three directions, takes everything, and a fourth stays at
+    nothing for good. A new one is a random view of the picture that the decoder does not listen to
+    yet. All spreads start small again, too: noise drowns what is weak.
     """
-    turn = axes(latents)
-    weakest = vae.config.latent_channels - 1
+    turn, variances = axes(latents)
+    asleep = variances < ASLEEP * variances[0]
     weight, bias = turned_outlet(vae, turn)
-    weight[weakest] = torch.randn_like(weight[weakest]) * weight[0].std()
-    bias[weakest] = 0.0
+    weight[asleep] = torch.randn_like(weight[asleep]) * weight[0].std()
+    bias[asleep] = 0.0
     last, into, out = vae.encoder.conv_out, vae.quant_conv, vae.post_quant_conv
     last.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
     last.bias.copy_(torch.cat([bias, torch.full_like(bias, LOG_VARIANCE)]))
     into.weight.copy_(torch.eye(len(into.weight))[:, :, None, None])
     into.bias.zero_()
-    out.weight.copy_((out.weight[:, :, 0, 0] @ turn)[:, :, None, None])
-    out.weight[:, weakest] = 0.0
+    restore = out.weight[:, :, 0, 0] @ turn
+    constant = latents.mean((0, 2, 3)) @ turn
+    out.bias.add_(restore[:, asleep] @ constant[asleep])
+    restore[:, asleep] = 0.0
+    out.weight.copy_(restore[:, :, None, None])
+    return int(asleep.sum())
 
 
 @torch.no_grad()
@@ -121,7 +127,7 @@ def carry_over(vae: AutoencoderKL, vqvae: VQModel, latents: Tensor) -> None:
     vqvae.load_state_dict(fitting, strict=False)
 
     kept = vqvae.config.latent_channels
-    turn = axes(latents)[:, :kept]
+    turn = axes(latents)[0][:, :kept]
     weight, bias = turned_outlet(vae, turn)
     vqvae.encoder.conv_out.weight.copy_(weight)
     vqvae.encoder.conv_out.bias.copy_(bias)
