@@ -9,14 +9,14 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
+from darkroom.job import INPUT_ID
 
 _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
-_INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 """What names of files end with, by format."""
@@ -88,9 +88,14 @@ class ImageStore:
         """Delete temporary files that a killed process left, if so many seconds old."""
         return self._unlink(self._files("*/*/*.tmp", older_than_s))
 
-    def delete_inputs(self, older_than_s: float) -> int:
-        """Delete input pictures that nobody sent for so many seconds."""
-        return self._unlink(self._files("inputs/*/file_*.png", older_than_s))
+    def input_ids(self, older_than_s: float) -> Iterator[str]:
+        """Ids of input pictures that nobody sent or read for so many seconds."""
+        yield from (path.stem for path in self._files("inputs/*/file_*.png", older_than_s))
+
+    def delete_inputs(self, older_than_s: float, keep: Set[str] = frozenset()) -> int:
+        """Delete input pictures that nobody sent or read for so many seconds, but those to keep."""
+        old = self._files("inputs/*/file_*.png", older_than_s)
+        return self._unlink(path for path in old if path.stem not in keep)
 
     def check(self, size: int = 5) -> None:
         """Write and delete a file of `size` bytes. Raises StoreUnavailableError."""
@@ -109,7 +114,7 @@ class ImageStore:
         return [self._image(image_id, image_format) for image_format in SUFFIXES]
 
     def _input(self, input_id: str) -> Path:
-        if not _INPUT_ID.fullmatch(input_id):
+        if not INPUT_ID.fullmatch(input_id):
             raise InvalidImageError(f"{input_id[:80]!r} is not the id of an input image.")
         return self.root / "inputs" / input_id[-2:] / f"{input_id}.png"
 

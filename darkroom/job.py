@@ -1,5 +1,6 @@
 """The job: its fields, its statuses and which may follow which; used by all processes."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -66,6 +67,10 @@ def new_job_id() -> str:
 
 def new_image_id() -> str:
     return f"img_{uuid7().hex}"
+
+
+INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
+"""The hash of an input picture: what requests hold in its place."""
 
 
 class Frozen(BaseModel):

@@ -73,15 +73,18 @@ class Keeper:
         self._tidy_at = time.monotonic() + TIDY_EVERY_S
 
     def tidy(self) -> None:
-        """Delete files that nothing refers to: parts of pictures, pictures whose attempt lost, and
-        inputs that were not sent for as long as jobs are kept."""
+        """Delete files that no job refers to: parts of pictures, pictures whose attempt lost, and
+        inputs that were not sent for as long as jobs are kept. A job may wait for longer."""
         if not _belongs(self._store.root, self._queue.redis):
             return
         unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)
         # The files first: a job that ends in between is then seen to refer to its own.
         candidates = set(self._store.image_ids(ORPHAN_AGE_S))
         orphans = self._store.delete(candidates - self._queue.image_ids()) if candidates else 0
-        inputs = self._store.delete_inputs(max(self._retention_s, ORPHAN_AGE_S))
+        input_age = max(self._retention_s, ORPHAN_AGE_S)
+        inputs = 0
+        if any(self._store.input_ids(input_age)):
+            inputs = self._store.delete_inputs(input_age, keep=self._queue.input_ids())
         if unfinished or orphans or inputs:
             log.info("files_deleted", unfinished=unfinished, orphans=orphans, inputs=inputs)
 

@@ -10,7 +10,7 @@ Every method raises QueueUnavailableError while Redis is away, starting, or too 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, get_args
 
@@ -36,7 +36,15 @@ from darkroom.job import (
     new_job_id,
 )
 from darkroom.lua import MALFORMED, scripts
-from darkroom.record import FUNCTION, image_ids, read_fields, read_job, read_jobs, read_request
+from darkroom.record import (
+    FUNCTION,
+    image_ids,
+    input_ids,
+    read_fields,
+    read_job,
+    read_jobs,
+    read_request,
+)
 from darkroom.settings import Settings
 
 log = logs.get("queue")
@@ -372,16 +380,21 @@ class Queue:
 
     def image_ids(self) -> set[str]:
         """Ids of the images of all jobs there are."""
-        found: set[str] = set()
+        return {found for records in self._all("dr_images") for found in image_ids(records)}
+
+    def input_ids(self) -> set[str]:
+        """Ids of the input pictures of all jobs there are."""
+        return {found for data in self._all("data") for found in input_ids(data)}
+
+    def _all(self, field: str) -> Iterator[bytes]:
+        """One field of all jobs that have it."""
         with translated():
             job_ids = self.redis.zrange("darkroom:jobs", 0, -1)
             for start in range(0, len(job_ids), _SCAN):
                 with self.redis.pipeline(transaction=False) as pipe:
                     for job_id in job_ids[start : start + _SCAN]:
-                        pipe.hget(f"rq:job:{job_id.decode()}", "dr_images")
-                    for records in pipe.execute():
-                        found.update(image_ids(records or b""))
-        return found
+                        pipe.hget(f"rq:job:{job_id.decode()}", field)
+                    yield from filter(None, pipe.execute())
 
     # Doorbells
 

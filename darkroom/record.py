@@ -14,7 +14,16 @@ from pydantic import BaseModel
 
 from darkroom import logs
 from darkroom.errors import ExpiredError, JobNotFoundError
-from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, QueuePlace, Timings
+from darkroom.job import (
+    INPUT_ID,
+    ImageRecord,
+    Job,
+    JobError,
+    JobStatus,
+    Progress,
+    QueuePlace,
+    Timings,
+)
 
 log = logs.get("queue")
 
@@ -121,3 +130,8 @@ def _moment(unix: str | None) -> datetime | None:
 def image_ids(records: bytes) -> list[str]:
     """The ids in the JSON of image records, or in nothing."""
     return [record["id"] for record in json.loads(records or b"[]")]
+
+
+def input_ids(data: bytes) -> list[str]:
+    """The ids of input pictures in a request, as it is stored."""
+    return INPUT_ID.findall(_inflated(data).decode(errors="replace"))

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from darkroom.images import SUFFIXES
-from darkroom.job import ImageRecord
+from darkroom.job import INPUT_ID, ImageRecord
 from darkroom.provenance import request_of
 
-_INPUT_ID = re.compile(r"file_[0-9a-f]{64}")
 _SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
 _FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
 LONGEST_NAME = 60
@@ -93,7 +92,7 @@ class Wish:
 
 
 def _picture(option: str, file: str) -> str:
-    return file if _INPUT_ID.fullmatch(file) else base64.b64encode(_read(option, file)).decode()
+    return file if INPUT_ID.fullmatch(file) else base64.b64encode(_read(option, file)).decode()
 
 
 def _control(text: str, preprocess: str | None) -> dict[str, Any]:

@@ -100,6 +100,17 @@ def test_tidying_deletes_unfinished_files_and_old_inputs(
     assert len(list(store.root.glob("inputs/*/*"))) == 1
 
 
+def test_inputs_of_jobs_that_still_wait_are_kept(
+    queue: Queue, store: ImageStore, keeping: Keeper
+) -> None:
+    ids = [store.put_input(data) for data in (b"image", b"edges", b"of nobody")]
+    for input_id in ids:
+        make_older(store.input_path(input_id), 8 * 86400)
+    queue.submit({"image": ids[0], "controls": [{"image": ids[1]}]}, model="emoji")
+    keeping.tidy()
+    assert set(store.input_ids(0)) == set(ids[:2])
+
+
 def test_pictures_of_another_redis_are_no_orphans(
     store: ImageStore, keeping: Keeper, redis: Redis
 ) -> None:
