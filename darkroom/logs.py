@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -9,6 +11,8 @@ import structlog
 from darkroom.settings import Settings
 
 _LEVELS = logging.getLevelNamesMapping()
+REPEAT_EVERY_S = 30.0
+"""How often a warning for the same reason is written."""
 
 
 def setup(settings: Settings, **bound: Any) -> None:
@@ -24,6 +28,7 @@ def setup(settings: Settings, **bound: Any) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            Repeats(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.processors.format_exc_info,
@@ -35,6 +40,33 @@ def setup(settings: Settings, **bound: Any) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)
+
+
+class Repeats:
+    """Leaves out warnings for a reason that was given a moment ago, as while Redis is away; the
+    next one that is written says how many."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._written: dict[tuple[Any, ...], tuple[float, int]] = {}
+
+    def __call__(
+        self, _logger: Any, level: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """A step of structlog's chain. Raises DropEvent for a line to leave out."""
+        if level != "warning" or "reason" not in line:
+            return line
+        now = self._clock()
+        key = line.get("part"), line["event"], line["reason"]
+        then, left_out = self._written.get(key, (-REPEAT_EVERY_S, 0))
+        if now - then < REPEAT_EVERY_S:
+            self._written[key] = then, left_out + 1
+            raise structlog.DropEvent
+        recent = {k: v for k, v in self._written.items() if now - v[0] < 2 * REPEAT_EVERY_S}
+        self._written = recent | {key: (now, 0)}
+        if left_out:
+            line["left_out"] = left_out
+        return line
 
 
 def get(name: str) -> Any:
