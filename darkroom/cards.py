@@ -50,7 +50,7 @@ class Limits(_Card):
     max_images: int = Field(8, ge=1)
     """Pictures per job."""
     max_prompt_chars: int = Field(4000, ge=1)
-    """Characters of a prompt."""
+    """Characters of a prompt; read in chunks of 75 tokens, of which twenty are the limit."""
 
 
 _Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")

@@ -40,8 +40,7 @@ def run(stop: threading.Event, *, settings: Settings, redis: Redis) -> None:
                 log.info("keeper_recovered")
             well = True
         except (DependencyError, OSError) as error:
-            if well:
-                log.warning("keeper_waits", reason=str(error))
+            log.warning("keeper_waits", reason=str(error))
             well = False
             keeper.put_off_tidying()
         stop.wait(settings.keeper_interval_s)
@@ -74,7 +73,7 @@ class Keeper:
 
     def tidy(self) -> None:
         """Delete files that no job refers to: parts of pictures, pictures whose attempt lost, and
-        inputs that were not sent for as long as jobs are kept. A job may wait for longer."""
+        inputs that were not sent or read for as long as jobs are kept."""
         if not _belongs(self._store.root, self._queue.redis):
             return
         unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)

@@ -125,8 +125,9 @@ def train(config: dict) -> None:
         if step == config.get("wake_at"):
             woken = wake(vae, encode_compositions(vae, *measured)[0])
             print(f"axes of the latents that carried nothing: {woken}")
-            average.load_state_dict(vae.state_dict())
-            optimizer.state.clear()
+            if woken:
+                average.load_state_dict(vae.state_dict())
+                optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, run.part_done(step), config)
         pictures = to_tensor(draw_batch(rng, config["batch_size"], config["resolution"]), device)

@@ -67,7 +67,7 @@ class Denoiser(nn.Module):
 
 
 def load_networks(denoiser: Denoiser, folder: Path) -> None:
-    """Take over what a finished model has learnt.
+    """Take over what a finished model has learnt; the latents have to be much like its own.
 
     Raises ValueError where its tokenizer has other words than the captions need.
     """

@@ -95,10 +95,12 @@ def wake(vae: AutoencoderKL, latents: Tensor) -> int:
 
     In early training the mean colour, three directions, takes everything, and a fourth stays at
     nothing for good. A new one is a random view of the picture that the decoder does not listen to
-    yet. All spreads start small again, too: noise drowns what is weak.
+    yet. The spreads begin anew as well.
     """
     turn, variances = axes(latents)
     asleep = variances < ASLEEP * variances[0]
+    if not asleep.any():
+        return 0
     weight, bias = turned_outlet(vae, turn)
     weight[asleep] = torch.randn_like(weight[asleep]) * weight[0].std()
     bias[asleep] = 0.0

@@ -29,7 +29,7 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
         "--minutes", type=float, help="stop this long after the start at the latest"
     )
     parser.add_argument(
-        "--begin-from", metavar="FOLDER", help="go on from what a finished model has learnt"
+        "--begin-from", metavar="FOLDER", help="begin with what a finished model has learnt"
     )
     return parser
 
@@ -111,13 +111,17 @@ class Run:
     def resume(
         self, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
     ) -> int:
-        """Load the newest state, where there is one; the step to go on from."""
+        """Load the newest state, where there is one; the step to go on from.
+
+        Raises ValueError where the state is that of other modules.
+        """
         if not self.state_path.exists():
             return 0
         state = load_file(self.state_path)
         for name, module in modules.items():
-            if part := select(state, name):
-                module.load_state_dict(part)
+            if not (part := select(state, name)):
+                raise ValueError(f"{self.state_path} has no {name}: move it away to begin anew")
+            module.load_state_dict(part)
         for name, optimizer in optimizers.items():
             load_optimizer(optimizer, select(state, name))
         facts = json.loads(self.state_path.with_suffix(".json").read_text())

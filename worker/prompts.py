@@ -18,10 +18,10 @@ STRONGER = 1.1
 """What a pair of round brackets multiplies a weight by and a square pair divides it by."""
 MAX_WEIGHT = 10.0
 """Greater ones, as of many nested brackets, leave the range of half-precision numbers."""
-MAX_WEAKENED = 32
-"""Passages of a prompt with a weight below 1. Each costs another pass of the text encoders."""
 MAX_CHUNKS = 20
-"""Of 75 tokens each: one more pass of the text encoder, and more for each step to look at."""
+"""Of 75 tokens. Each costs a pass of the text encoder, and makes every step of denoising slower."""
+MAX_PASSES = 100
+"""A passage with a weight below 1 costs another pass for each chunk of its part of the prompt."""
 
 _PIECE = re.compile(r"(\\*)([()\[\]])|[^()\[\]\\]+|\\+")
 # Each reads a text once: `\s*` before what is sought would make long white space take seconds.
@@ -60,7 +60,6 @@ def arguments(request: Request, pipeline: Any) -> tuple[dict[str, Any], list[str
             given["negative_prompt"] = _text(negative)
         return given, []
     for field, chunks in zip(("prompt", "negative_prompt"), prompts, strict=False):
-        _check_weakened(field, chunks)
         _check_length(field, chunks, encoders)
     # Zeros are the pipeline's own choice, and it makes as many as it needs.
     zeros = not request.negative_prompt and pipeline.config.get("force_zeros_for_empty_prompt")
@@ -172,21 +171,20 @@ def _is_weighted(prompt: Sequence[Chunk]) -> bool:
     return any(fragment.weight != 1.0 for chunk in prompt for fragment in chunk)
 
 
-def _check_weakened(field: str, prompt: Sequence[Chunk]) -> None:
-    count = sum(fragment.weight < 1.0 for chunk in prompt for fragment in chunk)
-    if count > MAX_WEAKENED:
-        raise UnsupportedError(
-            f"{field} weighs {count} passages less than 1; at most {MAX_WEAKENED} are possible."
-        )
-
-
 def _check_length(field: str, prompt: Sequence[Chunk], encoders: Sequence["Encoder"]) -> None:
-    """Few letters can be many chunks: BREAK begins one, and an emoji may be several tokens."""
-    count = max(sum(each.chunks(_text([chunk])) for chunk in prompt) for each in encoders)
-    if count > MAX_CHUNKS:
+    """Few letters can be much work: BREAK begins a chunk, and an emoji may be several tokens."""
+    lengths = [max(each.chunks(part) for each in encoders) for part in prompt]
+    weakened = [sum(fragment.weight < 1.0 for fragment in part) for part in prompt]
+    if sum(lengths) > MAX_CHUNKS:
         raise UnsupportedError(
-            f"{field} makes {count} chunks for the text encoder; at most {MAX_CHUNKS} are "
+            f"{field} makes {sum(lengths)} chunks for the text encoder; at most {MAX_CHUNKS} are "
             "possible. Make it shorter, or leave out some BREAKs."
+        )
+    passes = sum(length * (1 + count) for length, count in zip(lengths, weakened, strict=True))
+    if passes > MAX_PASSES:
+        raise UnsupportedError(
+            f"{field} makes {passes} passes of the text encoder; at most {MAX_PASSES} are "
+            "possible. Make it shorter, or weigh fewer passages less than 1."
         )
 
 
@@ -269,10 +267,10 @@ class Encoder:
         ids = self.tokenizer(self.spell(_text(prompt))).input_ids
         return len(ids) <= self.tokenizer.model_max_length
 
-    def chunks(self, text: str) -> int:
-        """How often the module has to be called to read it."""
-        ids = self.tokenizer(self.spell(text)).input_ids
-        return max(1, math.ceil((len(ids) - 2) / (self.tokenizer.model_max_length - 2)))
+    def chunks(self, prompt: Chunk) -> int:
+        """How many are needed at least to read a part of a prompt; ends of sentences add some."""
+        tokens = sum(len(self.tokenizer(self.spell(text)).input_ids) - 2 for text, _ in prompt)
+        return max(1, math.ceil(tokens / (self.tokenizer.model_max_length - 2)))
 
     def layer(self, output: Any, clip_skip: int) -> torch.Tensor:
         """What the pipeline would take of the module's output, as (1, tokens, channels)."""

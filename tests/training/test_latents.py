@@ -1,5 +1,7 @@
 """Folds and turns of the latents leave the pictures as they were."""
 
+import copy
+
 import pytest
 import torch
 from diffusers import AutoencoderKL, VQModel
@@ -71,6 +73,9 @@ def test_axes_that_carry_nothing_begin_anew_and_the_others_stay(pictures):
     assert axes(after.mean)[1][3] > 0.01 * variances[0]
     torch.testing.assert_close(after.std, torch.full_like(after.std, 0.0498), atol=1e-4, rtol=0)
     torch.testing.assert_close(vae.decode(after.mean).sample, decoded)
+    awake = copy.deepcopy(vae.state_dict())
+    assert wake(vae, after.mean) == 0
+    torch.testing.assert_close(vae.state_dict(), awake, rtol=0, atol=0)
 
 
 @torch.no_grad()

@@ -34,6 +34,12 @@ def test_resumed_equals_uninterrupted():
     torch.testing.assert_close(halves.weight, whole.weight, rtol=0, atol=0)
 
 
+def test_state_of_other_modules_is_refused():
+    train(Run("stage", {}), 1)
+    with pytest.raises(ValueError, match="has no average"):
+        Run("stage", {}).resume({"average": nn.Linear(2, 1)}, {})
+
+
 def test_learning_rate_rises_holds_and_falls():
     config = {"steps": 100, "warmup_steps": 10, "decay": 0.5, "learning_rate": 1.0}
     rates = [learning_rate(step, step / 100, config) for step in range(101)]
@@ -44,7 +50,7 @@ def test_learning_rate_rises_holds_and_falls():
     assert rates[100] == 0
 
 
-def test_command_line_goes_before_the_settings():
+def test_command_line_overrides_the_settings():
     parser = stage_parser("A stage")
     assert read_settings("vq", parser.parse_args([])) == read_config("vq")
     said = read_settings("vq", parser.parse_args(["--steps", "7", "--begin-from", "there"]))

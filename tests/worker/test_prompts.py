@@ -21,7 +21,7 @@ from worker import prompts, tasks
 from worker.adapters import Adapters
 from worker.gather import Gather
 from worker.pipelines import LoadedModel
-from worker.prompts import MAX_CHUNKS, MAX_WEAKENED, MAX_WEIGHT, STRONGER, Fragment, parse
+from worker.prompts import MAX_CHUNKS, MAX_WEIGHT, STRONGER, Fragment, parse
 
 ROOM = tiny.MAX_TOKENS
 LONG = "a cat, dogs, a hat on a mat, and six bats"
@@ -507,19 +507,24 @@ def test_any_text_becomes_finite_embeddings(text: str) -> None:
         assert "prompt" in given
 
 
-def test_too_many_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> None:
-    given_to(pipeline, "[a] b " * MAX_WEAKENED)
-    with pytest.raises(UnsupportedError, match=f"weighs {MAX_WEAKENED + 1} passages"):
-        given_to(pipeline, "[a] b " * (MAX_WEAKENED + 1))
+LONG_FRAGMENTS = "(a)b" * 800  # two tokens each; without brackets they would join to fewer
 
 
-@pytest.mark.parametrize("text", ["a BREAK ", "\N{CAT FACE}" * 40])
+@pytest.mark.parametrize("text", ["a BREAK " * 21, "\N{CAT FACE}" * 900, LONG_FRAGMENTS])
 def test_prompts_of_too_many_chunks_are_refused(pipeline: DiffusionPipeline, text: str) -> None:
     given_to(pipeline, "a" + " BREAK a" * (MAX_CHUNKS - 1))
     with pytest.raises(UnsupportedError, match=f"^prompt makes .* at most {MAX_CHUNKS}"):
-        given_to(pipeline, text * (MAX_CHUNKS + 1))
+        given_to(pipeline, text)
     with pytest.raises(UnsupportedError, match=r"^negative_prompt makes"):
-        given_to(pipeline, "a", negative_prompt=text * (MAX_CHUNKS + 1))
+        given_to(pipeline, "a", negative_prompt=text)
+
+
+def test_too_many_passes_for_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> None:
+    given_to(pipeline, "[a] b " * 8)
+    given_to(pipeline, " BREAK ".join(["[a] b [a] b"] * MAX_CHUNKS))
+    weak = " BREAK ".join(["[a] b [a] b [a] b [a] b [a] b"] * MAX_CHUNKS)
+    with pytest.raises(UnsupportedError, match=f"^prompt makes {6 * MAX_CHUNKS} passes"):
+        given_to(pipeline, weak)
 
 
 # --- Models that read strings only
