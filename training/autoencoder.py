@@ -123,6 +123,7 @@ def train(config: dict) -> None:
 
     for step in run.steps(start):
         if step == config.get("wake_at"):
+            vae.save_pretrained(run.folder / "before-waking")
             woken = wake(vae, encode_compositions(vae, *measured)[0])
             print(f"axes of the latents that carried nothing: {woken}")
             if woken:
