@@ -42,8 +42,8 @@ def swap_in(model: Saveable, target: Path) -> int:
     for folder in (newer, older):
         shutil.rmtree(folder, ignore_errors=True)
     model.to(torch.float16).save_pretrained(newer, safe_serialization=True)
-    if (config := newer / "text_encoder" / "config.json").exists():
-        load_as_float32(config)
+    for config in newer.rglob("config.json"):
+        tidy(config)
     if target.exists():
         if (target / CARD).exists():
             shutil.copy(target / CARD, newer / CARD)
@@ -53,9 +53,13 @@ def swap_in(model: Saveable, target: Path) -> int:
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def load_as_float32(config: Path) -> None:
-    """transformers loads in the type that the config names, diffusers in float32."""
-    facts = json.loads(config.read_text()) | {"dtype": "float32"}
+def tidy(config: Path) -> None:
+    """Leave out the folder that it was made from, and let transformers load as diffusers does: in
+    float32, not in the type of the weights."""
+    facts = json.loads(config.read_text())
+    facts.pop("_name_or_path", None)
+    if "dtype" in facts:
+        facts["dtype"] = "float32"
     config.write_text(json.dumps(facts, indent=2) + "\n")
 
 

@@ -50,7 +50,8 @@ def test_all_stages_one_after_the_other() -> None:
     diffusion.train(short("diffusion"))
     settings = short("diffusion")
     export.swap_in(export.assemble(settings), Path("models/emoji"))
-    StableDiffusionPipeline.from_pretrained("models/emoji")
+    assert StableDiffusionPipeline.from_pretrained("models/emoji").dtype == torch.float32
+    assert not [c for c in Path("models").rglob("config.json") if "_name_or_path" in c.read_text()]
     diffusion.train(short("diffusion", steps=8, begin_from="models/emoji"))
 
     controlnet.train(short("controlnet"))
