@@ -16,6 +16,7 @@ from pathlib import Path
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
 from darkroom.job import INPUT_ID
 
+_INPUTS = "inputs/*/file_*.png"
 _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -90,11 +91,11 @@ class ImageStore:
 
     def input_ids(self, older_than_s: float) -> Iterator[str]:
         """Ids of input pictures that nobody sent or read for so many seconds."""
-        yield from (path.stem for path in self._files("inputs/*/file_*.png", older_than_s))
+        return (path.stem for path in self._files(_INPUTS, older_than_s))
 
     def delete_inputs(self, older_than_s: float, keep: Set[str] = frozenset()) -> int:
         """Delete input pictures that nobody sent or read for so many seconds, but those to keep."""
-        old = self._files("inputs/*/file_*.png", older_than_s)
+        old = self._files(_INPUTS, older_than_s)
         return self._unlink(path for path in old if path.stem not in keep)
 
     def check(self, size: int = 5) -> None:

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusionPipeline
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import AddedToken
+from transformers import AddedToken, CLIPTokenizer
 
 from darkroom.errors import UnsupportedError
 from darkroom.request import TASKS, TextToImage
@@ -517,6 +517,14 @@ def test_prompts_of_too_many_chunks_are_refused(pipeline: DiffusionPipeline, tex
         given_to(pipeline, text)
     with pytest.raises(UnsupportedError, match=r"^negative_prompt makes"):
         given_to(pipeline, "a", negative_prompt=text)
+
+
+def test_chunks_are_counted_of_words_as_the_weights_part_them() -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(Path(__file__).parents[2] / "models/emoji/tokenizer")
+    encoder = prompts.Encoder(None, tokenizer, lambda text, _: text, torch.device("cpu"), False)
+    [whole], [parted] = parse("banana " * 20), parse("(b)anana " * 20)
+    assert encoder.chunks(whole) == 1
+    assert encoder.chunks(parted) > 1
 
 
 def test_too_many_passes_for_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> None:
