@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from darkroom.cards import ModelCard, Models
+from darkroom.catalog import ModelCard, Models
 from tests import tiny
-from worker import adapter_files
-from worker.adapters import Adapters, Setting, lora_layers, turn
+from worker.loading import adapter_files
+from worker.loading.adapters import Adapters, Setting, lora_layers, turn
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 RANK = 16

@@ -23,8 +23,8 @@ from redis import ConnectionError, Redis
 from rich.console import Console
 from rich.table import Table
 
-from darkroom.connection import connect
-from darkroom.queue import Queue
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Queue
 from tests import tiny
 from tests.deployment import Deployment
 

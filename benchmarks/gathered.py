@@ -25,9 +25,10 @@ from rich.table import Table
 
 from darkroom.request import ImageToImage, TextToImage
 from tests import tiny
-from worker import batcher, tasks
-from worker.gather import Gather
-from worker.pipelines import LoadedModel
+from worker import batcher
+from worker.gathering.gather import Gather
+from worker.loading.pipelines import LoadedModel
+from worker.making import tasks
 
 CAPS = (4, 8, 16)
 SLOW = ("KDPM2", "LMS")

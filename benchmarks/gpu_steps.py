@@ -36,7 +36,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from worker.device import ROW_COUNTS
-from worker.gather import Gather
+from worker.gathering.gather import Gather
 
 IMAGES = (1, 2, 3, 4, 8)
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -11,10 +11,10 @@ from pathlib import Path
 from redis import Redis
 
 from darkroom import logs
-from darkroom.connection import translated
 from darkroom.errors import DependencyError
 from darkroom.images import ImageStore
-from darkroom.queue import Queue
+from darkroom.queue.connection import translated
+from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 
 log = logs.get("keeper")

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from darkroom import __version__
 from darkroom.errors import DependencyError
-from darkroom.queue import Queue
-from darkroom.workers import WorkerInfo, Workers
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import WorkerInfo, Workers
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from darkroom import schedulers
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.job import Priority
-from darkroom.models import Offer, diffusers_table
+from darkroom.offers import Offer, diffusers_table
 from darkroom.request import (
     MAX_SEED,
     TASKS,

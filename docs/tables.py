@@ -75,7 +75,7 @@ def _settings() -> str:
 
 def _cards() -> str:
     """The fields of a card and of what stands in it, such as `limits.max_size`."""
-    from darkroom.cards import ModelCard
+    from darkroom.catalog import ModelCard
 
     rows = ["| field | default | what |", "| --- | --- | --- |", *_card_rows(ModelCard, "")]
     return "\n".join(rows) + "\n"

@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from darkroom import __version__
-from darkroom.cards import Models
-from darkroom.connection import connect
+from darkroom.catalog import Models
 from darkroom.errors import DarkroomError
-from darkroom.events import EventFeed
 from darkroom.images import ImageStore
-from darkroom.models import ModelRecords
-from darkroom.queue import Queue
+from darkroom.offers import ModelRecords
+from darkroom.queue.connection import connect
+from darkroom.queue.events import EventFeed
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
-from darkroom.workers import Workers
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
-from darkroom.cards import Models
+from darkroom.catalog import Models
 from darkroom.errors import JobNotFoundError
-from darkroom.events import EventFeed
 from darkroom.images import ImageStore
-from darkroom.models import ModelRecords, Offer, offer
-from darkroom.queue import Queue
+from darkroom.offers import ModelRecords, Offer, offer
+from darkroom.queue.events import EventFeed
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import WorkerInfo, Workers
 from darkroom.settings import Settings
-from darkroom.workers import WorkerInfo, Workers
 from service.uploads import InputImages
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)

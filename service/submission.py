@@ -8,8 +8,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
-from darkroom.models import Offer
-from darkroom.queue import Submitted
+from darkroom.offers import Offer
+from darkroom.queue.queue import Submitted
 from darkroom.request import Output
 from darkroom.validation import completed, parse
 from service.dependencies import Darkroom

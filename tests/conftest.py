@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from darkroom.connection import connect
-from darkroom.redis_server import RedisServer
+from darkroom.command.valkey import RedisServer
+from darkroom.queue.connection import connect
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from typing import IO, Any, TypeVar
 import httpx2
 from redis import Redis
 
-from darkroom.connection import connect
-from darkroom.redis_server import RedisServer
+from darkroom.command.valkey import RedisServer
+from darkroom.queue.connection import connect
 
 Value = TypeVar("Value")
 ROOT = Path(__file__).parent.parent

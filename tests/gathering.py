@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from worker.gather import Ended, Gather
+from worker.gathering.gather import Ended, Gather
 
 
 def run_all(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parent.parent
-DARKROOM = [sys.executable, "-m", "darkroom.cli"]
+DARKROOM = [sys.executable, "-m", "darkroom.command.cli"]
 
 
 def environment(**variables: str) -> dict[str, str]:

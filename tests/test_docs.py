@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from darkroom import __version__
-from darkroom.cards import Models
+from darkroom.catalog import Models
 from darkroom.request import load_request
 from darkroom.settings import Settings
 from docs import pictures, tables

@@ -47,10 +47,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from darkroom.cards import ModelCard, Models
-from worker import pipelines
-from worker.gather import Gather
-from worker.pipelines import LoadedModel
+from darkroom.catalog import ModelCard, Models
+from worker.gathering.gather import Gather
+from worker.loading import pipelines
+from worker.loading.pipelines import LoadedModel
 
 IMAGE_SIZE = 16
 LATENT_SIZE = 8

@@ -32,7 +32,7 @@ from training.run import (
     stage_parser,
 )
 from training.text import tokenize
-from worker.edges import canny
+from worker.making.edges import canny
 
 MODEL = Path("models/emoji")
 TARGET = Path("models/emoji-canny")

@@ -19,13 +19,13 @@ from typing import Any
 from redis import Redis
 
 from darkroom import __version__, logs
-from darkroom.cards import Models, ModelsFileError
-from darkroom.connection import connect
+from darkroom.catalog import Models, ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
-from darkroom.queue import Queue
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import WorkerInfo, Workers, worker_name
 from darkroom.settings import Settings
 from darkroom.tether import tether
-from darkroom.workers import WorkerInfo, Workers, worker_name
 from worker.report import Report
 
 log = logs.get("supervisor")

@@ -15,18 +15,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from darkroom.cards import ModelCard, Models
-from darkroom.doctor import Checked
+from darkroom.catalog import ModelCard, Models
+from darkroom.command.doctor import Checked
 from darkroom.errors import DarkroomError
-from darkroom.models import ModelRecord, offer
+from darkroom.offers import ModelRecord, offer
 from darkroom.settings import Settings
 from worker import trial
 from worker.device import free_device_memory, peak, pick_device, row_counts, start_peak
-from worker.gather import Gather
-from worker.models import LoadedModels
-from worker.pipelines import LoadedModel
+from worker.gathering.gather import Gather
+from worker.loaded import LoadedModels
+from worker.loading.pipelines import LoadedModel
+from worker.loading.weights import first_lines
 from worker.report import private_stdout
-from worker.weights import first_lines
 
 
 def main(names: Sequence[str], *, load_only: bool, output: Path | None) -> None:

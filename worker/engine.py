@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from darkroom import logs
-from darkroom.cards import Models
-from darkroom.connection import connect
+from darkroom.catalog import Models
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -32,17 +31,19 @@ from darkroom.errors import (
 )
 from darkroom.images import ImageStore
 from darkroom.job import JobError
-from darkroom.models import ModelRecords
-from darkroom.queue import Queue
+from darkroom.offers import ModelRecords
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
-from worker import device, tasks
+from worker import device
 from worker.batcher import Waiting, choose, slack
-from worker.develop import Developer
-from worker.gather import Call, Ended, Gather
+from worker.finish import Developer
+from worker.gathering.gather import Call, Ended, Gather
+from worker.gathering.ladder import RUNGS, Ladder, on, rungs
 from worker.intake import Held, Intake, Leases
-from worker.ladder import RUNGS, Ladder, on, rungs
-from worker.models import LoadedModels
-from worker.pipelines import LoadedModel
+from worker.loaded import LoadedModels
+from worker.loading.pipelines import LoadedModel
+from worker.making import tasks
 from worker.report import Report, obey, private_stdout, report_for_ever
 from worker.running import RunningJob, unexpected
 

@@ -24,7 +24,7 @@ from darkroom.errors import (
 )
 from darkroom.images import ImageStore
 from darkroom.job import JobError, JobStatus
-from darkroom.queue import Claim, Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
 from darkroom.request import input_images, load_request
 from worker.running import RunningJob
 

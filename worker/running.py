@@ -8,7 +8,7 @@ from PIL import Image
 
 from darkroom.errors import JobInterrupt
 from darkroom.job import JobError, Progress, Timings
-from darkroom.queue import Claim
+from darkroom.queue.queue import Claim
 from darkroom.request import Request
 
 

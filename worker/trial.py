@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from darkroom.errors import ModelLoadError
-from darkroom.models import Offer
+from darkroom.offers import Offer
 from darkroom.request import Request, input_images
 from darkroom.validation import completed, parse
-from worker import tasks
-from worker.pipelines import LoadedModel
+from worker.loading.pipelines import LoadedModel
+from worker.making import tasks
 
 STEPS = 2
 GREY = (128, 128, 128)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from darkroom import __version__
-from darkroom.connection import check
 from darkroom.errors import DependencyError, QueueUnavailableError, StoreUnavailableError
 from darkroom.metrics import CONTENT_TYPE, exposition
+from darkroom.queue.connection import check
 from service.dependencies import Darkroom, Here
 from service.errors import problem
 from service.responses import problems

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.cards import ControlNetCard, Limits, LoraCard, ModelCard
-from darkroom.models import ModelRecord, Offer, offer
+from darkroom.catalog import ControlNetCard, Limits, LoraCard, ModelCard
+from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.queue.workers import WorkerInfo
 from darkroom.validation import JobOptions, request_class
-from darkroom.workers import WorkerInfo
 from service.dependencies import Darkroom, Here
 from service.responses import Listing, problems
 

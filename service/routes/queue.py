@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from darkroom.queue import QueueState
-from darkroom.workers import WorkerInfo
+from darkroom.queue.queue import QueueState
+from darkroom.queue.workers import WorkerInfo
 from service.dependencies import Here
 from service.responses import Listing, problems
 

@@ -10,13 +10,13 @@ import pytest
 from redis import Redis
 
 from darkroom import keeper
-from darkroom.connection import connect
+from darkroom.command.valkey import RedisServer
 from darkroom.errors import ExpiredError
 from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, JobStatus, new_image_id
 from darkroom.keeper import Keeper
-from darkroom.queue import Claim, Queue, queue_names
-from darkroom.redis_server import RedisServer
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.settings import Settings
 
 

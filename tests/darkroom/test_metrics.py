@@ -4,11 +4,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from darkroom.connection import connect
 from darkroom.job import JobError, JobStatus
 from darkroom.metrics import exposition
-from darkroom.queue import Queue
-from darkroom.workers import WorkerInfo, Workers
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import WorkerInfo, Workers
 
 
 def read(redis: Redis) -> dict[str, list[tuple[dict[str, str], float]]]:

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from darkroom import __version__
-from darkroom.cards import Models
+from darkroom.catalog import Models
 from darkroom.errors import InvalidImageError
-from darkroom.models import ModelRecord, diffusers_table, offer
+from darkroom.offers import ModelRecord, diffusers_table, offer
 from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
 from darkroom.validation import completed, parse
 

@@ -1,9 +1,9 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.cards import Limits, ModelCard
+from darkroom.catalog import Limits, ModelCard
 from darkroom.errors import InvalidRequestError, UnsupportedError
-from darkroom.models import ModelRecord, Offer, _fields
+from darkroom.offers import ModelRecord, Offer, _fields
 from darkroom.request import MAX_SEED, load_request
 from darkroom.validation import completed, parse, request_class
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.cards import ModelCard, Models
+from darkroom.catalog import ModelCard, Models
 from darkroom.errors import InvalidRequestError
-from darkroom.models import ModelRecord, Offer, offer
+from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.request import input_images, load_request, with_images
 from darkroom.validation import completed, parse, request_class
 

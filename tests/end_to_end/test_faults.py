@@ -67,7 +67,7 @@ def test_a_killed_supervisor_takes_its_engine_with_it(faulty):
     faulty.processes.pop("worker").kill()
     supervisor.wait()
     faulty.until(lambda: not is_alive(engine), "the engine is gone")
-    faulty.start("keeper", "darkroom.cli", "keeper")
+    faulty.start("keeper", "darkroom.command.cli", "keeper")
     faulty.start_worker("other")
     faulty.until(
         lambda: faulty.http.get(f"/api/v1/jobs/{job['id']}").json()["attempts"] == 2,

@@ -158,7 +158,7 @@ def has_the_edges(pictures: Images, without: Images) -> None:
 
 
 def edges(image: Image.Image) -> np.ndarray:
-    from worker.edges import canny
+    from worker.making.edges import canny
 
     found = pixels(canny(image))[..., 0] > 127
     grown = found.copy()

@@ -14,12 +14,12 @@ import structlog
 from PIL import Image
 from redis import Redis
 
+from darkroom.command.valkey import RedisServer
 from darkroom.job import ImageRecord, Job, JobStatus, new_image_id
-from darkroom.models import ModelRecord
-from darkroom.queue import Claim, Queue, queue_bell, queue_names
-from darkroom.redis_server import RedisServer
+from darkroom.offers import ModelRecord
+from darkroom.queue.queue import Claim, Queue, queue_bell, queue_names
+from darkroom.queue.workers import WorkerInfo
 from darkroom.settings import Settings
-from darkroom.workers import WorkerInfo
 from service.__main__ import Server
 from service.app import create_app
 from service.dependencies import Darkroom

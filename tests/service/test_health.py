@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from darkroom import __version__
-from darkroom.redis_server import RedisServer
+from darkroom.command.valkey import RedisServer
 from tests.service.conftest import know_models
 
 

@@ -3,7 +3,7 @@ import base64
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.models import ModelRecord
+from darkroom.offers import ModelRecord
 from tests.service.conftest import png
 
 

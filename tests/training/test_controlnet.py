@@ -9,7 +9,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, Stable
 from PIL import Image
 
 from training.controlnet import make_controlnet
-from worker.edges import canny
+from worker.making.edges import canny
 
 MODELS = Path(__file__).parents[2] / "models"
 MEGABYTES = 9

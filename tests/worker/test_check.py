@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.cards import Models
+from darkroom.catalog import Models
 from tests import checkers, tiny
 from worker.check import check
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.cards import Models
+from darkroom.catalog import Models
 from darkroom.job import JobStatus
-from darkroom.models import ModelRecords, offer
-from darkroom.queue import Queue
+from darkroom.offers import ModelRecords, offer
+from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
 from tests import checkers, tiny
 from worker.engine import Engine
-from worker.memory import expected_bytes
+from worker.loading.memory import expected_bytes
 
 MODEL = """
 [[models]]

@@ -8,7 +8,7 @@ from PIL import Image
 from darkroom.errors import Canceled, LeaseLost
 from darkroom.images import ImageStore
 from darkroom.job import JobStatus
-from darkroom.queue import Queue
+from darkroom.queue.queue import Queue
 from worker.intake import Held, Intake, Leases
 
 REQUEST = {

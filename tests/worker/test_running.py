@@ -1,5 +1,5 @@
 from darkroom.job import Progress
-from darkroom.queue import Claim
+from darkroom.queue.queue import Claim
 from worker.running import RunningJob
 
 

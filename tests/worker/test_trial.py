@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.cards import ModelCard, Models
-from darkroom.models import offer
+from darkroom.catalog import ModelCard, Models
+from darkroom.offers import offer
 from tests import tiny
-from worker import pipelines, trial
-from worker.gather import Gather
-from worker.weights import task_classes
+from worker import trial
+from worker.gathering.gather import Gather
+from worker.loading import pipelines
+from worker.loading.weights import task_classes
 
 LIMITS = {"min_size": 8, "size_multiple": 4}
 

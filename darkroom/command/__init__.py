@@ -1,0 +1,1 @@
+"""The `darkroom` command and what belongs to it alone; nobody imports it."""

@@ -1,0 +1,217 @@
+"""The `darkroom` command; imports neither service nor worker: it starts them as processes.
+
+Commands that talk to a running Darkroom need only its URL. Exit status: 0 done, 1 failed,
+2 wrong usage.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from darkroom import __version__
+from darkroom.command import flags, remote
+from darkroom.command.flags import with_settings
+from darkroom.command.terminal import AsJson, err, faults, out, print_json
+from darkroom.settings import Settings
+
+if TYPE_CHECKING:
+    from darkroom.command.doctor import Checked
+
+app = typer.Typer(
+    help="Darkroom turns prompts into pictures with latent diffusion models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(remote.jobs, name="jobs")
+app.add_typer(remote.models, name="models")
+
+
+@app.command()
+@with_settings(*flags.EVERYWHERE, *flags.API, *flags.WORKER, *flags.KEEPER)
+def up(
+    settings: Settings,
+    workers: Annotated[int, typer.Option(min=0, help="How many workers to start.")] = 1,
+) -> None:
+    """Start everything on this machine: API, keeper, workers and, unless a Redis is named, an
+    embedded Valkey. Ctrl-C stops all of it."""
+    from darkroom.command.up import run
+
+    with faults():
+        run(settings, workers, out.print)
+
+
+@app.command()
+@with_settings(*flags.EVERYWHERE, *flags.API)
+def api(settings: Settings) -> None:
+    """Start the API alone. Needs the Redis that the workers use."""
+    _require_redis(settings)
+    _become("service", settings)
+
+
+@app.command()
+@with_settings(*flags.EVERYWHERE, *flags.WORKER)
+def worker(settings: Settings) -> None:
+    """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses."""
+    _require_redis(settings)
+    _become("worker", settings)
+
+
+@app.command()
+@with_settings(*flags.EVERYWHERE, *flags.KEEPER)
+def keeper(settings: Settings) -> None:
+    """Start the keeper alone: leases, deadlines, retention. Several may run."""
+    from darkroom import keeper, logs
+    from darkroom.queue.connection import connect
+
+    _require_redis(settings)
+    logs.setup(settings, process="keeper")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    keeper.run(stop, settings=settings, redis=connect(settings.redis_url))
+
+
+@app.command("worker-health")
+@with_settings("redis_url", "worker_name")
+def worker_health(settings: Settings) -> None:
+    """Exit 0 if this host's workers give signs of life, else 1. For health checks."""
+    from darkroom.queue.connection import connect
+    from darkroom.queue.workers import Workers
+
+    _require_redis(settings)
+    with faults():
+        name, host = settings.worker_name, socket.gethostname()
+        workers = Workers(connect(settings.redis_url)).all()
+        alive = [w for w in workers if (w.name == name if name else w.host == host)]
+    for info in alive:
+        out.print(f"{info.name}: {info.state}")
+    if not alive:
+        err.print(f"No worker {name or f'of {host}'} has been heard of lately.")
+        raise typer.Exit(1)
+
+
+@app.command()
+@with_settings(*flags.EVERYWHERE, "device")
+def doctor(
+    settings: Settings,
+    load: Annotated[bool, typer.Option(help="Load every model, which can take minutes.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine and say what to do about each fault. Exit status 1 on a fault."""
+    from darkroom.command import doctor
+
+    checks = doctor.examine(settings, load=load)
+    if as_json:
+        print_json([check.as_dict() for check in checks])
+    else:
+        for check in checks:
+            out.print(f"{doctor.SIGNS[check.state]:>7}  {check.name}: {check.found}")
+            if check.remedy:
+                out.print(f"         {check.remedy}")
+    if any(check.state == "fault" for check in checks):
+        raise typer.Exit(1)
+
+
+@remote.models.command("check")
+@with_settings("models", "device", "redis_url")
+def models_check(
+    settings: Settings,
+    names: Annotated[list[str] | None, typer.Argument(help="Left out: all of them.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the pictures."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load models here, one after the other, make a small picture with each and say what it can
+    do. With a Redis named, the API learns it too. Exit status 1 if one fails."""
+    from darkroom.command import doctor
+
+    with faults():
+        checked = doctor.check_models(settings, names or [], output=output)
+    if as_json:
+        times = {"picture_s", "peak_bytes"}
+        print_json([{**_plain(each.record), **_plain(each, times)} for each in checked])
+    else:
+        for each in checked:
+            _say_checked(each)
+    if any(each.record.error for each in checked):
+        raise typer.Exit(1)
+
+
+@remote.models.command("pull")
+@with_settings("models")
+def models_pull(
+    settings: Settings,
+    names: Annotated[list[str], typer.Argument(help="Models of models.toml.")],
+) -> None:
+    """Download what models of repositories need into the Hugging Face cache (HF_HOME): safetensors
+    and texts only. Nothing else in Darkroom uses the network to get models."""
+    _become("worker.loading.hub", settings, *names)
+
+
+app.command()(remote.generate)
+
+
+@app.command()
+@with_settings("state_dir", "models")
+def demo(settings: Settings) -> None:
+    """Start everything, make one picture under out/ with the demo model on the CPU, stop it."""
+    from darkroom.command.demo import run
+
+    with faults():
+        run(settings, out, err)
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """Print the version."""
+    print_json({"version": __version__}) if as_json else out.print(__version__)
+
+
+def _plain(model: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
+    return model.model_dump(mode="json", include=fields)
+
+
+def _say_checked(checked: "Checked") -> None:
+    record = checked.record
+    if record.error:
+        out.print(f"  fault  {record.name}: {record.error}")
+        return
+    peak = f"{(checked.peak_bytes or 0) / 2**30:.1f} GiB"
+    out.print(
+        f"     ok  {record.name}: {', '.join(record.tasks)}; loads in {record.load_s or 0:.1f} s, "
+        f"a picture of few steps in {checked.picture_s or 0:.1f} s, {peak} at most"
+    )
+    for what, why in record.faults.items():
+        out.print(f"         {what}: {why}")
+
+
+def _become(module: str, settings: Settings, *arguments: str) -> None:
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", module, *arguments],
+        os.environ | settings.environment(),
+    )
+
+
+def _require_redis(settings: Settings) -> None:
+    if not settings.redis_url:
+        err.print(
+            "Error: no Redis is named. Set DARKROOM_REDIS_URL or --redis-url; "
+            "`darkroom up` starts everything on one machine without one."
+        )
+        raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

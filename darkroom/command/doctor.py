@@ -1,0 +1,296 @@
+"""`darkroom doctor`: looks at this machine and says what to do about each fault; knows no torch.
+
+What needs torch is asked of child processes, so that a broken installation is a finding too.
+"""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from redis import Redis
+from redis.exceptions import RedisError
+
+from darkroom.catalog import Models
+from darkroom.command.valkey import server_binary
+from darkroom.errors import DarkroomError
+from darkroom.images import ImageStore
+from darkroom.offers import ModelRecord, ModelRecords
+from darkroom.queue.connection import connect
+from darkroom.settings import Settings
+
+State = Literal["ok", "note", "fault"]
+SIGNS = {"ok": "ok", "note": "note", "fault": "FAULT"}
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_REDIS = (6, 2)
+OLDEST_VALKEY = (7, 2)
+LITTLE_DISK = 2 * 2**30
+
+ASK_TORCH = """
+import json, torch
+count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+cards = [torch.cuda.get_device_properties(n) for n in range(count)]
+print(json.dumps({
+    "torch": torch.__version__,
+    "built_for": torch.version.cuda or torch.version.hip,
+    "cards": [f"{card.name}, {card.total_memory / 2**30:.0f} GiB" for card in cards],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `remedy` says what to do; empty when nothing has to be done."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(settings: Settings, *, load: bool = True) -> list[Check]:
+    """All checks in the order a person would make them. None of them raises."""
+    checks: list[Check] = [_python(), *_torch(settings)]
+    checks += _redis(settings) if settings.redis_url else [_embedded()]
+    checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
+    return checks
+
+
+class Checked(BaseModel):
+    """What came of loading a model and making a picture with it."""
+
+    record: ModelRecord
+    picture_s: float | None = None
+    """Seconds that a picture of few steps took; null if none was made."""
+    peak_bytes: int | None = None
+    """The most memory in use: of the device, or of the process on a CPU."""
+
+
+def check_models(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    load_only: bool = False,
+    output: Path | None = None,
+) -> list[Checked]:
+    """Load models in a process of their own and, unless `load_only`, make a picture with each,
+    which is written to the folder `output` if there is one; with a Redis named, tell the API what
+    was found.
+
+    Raises DarkroomError if the process cannot tell."""
+    command = [sys.executable, "-m", "worker.check", *(["--load-only"] if load_only else [])]
+    command += ["--output", str(output)] if output else []
+    done = _ask([*command, "--", *names], settings, settings.load_timeout_s)
+    if done.returncode:
+        raise DarkroomError(f"The models cannot be loaded: {_last_line(done.stderr)}")
+    checked = [Checked.model_validate_json(line) for line in done.stdout.splitlines()]
+    if settings.redis_url:
+        with connect(settings.redis_url) as redis:
+            for each in checked:
+                ModelRecords(redis).put(each.record)
+    return checked
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        return Check("Python", "fault", found, "Darkroom needs Python 3.11 or later.")
+    return Check("Python", "ok", found)
+
+
+def _torch(settings: Settings) -> Iterator[Check]:
+    try:
+        importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        yield Check(
+            "torch",
+            "note",
+            "not installed",
+            "Enough for API and keeper. A worker needs it: pip install 'darkroom[worker]'.",
+        )
+        return
+    done = _ask([sys.executable, "-c", ASK_TORCH], settings, 120)
+    if done.returncode:
+        remedy = "Install it again; `make clean` and `make install` do so in a checkout."
+        yield Check("torch", "fault", f"cannot be imported: {_last_line(done.stderr)}", remedy)
+        return
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield Check("torch", "ok", found["torch"])
+    yield _cuda(found, settings.device)
+
+
+def _cuda(found: dict[str, Any], device: str) -> Check:
+    if found["cards"]:
+        return Check("CUDA", "ok", "; ".join(found["cards"]))
+    wanted: State = "fault" if device.startswith("cuda") else "note"
+    if not found["built_for"]:
+        return Check(
+            "CUDA",
+            wanted,
+            "this torch is built for the CPU",
+            "To use a GPU, install a build of torch for it: see README.",
+        )
+    if shutil.which("nvidia-smi") is None:
+        remedy = "Install the NVIDIA driver; in a container, the NVIDIA container toolkit."
+    else:
+        remedy = "See whether `nvidia-smi` lists the card and the driver is new enough for torch."
+    return Check("CUDA", wanted, "no card is visible; workers run on the CPU, slowly", remedy)
+
+
+def _embedded() -> Check:
+    try:
+        binary = server_binary()
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20)
+    except (DarkroomError, OSError, subprocess.TimeoutExpired) as error:
+        return Check("embedded Valkey", "fault", str(error), "Or set DARKROOM_REDIS_URL.")
+    if done.returncode:
+        return Check("embedded Valkey", "fault", _last_line(done.stderr), "Set DARKROOM_REDIS_URL.")
+    words = dict(w.split("=", 1) for w in done.stdout.split() if "=" in w)
+    return Check("embedded Valkey", "ok", f"{words.get('v', 'works')}, used by `darkroom up`")
+
+
+def _redis(settings: Settings) -> Iterator[Check]:
+    with connect(settings.redis_url) as redis:
+        try:
+            server, memory = redis.info("server"), redis.info("memory")
+            persistence = redis.info("persistence")
+        except RedisError as error:
+            remedy = "Start it, or correct DARKROOM_REDIS_URL; without it `darkroom up` brings one."
+            yield Check("Redis", "fault", str(error), remedy)
+            return
+        yield _redis_version(server)
+        yield _eviction(memory)
+        yield _persistence(redis, persistence)
+        yield _writable(redis)
+
+
+def _redis_version(server: dict[str, Any]) -> Check:
+    valkey = server.get("valkey_version")
+    found = str(valkey or server["redis_version"])
+    oldest = OLDEST_VALKEY if valkey else OLDEST_REDIS
+    name = f"{'Valkey' if valkey else 'Redis'} {found}"
+    if tuple(int(part) for part in found.split(".")[:2]) < oldest:
+        return Check("Redis", "fault", name, f"Use {oldest[0]}.{oldest[1]} or later.")
+    return Check("Redis", "ok", name)
+
+
+def _eviction(memory: dict[str, Any]) -> Check:
+    policy, limit = memory.get("maxmemory_policy", "?"), int(memory.get("maxmemory", 0))
+    if policy == "noeviction" or not limit:
+        return Check("Redis eviction", "ok", f"maxmemory-policy {policy}")
+    return Check(
+        "Redis eviction",
+        "fault",
+        f"maxmemory-policy {policy}: accepted jobs can be thrown away",
+        "Set maxmemory-policy noeviction; a full Redis then refuses jobs (503) and loses none.",
+    )
+
+
+def _persistence(redis: Redis, info: dict[str, Any]) -> Check:
+    if not int(info.get("aof_enabled", 0)):
+        return Check(
+            "Redis persistence",
+            "fault",
+            "no append-only file: accepted jobs are lost when Redis restarts",
+            "Set appendonly yes and appendfsync everysec.",
+        )
+    if info.get("aof_last_write_status") == "err":
+        remedy = "See its log; most often its disk is full."
+        return Check("Redis persistence", "fault", "its last write of the file failed", remedy)
+    try:
+        fsync = redis.config_get("appendfsync").get("appendfsync", "unknown")
+    except RedisError:  # managed servers refuse CONFIG
+        fsync = "not shown"
+    if fsync == "no":
+        remedy = "Set appendfsync everysec, or a crash of the machine loses many seconds of jobs."
+        return Check("Redis persistence", "note", "appendfsync no", remedy)
+    return Check("Redis persistence", "ok", f"append-only file, appendfsync {fsync}")
+
+
+def _writable(redis: Redis) -> Check:
+    try:
+        redis.set("darkroom:doctor", "1", ex=10)
+        redis.delete("darkroom:doctor")
+    except RedisError as error:
+        remedy = "Name the primary and not a replica; give it memory and disk."
+        return Check("Redis writes", "fault", str(error), remedy)
+    return Check("Redis writes", "ok", "accepted")
+
+
+def _store(settings: Settings) -> Check:
+    try:
+        ImageStore(settings.store_dir).check()
+    except DarkroomError as error:
+        remedy = "Make the folder writable for this user, or name another: DARKROOM_STORE."
+        return Check("image store", "fault", f"{settings.store_dir}: {error}", remedy)
+    return Check("image store", "ok", f"{settings.store_dir.resolve()} is writable")
+
+
+def _disk(settings: Settings) -> Check:
+    folder = settings.store_dir.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 2**30:.1f} GiB free"
+    if free < LITTLE_DISK:
+        remedy = "Jobs are repeated while the disk is full; free some, or shorten the retention."
+        return Check("disk", "note", found, remedy)
+    return Check("disk", "ok", found)
+
+
+def _models(settings: Settings, *, load: bool) -> Iterator[Check]:
+    try:
+        models = Models.read(settings.models)
+    except DarkroomError as error:
+        yield Check("models", "fault", str(error), "Correct the file, or name it: DARKROOM_MODELS.")
+        return
+    yield Check("models", "ok", f"{settings.models}: {', '.join(models.cards)}")
+    if not load:
+        return
+    try:
+        own = settings.model_copy(update={"redis_url": None})
+        checked = check_models(own, (), load_only=True)
+    except DarkroomError as error:
+        yield Check("models load", "fault", str(error), "See the finding on torch above.")
+        return
+    for each in checked:
+        yield _model(each.record)
+
+
+def _model(record: ModelRecord) -> Check:
+    name = f"model {record.name}"
+    if record.error:
+        remedy = "See its entry in models.toml; `darkroom models check` shows only this."
+        return Check(name, "fault", record.error, remedy)
+    return Check(name, "ok", f"{', '.join(record.tasks)}; loads in {record.load_s or 0:.1f} s")
+
+
+def _ask(
+    command: Sequence[str], settings: Settings, timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            env=os.environ | settings.environment() | {"HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        why = f"no answer within {timeout_s:g} s"
+        return subprocess.CompletedProcess(command, 1, "", why)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]

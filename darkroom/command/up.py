@@ -1,0 +1,295 @@
+"""All of Darkroom on one machine: embedded Valkey, API, keeper and workers as child processes.
+
+`darkroom up` and `darkroom demo` use it; it knows no HTTP beyond asking whether the API is ready.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Self
+
+from darkroom.command.client import Client, ClientError, NoServiceError
+from darkroom.command.valkey import RedisServer
+from darkroom.errors import DarkroomError
+from darkroom.settings import Settings
+from darkroom.tether import tether
+
+COMMANDS = {
+    "api": [sys.executable, "-m", "service"],
+    "keeper": [sys.executable, "-m", "darkroom.command.cli", "keeper"],
+    "worker": [sys.executable, "-m", "worker"],
+}
+
+LONGEST_BACK_OFF_S = 30.0
+STEADY_AFTER_S = 60.0
+"""A child that ran so long starts with a short back-off again."""
+API_STOPS_IN_S = 15.0
+EXTRA_GRACE_S = 20.0
+"""Beyond the workers' own grace period: they have to write out what they finished."""
+LARGEST_LOG_BYTES = 20_000_000
+
+PATIENT_S = 3.0
+"""When to say what `stop` waits for."""
+
+
+class UpError(DarkroomError):
+    """Darkroom cannot start or go on; the message says which part and how its log ends."""
+
+    code = "up"
+
+
+class Child:
+    """One process and its log, started again as often as it takes."""
+
+    def __init__(self, kind: str, settings: Settings) -> None:
+        self.kind = kind
+        self.name = f"worker {settings.worker_name}" if kind == "worker" else kind
+        self.log = settings.state_dir / "logs" / f"{self.name.replace(' ', '-')}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.start_at = 0.0
+        self._settings = settings
+        self._back_off = 0.0
+        self._log_begin = 0
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, redis_url: str) -> None:
+        values = self._settings.environment() | {"DARKROOM_REDIS_URL": redis_url}
+        with _log(self.log) as log:
+            self._log_begin = log.tell()
+            # A process group of its own: Ctrl-C in a terminal must reach `up` alone, which stops
+            # its children in an order that lets running jobs end.
+            self.process = subprocess.Popen(
+                COMMANDS[self.kind],
+                env=os.environ | values,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+                preexec_fn=tether(),
+            )
+        self.started_at = time.monotonic()
+
+    def ended(self) -> int:
+        """Note that the process is gone and when to start it again; returns its exit status."""
+        steady = time.monotonic() - self.started_at > STEADY_AFTER_S
+        self._back_off = 0.5 if steady else min(max(0.5, self._back_off * 2), LONGEST_BACK_OFF_S)
+        self.start_at = time.monotonic() + self._back_off
+        status, self.process = self.process.returncode, None
+        return status
+
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Give the process, told to end already, its time. A worker takes a second signal as an
+        order to stop at once."""
+        if self.running:
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        if self.running:
+            self.process.kill()
+            self.process.wait()
+
+    def log_tail(self, lines: int = 8) -> str:
+        """The last lines of what the latest process wrote."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_begin)
+            text = log.read().decode(errors="replace").strip()
+        return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+
+
+class Up:
+    """Everything, from start to stop; a context manager. Use it in the main thread.
+
+    `say` gets sentences for a person: what started, what died and is started again."""
+
+    def __init__(
+        self, settings: Settings, workers: int = 1, say: Callable[[str], None] = print
+    ) -> None:
+        port = settings.port or _free_port(settings.host)
+        self.settings = settings.model_copy(update={"port": port})
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._say = say
+        self._valkey = None if settings.redis_url else RedisServer(settings.state_dir)
+        self._redis_url = settings.redis_url or ""
+        name = settings.worker_name or socket.gethostname()
+        self._worker_names = {f"{name}-{n}" for n in range(1, workers + 1)}
+        self.children = [Child("api", self.settings), Child("keeper", self.settings)]
+        for name in sorted(self._worker_names):
+            own = self.settings.model_copy(update={"worker_name": name})
+            self.children.append(Child("worker", own))
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and wait until the API is ready. Raises UpError."""
+        _refuse_taken_port(self.settings.host, self.settings.port)
+        (self.settings.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+        if self._valkey:
+            self._redis_url = self._valkey.start()
+        for child in self.children:
+            child.start(self._redis_url)
+        with Client(self.url) as client:
+            self._until(client.ready, "the API is ready")
+
+    def wait_for_workers(self) -> None:
+        """Wait until every worker takes jobs. Raises UpError."""
+        with Client(self.url, timeout_s=5) as client:
+            self._until(lambda: self._worker_names <= _ready(client), "the workers are ready")
+
+    def check(self) -> None:
+        """Start again what died. Cheap; call it often."""
+        if self._valkey and self._valkey.pid is None:
+            self._restart_valkey()
+        for child in self.children:
+            if child.process is not None and not child.running:
+                status = child.ended()
+                self._say(f"{child.name} ended with status {status}; it is started again.")
+                self._say(child.log_tail())
+            if child.process is None and time.monotonic() >= child.start_at:
+                child.start(self._redis_url)
+
+    def interrupt(self) -> None:
+        """What a signal does while `stop` waits: stop at once."""
+        if self._stopping:
+            for child in self.children:
+                child.kill()
+
+    def stop(self) -> None:
+        """API first, so that nothing new comes in; then the workers, which end or give back their
+        jobs; then the keeper; the queue last."""
+        self._stopping = True
+        grace = self.settings.grace_s
+        by_kind = {"api": API_STOPS_IN_S, "worker": grace + EXTRA_GRACE_S, "keeper": 10.0}
+        for kind, timeout_s in by_kind.items():
+            children = [c for c in self.children if c.kind == kind and c.running]
+            for child in children:
+                child.process.terminate()
+            if kind == "worker" and self._still_there(children):
+                self._say(
+                    f"Waiting for the workers; running jobs get {grace:g} s to end, then they go "
+                    "back to the queue. Ctrl-C again stops at once."
+                )
+            end = time.monotonic() + timeout_s
+            for child in children:
+                child.wait_or_kill(max(0.0, end - time.monotonic()))
+        if self._valkey:
+            self._valkey.stop()
+
+    @staticmethod
+    def _still_there(children: list[Child]) -> bool:
+        end = time.monotonic() + PATIENT_S
+        while any(child.running for child in children) and time.monotonic() < end:
+            time.sleep(0.02)
+        return any(child.running for child in children)
+
+    def _restart_valkey(self) -> None:
+        self._say("The embedded Valkey ended; it is started again.")
+        self._say(self._valkey.log_tail())
+        self._valkey.stop()
+        before, self._redis_url = self._redis_url, self._valkey.start()
+        if before != self._redis_url:
+            for child in self.children:
+                child.kill()
+
+    def _until(self, ready: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + self.settings.load_timeout_s
+        while not ready():
+            for child in self.children:
+                if not child.running:
+                    raise UpError(
+                        f"{child.name} ended with status {child.process.returncode} before {what}. "
+                        f"Its log, {child.log}, ends with:\n{child.log_tail()}"
+                    )
+            if time.monotonic() > end:
+                logs = ", ".join(str(child.log) for child in self.children)
+                raise UpError(f"Waited {self.settings.load_timeout_s:g} s until {what}: see {logs}")
+            time.sleep(0.05)
+
+
+def run(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
+    """`darkroom up`: until SIGTERM, SIGINT or SIGHUP."""
+    up = Up(settings, workers, say)
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        asked.append(number)
+        up.interrupt()
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    try:
+        with up:
+            _announce(up, say)
+            up.wait_for_workers()
+            say("Ready.")
+            while True:
+                time.sleep(0.2)
+                up.check()
+    except KeyboardInterrupt:
+        say("Stopped.")
+
+
+def _announce(up: Up, say: Callable[[str], None]) -> None:
+    say(f"Darkroom listens at {up.url}")
+    say(f"  API        {up.url}/api/v1   its description: {up.url}/docs")
+    say(f"  state      {up.settings.state_dir}   logs: {up.settings.state_dir / 'logs'}")
+    say('  try        darkroom generate "a red apple"')
+    say("Ctrl-C stops all of it. Jobs are accepted; the workers load ...")
+
+
+def _ready(client: Client) -> set[str]:
+    """Names of the workers that take jobs."""
+    try:
+        return {w["name"] for w in client.workers() if w["state"] in ("idle", "busy")}
+    except (ClientError, NoServiceError):
+        return set()
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0), family=_family(host)) as free:
+        return free.getsockname()[1]
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as error:
+        raise UpError(
+            f"The API cannot listen on {host}, port {port}: {error.strerror}. Name another port: "
+            "darkroom up --port 8001"
+        ) from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _log(path: Path) -> IO[bytes]:
+    """Open for appending; a file that has grown large is set aside first."""
+    if path.is_file() and path.stat().st_size > LARGEST_LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")

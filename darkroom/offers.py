@@ -1,0 +1,248 @@
+"""What a worker found out about each model, and what clients can therefore ask of it.
+
+Used by all processes; knows neither HTTP nor torch. A card says what an operator wants, a record
+what a worker saw when it loaded the model; an offer joins the two for checking requests.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from redis import Redis
+
+from darkroom.catalog import Limits, ModelCard, Models
+from darkroom.queue.connection import translated
+
+RECORDS = "darkroom:models"
+
+
+class ModelRecord(BaseModel):
+    """What a worker found when it loaded a model, or why it could not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    tasks: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    """Noise schedulers that work with it, by diffusers class name."""
+    scheduler: str | None = None
+    """The model's own noise scheduler."""
+    width: int | None = None
+    height: int | None = None
+    loras: tuple[str, ...] = ()
+    """Names of the LoRAs that can be used."""
+    controlnets: tuple[str, ...] = ()
+    """Names of the ControlNets that can be used."""
+    embeddings: tuple[str, ...] = ()
+    """Words that textual inversions added."""
+    reference: bool = False
+    """Whether it takes reference images."""
+    classes: int | None = None
+    """How many classes it knows, where it makes pictures of classes."""
+    faults: dict[str, str] = {}
+    """What of the card cannot be used, such as `lora:name`, and why."""
+    safety: str | None = None
+    """The checker at work; null if none is."""
+    pipeline: str | None = None
+    """The diffusers class."""
+    dtype: str | None = None
+    device: str | None = None
+    revision: str | None = None
+    parameters: int | None = None
+    load_s: float | None = None
+    step_s: float | None = None
+    """Median seconds per denoising step of a job, as measured lately."""
+    error: str | None = None
+    """Why it could not be loaded; null if it could."""
+    worker: str | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What clients can ask of a model, as far as is known now."""
+
+    card: ModelCard
+    fields: tuple[tuple[str, frozenset[str]], ...]
+    """For each task the request's fields that the model takes."""
+    schedulers: tuple[str, ...]
+    scheduler: str
+    width: int
+    height: int
+    loras: tuple[str, ...] = ()
+    controlnets: tuple[str, ...] = ()
+    classes: int = 1000
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(task for task, _ in self.fields)
+
+    def takes(self, task: str) -> frozenset[str]:
+        """The request's fields that the model takes for `task`."""
+        return dict(self.fields)[task]
+
+    @property
+    def steps(self) -> int:
+        return self.card.defaults.num_inference_steps or 25
+
+    @property
+    def guidance(self) -> float:
+        guidance = self.card.defaults.guidance_scale
+        return 7.5 if guidance is None else guidance
+
+
+class ModelRecords:
+    """The records that workers leave in Redis, by model name."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def put(self, record: ModelRecord) -> None:
+        with translated():
+            self._redis.hset(RECORDS, record.name, record.model_dump_json())
+
+    def all(self) -> dict[str, ModelRecord]:
+        """Records that this version can read; others are left out."""
+        with translated():
+            raw = self._redis.hgetall(RECORDS)
+        records = [_record(value) for value in raw.values()]
+        return {record.name: record for record in records if record}
+
+
+def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
+    """Join a card with its record or, until a worker has loaded the model, with what its folder
+    and the table of diffusers' classes say."""
+    known = record if record and record.schedulers else _guess(models, card)
+    tasks = tuple(t for t in known.tasks if not card.tasks or t in card.tasks)
+    scheduler = card.scheduler or known.scheduler or known.schedulers[0]
+    return Offer(
+        card=card,
+        fields=tuple((task, _fields(task, known)) for task in tasks),
+        schedulers=tuple(sorted({*known.schedulers, scheduler})),
+        scheduler=scheduler,
+        width=_allowed(card.limits, card.defaults.width or known.width or 512),
+        height=_allowed(card.limits, card.defaults.height or known.height or 512),
+        loras=known.loras,
+        controlnets=known.controlnets,
+        classes=known.classes or 1000,
+    )
+
+
+_ALWAYS = {
+    "task",
+    "model",
+    "num_inference_steps",
+    "scheduler",
+    "scheduler_options",
+    "seed",
+    "num_images",
+    "output",
+    "deterministic",
+}
+_BY_TASK = {
+    "image-to-image": {"image", "width", "height"},
+    "inpaint": {"image", "mask_image", "mask_blur", "padding", "width", "height"},
+    "upscale": {"image"},
+    "layout-to-image": {"regions"},
+    "class-to-image": {"class_label"},
+}
+_AS_IN_DIFFUSERS = {
+    "prompt",
+    "negative_prompt",
+    "width",
+    "height",
+    "guidance_scale",
+    "guidance_rescale",
+    "clip_skip",
+    "strength",
+    "noise_level",
+}
+
+
+def _fields(task: str, known: ModelRecord) -> frozenset[str]:
+    """The request's fields that a model takes for `task`: what its pipeline's call has an argument
+    for, and what its adapters add."""
+    pipeline = diffusers_table()["pipelines"].get(known.pipeline, {})
+    arguments = set(pipeline.get("fields", {}).get(task, _AS_IN_DIFFUSERS))
+    fields = _ALWAYS | _BY_TASK.get(task, set()) | (arguments & _AS_IN_DIFFUSERS)
+    if known.loras and "prompt" in fields:
+        fields.add("loras")
+    if known.reference and "ip_adapter_image" in arguments:
+        fields |= {"reference_images", "reference_scale"}
+    if known.controlnets and task in pipeline.get("controlled", {}):
+        fields.add("controls")
+    return frozenset(fields)
+
+
+def _allowed(limits: Limits, side: int) -> int:
+    """The nearest side that a client may ask for, so that a request without one is accepted."""
+    most = min(limits.max_size, math.isqrt(limits.max_pixels))
+    side = max(min(side, most), limits.min_size)
+    return max(side - side % limits.size_multiple, limits.size_multiple)
+
+
+def _guess(models: Models, card: ModelCard) -> ModelRecord:
+    """What can be known of a model without loading it."""
+    table = diffusers_table()
+    pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
+    if folder := models.folder(card):
+        index = read_json(folder / "model_index.json")
+        pipeline = index.get("_class_name", pipeline)
+        scheduler = (index.get("scheduler") or [None, None])[1]
+        size = _native_size(folder)
+        classes = read_json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
+    known = table["pipelines"].get(pipeline, {})
+    tasks = known.get("tasks", ())
+    names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
+    names = [each for each in names if each in known.get("schedulers", names)]
+    return ModelRecord(
+        name=card.name,
+        tasks=tuple(tasks),
+        schedulers=tuple(names),
+        scheduler=scheduler or "DDIMScheduler",
+        width=size,
+        height=size,
+        loras=tuple(each.name for each in card.loras),
+        controlnets=tuple(each.name for each in card.controlnets),
+        embeddings=tuple(each.token for each in card.embeddings),
+        reference=card.ip_adapter is not None,
+        classes=classes,
+        pipeline=pipeline,
+    )
+
+
+def _native_size(folder: Path) -> int | None:
+    vae = read_json(folder / "vae" / "config.json") or read_json(folder / "vqvae" / "config.json")
+    for part in ("unet", "transformer"):
+        config = read_json(folder / part / "config.json")
+        if isinstance(size := config.get("sample_size"), int):
+            return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
+    return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model; empty if it cannot be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@cache
+def diffusers_table() -> dict[str, Any]:
+    """What diffusers' classes can do, made by `python -m worker.loading.diffusers_table --write`:
+    `pipelines` (class name -> tasks) and `schedulers` (class name -> compatible class names)."""
+    return json.loads(resources.files("darkroom").joinpath("diffusers_table.json").read_text())
+
+
+def _record(value: bytes | str) -> ModelRecord | None:
+    try:
+        return ModelRecord.model_validate_json(value)
+    except ValidationError:
+        return None

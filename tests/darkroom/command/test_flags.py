@@ -1,0 +1,42 @@
+"""Settings as options: options before the environment, and all of it handed on to children."""
+
+from pathlib import Path
+
+import pytest
+
+from darkroom.command import flags
+from darkroom.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without .env, an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DARKROOM_{name.upper()}", raising=False)
+
+
+def test_option_goes_before_environment_before_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("DARKROOM_PORT=1\nDARKROOM_HOST=file\nDARKROOM_LEASE_S=11\n")
+    monkeypatch.setenv("DARKROOM_PORT", "2")
+    monkeypatch.setenv("DARKROOM_HOST", "variable")
+    settings = flags.read_settings(port=3, host=None)
+    assert (settings.port, settings.host, settings.lease_s) == (3, "variable", 11)
+
+
+def test_children_read_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(port=1234, state_dir=Path("a b"), worker_models="x,y", torch_threads=2)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+def test_every_setting_belongs_to_a_process() -> None:
+    named = {*flags.EVERYWHERE, *flags.API, *flags.WORKER, *flags.KEEPER}
+    assert named == set(Settings.model_fields)
+
+
+def test_every_setting_is_explained() -> None:
+    assert [n for n, field in Settings.model_fields.items() if not field.description] == []

@@ -1,0 +1,190 @@
+"""The event feed: one listener for all waiters, no change missed, Redis may go and come."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from darkroom.command.valkey import RedisServer
+from darkroom.errors import QueueUnavailableError
+from darkroom.job import JobStatus, Progress
+from darkroom.queue import events
+from darkroom.queue.events import EventFeed
+from darkroom.queue.queue import Queue, queue_names
+
+
+@asynccontextmanager
+async def listening(url: str) -> AsyncIterator[EventFeed]:
+    async with EventFeed(url) as feed:
+        await until(lambda: feed.connected)
+        yield feed
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def off_loop(call: Callable[[], object]) -> object:
+    return await asyncio.get_running_loop().run_in_executor(None, call)
+
+
+def run(test: Awaitable[None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await test
+
+    asyncio.run(bounded())
+
+
+@pytest.fixture
+def queue(redis: Redis) -> Queue:
+    return Queue(redis)
+
+
+def claim(queue: Queue) -> object:
+    return queue.claim(engine="e", worker="w", queues=queue_names(["emoji"]), token="t")
+
+
+def test_every_change_of_a_job_wakes_its_waiter(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with listening(valkey.url) as feed, feed.watch(job.id) as watch:
+            await watch.changed(0)
+            got = await off_loop(lambda: claim(queue))
+            assert await watch.changed(5)
+            await off_loop(lambda: queue.progress(got, Progress(stage="denoise")))
+            assert await watch.changed(5)
+            await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
+            assert await watch.changed(5)
+            assert not await watch.changed(0.05)
+
+    run(test())
+
+
+def test_change_between_two_waits_is_not_missed(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with listening(valkey.url) as feed, feed.watch(job.id) as watch:
+            queue.cancel(job.id)  # blocks the loop: nobody waits meanwhile
+            assert await watch.changed(5)
+
+    run(test())
+
+
+def test_waiter_is_not_woken_by_other_jobs(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        mine, other = (queue.submit({}, model="emoji").job for _ in range(2))
+        async with (
+            listening(valkey.url) as feed,
+            feed.watch(mine.id) as watch,
+            feed.watch(other.id) as witness,
+        ):
+            await witness.changed(0)
+            await watch.changed(0)
+            queue.cancel(other.id)
+            assert await witness.changed(5)
+            assert not await watch.changed(0.05)
+
+    run(test())
+
+
+def test_all_waiters_of_a_job_are_woken_and_forgotten(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with listening(valkey.url) as feed:
+
+            async def wait() -> bool:
+                async with feed.watch(job.id) as watch:
+                    return await watch.changed(10)
+
+            waits = [asyncio.create_task(wait()) for _ in range(50)]
+            await until(lambda: len(feed._watches.get(job.id, ())) == 50)
+            queue.cancel(job.id)
+            assert all(await asyncio.gather(*waits))
+            assert not feed._watches
+
+    run(test())
+
+
+def test_listener_survives_an_absence_of_redis(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "RECONNECT_PAUSE_S", 0.05)
+    monkeypatch.setattr(events, "POLL_S", 0.05)
+
+    async def test() -> None:
+        server = RedisServer(state_dir)
+        url = server.start()
+        async with listening(url) as feed, feed.watch("job_1") as watch:
+            server.stop()
+            await until(lambda: not feed.connected)
+            await watch.changed(0)
+            assert await watch.changed(5), "waiters poll meanwhile"
+            with pytest.raises(QueueUnavailableError):
+                await feed.history("job_1")
+            server.start()
+            await until(lambda: feed.connected)
+            await watch.changed(0)
+            with Redis.from_url(url) as redis:
+                redis.publish(events.CHANNEL, "job_1")
+            assert await watch.changed(5)
+        server.stop()
+
+    run(test())
+
+
+def test_closing_wakes_everybody(valkey: RedisServer, redis: Redis) -> None:
+    redis.ping()
+
+    async def test() -> None:
+        async with listening(valkey.url) as feed, feed.watch("job_1") as watch:
+            await watch.changed(0)
+            waiting = asyncio.create_task(watch.changed(10))
+            await asyncio.sleep(0)
+            feed.close()
+            assert await waiting
+            assert await watch.changed(10)
+
+    run(test())
+
+
+def test_history_tells_the_whole_life_in_order(valkey: RedisServer, queue: Queue) -> None:
+    job = queue.submit({}, model="emoji").job
+    got = claim(queue)
+    progress = Progress(stage="denoise", step=1, steps=2)
+    queue.progress(got, progress)
+    queue.finish(got, JobStatus.SUCCEEDED)
+
+    async def test() -> None:
+        async with EventFeed(valkey.url) as feed:
+            told = await feed.history(job.id)
+            assert [e.kind for e in told] == ["status", "status", "progress", "done"]
+            assert [json.loads(told[i].data)["status"] for i in (0, 1, 3)] == [
+                "queued",
+                "running",
+                "succeeded",
+            ]
+            assert Progress.model_validate_json(told[2].data) == progress
+            assert await feed.history(job.id, after=told[1].id) == told[2:]
+            assert await feed.history(job.id, after=told[3].id) == []
+            for unknown in ("x", "1-1 COUNT 1", "-"):
+                assert await feed.history(job.id, after=unknown) == told
+
+    run(test())
+
+
+def test_streams_are_bounded_and_expire(queue: Queue, redis: Redis) -> None:
+    job = queue.submit({}, model="emoji").job
+    got, stream = claim(queue), f"darkroom:events:{job.id}"
+    for step in range(600):
+        queue.progress(got, Progress(stage="denoise", step=step))
+    assert redis.xlen(stream) < 400
+    assert redis.ttl(stream) > 3600
+    queue.finish(got, JobStatus.SUCCEEDED)
+    assert redis.ttl(stream) <= 3600

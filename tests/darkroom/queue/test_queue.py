@@ -1,0 +1,819 @@
+"""The transitions of the queue, each against a real Valkey."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from darkroom.command.valkey import RedisServer
+from darkroom.errors import (
+    ExpiredError,
+    IdempotencyMismatchError,
+    JobNotFoundError,
+    QueueFullError,
+    QueueUnavailableError,
+    TooManyActiveJobsError,
+)
+from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, Timings, new_image_id
+from darkroom.queue.connection import connect, translated
+from darkroom.queue.queue import FUNCTION, Claim, Queue, engine_bell, queue_bell, queue_names
+
+QUEUES = queue_names(["emoji"])
+REQUEST = {"task": "text-to-image", "model": "emoji", "prompt": "a cat, \u732b", "seed": 7}
+
+
+@pytest.fixture
+def queue(redis: Redis) -> Queue:
+    return Queue(redis, lease_s=10)
+
+
+def submit(queue: Queue, **options: object) -> Job:
+    return queue.submit(REQUEST, **{"model": "emoji", **options}).job
+
+
+def claim(queue: Queue, engine: str = "engine-1", **options: object) -> Claim | None:
+    options = {"worker": "worker-1", "queues": QUEUES, "token": uuid4().hex, **options}
+    return queue.claim(engine=engine, **options)
+
+
+def image() -> ImageRecord:
+    image_id = new_image_id()
+    sizes = {"width": 64, "height": 64, "seed": 7, "bytes": 9, "sha256": "0" * 64}
+    return ImageRecord(id=image_id, url=f"/api/v1/images/{image_id}", **sizes)
+
+
+def end_all_leases(queue: Queue) -> None:
+    """What the clock would do: Redis's time cannot be moved, so the leases are."""
+    for job_id in queue.redis.zrange("darkroom:leases", 0, -1):
+        queue.redis.zadd("darkroom:leases", {job_id: 1})
+
+
+def pass_time(redis: Redis, job_id: str, seconds: float) -> None:
+    """Let a queued job look as if it had been accepted so many seconds earlier."""
+    key = f"rq:job:{job_id}"
+    for field in ("dr_created", "dr_queued"):
+        redis.hset(key, field, float(redis.hget(key, field)) - seconds)
+
+
+def kinds(redis: Redis, job_id: str) -> list[str]:
+    rows = redis.xrange(f"darkroom:events:{job_id}")
+    return [fields[b"event"].decode() for _, fields in rows]
+
+
+# Submit
+
+
+def test_submitted_job_reads_back_as_given(queue: Queue) -> None:
+    options = {"priority": "high", "tags": ["a"], "metadata": {"k": [1]}, "parent_id": "job_p"}
+    job = submit(queue, warnings=["odd"], **options)
+    assert queue.fetch(job.id) == job
+    assert job.status is JobStatus.QUEUED
+    assert (job.request, job.warnings) == (REQUEST, ["odd"])
+    assert job.model_dump(include=set(options)) == options
+    assert (job.queue.name, job.queue.position) == ("emoji.high", 0)
+    assert abs(job.created_at.timestamp() - time.time()) < 5
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_submit_repeated_after_a_lost_reply_has_one_effect(
+    queue: Queue, redis: Redis, key: str | None
+) -> None:
+    first = queue.submit(REQUEST, model="emoji", job_id="job_1", idempotency_key=key)
+    again = queue.submit(REQUEST, model="emoji", job_id="job_1", idempotency_key=key)
+    assert first == again
+    assert not again.replayed
+    assert redis.lrange("rq:queue:emoji.normal", 0, -1) == [b"job_1"]
+    assert queue.counters() == {("submitted", "emoji"): 1}
+
+
+def test_same_idempotency_key_and_body_give_the_same_job(queue: Queue, redis: Redis) -> None:
+    same = {"model": "emoji", "idempotency_key": "k", "fingerprint": "f", "owner": "ann"}
+    first = queue.submit(REQUEST, **same)
+    again = queue.submit(REQUEST, **same)
+    assert (again.job, first.replayed, again.replayed) == (first.job, False, True)
+    assert redis.llen("rq:queue:emoji.normal") == 1
+    (key,) = redis.keys("darkroom:idem:*")
+    assert 86000 < redis.ttl(key) <= 86400
+
+
+def test_idempotency_key_with_another_body_is_refused(queue: Queue) -> None:
+    submit(queue, idempotency_key="k", fingerprint="f")
+    with pytest.raises(IdempotencyMismatchError):
+        submit(queue, idempotency_key="k", fingerprint="g")
+
+
+def test_idempotency_keys_belong_to_their_owner(queue: Queue) -> None:
+    pairs = [("a", "k"), ("b", "k"), ("a", "k:x"), ("a:k", "x"), ("", "")]
+    jobs = {submit(queue, owner=owner, idempotency_key=key).id for owner, key in pairs}
+    assert len(jobs) == len(pairs)
+
+
+def test_idempotency_key_of_a_deleted_job_is_free_again(queue: Queue) -> None:
+    first = submit(queue, idempotency_key="k")
+    queue.delete(first.id)
+    assert submit(queue, idempotency_key="k").id != first.id
+
+
+def test_parallel_submits_with_one_key_make_one_job(queue: Queue) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: submit(queue, idempotency_key="k").id, range(30)))
+    assert len(set(jobs)) == 1
+    assert queue.queues()[0].queued == 1
+
+
+def test_full_queue_counts_the_jobs_of_all_queues(redis: Redis) -> None:
+    queue = Queue(redis, max_queued=3)
+    for priority in ("high", "normal", "low"):
+        submit(queue, priority=priority)
+    with pytest.raises(QueueFullError):
+        submit(queue, model="other")
+    claim(queue)
+    submit(queue, model="other")
+
+
+def test_quota_counts_queued_and_running_jobs_of_one_owner(queue: Queue) -> None:
+    quota = {"owner": "ann", "max_active": 2}
+    first = submit(queue, **quota)
+    submit(queue, **quota)
+    running = claim(queue)
+    assert running.job_id == first.id
+    with pytest.raises(TooManyActiveJobsError):
+        submit(queue, **quota)
+    submit(queue, owner="bob", max_active=2)
+    queue.finish(running, JobStatus.SUCCEEDED)
+    third = submit(queue, **quota)
+    with pytest.raises(TooManyActiveJobsError):
+        submit(queue, **quota)
+    queue.cancel(third.id)
+    submit(queue, **quota)
+
+
+def test_quota_forgets_what_rq_tools_canceled(queue: Queue, redis: Redis) -> None:
+    quota = {"owner": "ann", "max_active": 1}
+    job = submit(queue, **quota)
+    redis.hset(f"rq:job:{job.id}", "status", "canceled")
+    submit(queue, **quota)
+    assert redis.scard("darkroom:active:ann") == 1
+
+
+def test_refused_submit_leaves_nothing_behind(redis: Redis) -> None:
+    queue = Queue(redis, max_queued=1)
+    submit(queue, owner="ann")
+    before = sorted(redis.keys())
+    with pytest.raises(QueueFullError):
+        submit(queue, owner="bob", model="other", idempotency_key="k", deadline_s=9)
+    assert sorted(redis.keys()) == before
+
+
+def test_position_never_rises(queue: Queue) -> None:
+    jobs = [submit(queue) for _ in range(4)]
+    last = jobs[-1].id
+    seen = [queue.fetch(last).queue.position]
+    first, second = claim(queue), claim(queue)
+    seen.append(queue.fetch(last).queue.position)
+    queue.release(second)
+    end_all_leases(queue)
+    queue.reap()
+    seen.append(queue.fetch(last).queue.position)
+    assert queue.fetch(first.job_id).queue.position == 0
+    queue.cancel(jobs[2].id)
+    seen.append(queue.fetch(last).queue.position)
+    assert seen == [3, 1, 1, 0]
+
+
+# Claim
+
+
+def test_claim_leases_the_oldest_job_of_the_first_queue(queue: Queue) -> None:
+    low, normal, high, later = (submit(queue, priority=p) for p in ("low", "normal", "high", "low"))
+    order = [claim(queue).job_id for _ in range(4)]
+    assert order == [high.id, normal.id, low.id, later.id]
+    assert claim(queue) is None
+
+
+def test_claimed_job_is_running(queue: Queue, redis: Redis) -> None:
+    job = submit(queue, deadline_s=60)
+    got = claim(queue)
+    running = queue.fetch(job.id)
+    assert (running.status, running.worker, running.attempts) == ("running", "worker-1", 1)
+    assert running.queue is None
+    assert running.started_at >= running.created_at
+    assert (got.job_id, got.request, got.attempt, got.priority) == (job.id, REQUEST, 1, "normal")
+    assert 0 <= got.queued_s < 5
+    assert 50 < got.remaining_s <= 60
+    assert kinds(redis, job.id) == ["status", "status"]
+
+
+def test_claim_repeated_after_a_lost_reply_gets_the_same_job(queue: Queue) -> None:
+    submit(queue)
+    submit(queue)
+    first, again = claim(queue, token="t"), claim(queue, token="t")
+    assert first.job_id == again.job_id
+    assert again.attempt == 1
+    assert queue.queues()[0].running == 1
+
+
+def test_busy_engine_leaves_young_jobs_to_others(queue: Queue, redis: Redis) -> None:
+    job = submit(queue)
+    assert claim(queue, min_wait_s=0.5) is None
+    pass_time(redis, job.id, 0.6)
+    assert claim(queue, min_wait_s=0.5).job_id == job.id
+
+
+def test_head_that_waited_too_long_goes_first(queue: Queue, redis: Redis) -> None:
+    low, normal, high = (submit(queue, priority=p) for p in ("low", "normal", "high"))
+    pass_time(redis, low.id, 40)
+    pass_time(redis, normal.id, 31)
+    order = [claim(queue, age_limit_s=30).job_id for _ in range(3)]
+    assert order == [low.id, normal.id, high.id]
+
+
+def test_ids_that_are_no_queued_jobs_are_dropped(queue: Queue, redis: Redis) -> None:
+    done = submit(queue)
+    queue.finish(claim(queue), JobStatus.SUCCEEDED)
+    good = submit(queue)
+    redis.set("rq:job:text", "no hash")
+    redis.lpush("rq:queue:emoji.normal", "gone", done.id, "text", good.id)
+    redis.rpush("rq:queue:emoji.normal", good.id)
+    assert claim(queue).job_id == good.id
+    assert claim(queue) is None
+    assert redis.llen("rq:queue:emoji.normal") == 0
+    assert queue.fetch(done.id).status is JobStatus.SUCCEEDED
+
+
+def test_job_past_its_deadline_is_canceled_instead_of_claimed(queue: Queue, redis: Redis) -> None:
+    job, good = submit(queue, deadline_s=60), submit(queue)
+    redis.hset(f"rq:job:{job.id}", "dr_deadline", 1)
+    assert claim(queue).job_id == good.id
+    ended = queue.fetch(job.id)
+    assert (ended.status, ended.error.code) == (JobStatus.CANCELED, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({"data": "not json"}, id="text"),
+        pytest.param({"data": b"\x80\x04pickle."}, id="pickle"),
+        pytest.param({"data": '["os.system", null, ["true"], {}]'}, id="function"),
+        pytest.param({"data": f'["{FUNCTION}", null, [7], {{}}]'}, id="arguments"),
+        pytest.param({"data": "[" * 100_000}, id="nesting"),
+        pytest.param({"dr_created": "yesterday"}, id="time"),
+        pytest.param({"dr_attempt": "1.5"}, id="attempt"),
+        pytest.param({"dr_ticket": "x"}, id="ticket"),
+        pytest.param({"dr_queued": "x"}, id="queued"),
+        pytest.param({"dr_deadline": "soon"}, id="deadline"),
+    ],
+)
+def test_job_that_cannot_be_read_fails_alone(queue: Queue, redis: Redis, damage: dict) -> None:
+    bad, good = submit(queue), submit(queue)
+    redis.hset(f"rq:job:{bad.id}", mapping=damage)
+    assert claim(queue).job_id == good.id
+    status, error = redis.hmget(f"rq:job:{bad.id}", "status", "dr_error")
+    assert status == b"failed"
+    assert JobError.model_validate_json(error).code == "malformed_job"
+    assert redis.zscore("rq:failed:emoji.normal", bad.id)
+
+
+def test_foreign_rq_job_is_failed_and_passed_over(queue: Queue, redis: Redis) -> None:
+    redis.hset("rq:job:foreign", mapping={"status": "queued", "data": "?", "timeout": "x"})
+    redis.rpush("rq:queue:emoji.normal", "foreign")
+    good = submit(queue)
+    assert claim(queue).job_id == good.id
+    assert redis.hget("rq:job:foreign", "status") == b"failed"
+
+
+def test_threads_never_claim_the_same_job(queue: Queue) -> None:
+    jobs = {submit(queue).id for _ in range(60)}
+    start = threading.Barrier(4)
+
+    def engine(name: str) -> list[str]:
+        start.wait()
+        return [got.job_id for got in iter(lambda: claim(queue, name), None)]
+
+    with ThreadPoolExecutor(4) as pool:
+        claimed = Counter(job for got in pool.map(engine, "abcd") for job in got)
+    assert claimed == Counter(jobs)
+
+
+# Beat
+
+
+def test_beat_extends_the_leases(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    got = claim(queue)
+    end_all_leases(queue)
+    assert queue.beat("engine-1", [got]).lost == frozenset()
+    assert redis.zscore("darkroom:leases", got.job_id) > time.time() + 5
+    assert queue.reap() == 0
+
+
+def test_beat_tells_what_was_lost_and_what_was_canceled(queue: Queue) -> None:
+    jobs = [submit(queue) for _ in range(4)]
+    kept, lost, canceled, done = (claim(queue) for _ in jobs)
+    queue.release(lost)
+    queue.cancel(canceled.job_id)
+    queue.finish(done, JobStatus.SUCCEEDED)
+    held = queue.beat("engine-1", [kept, lost, canceled, done])
+    assert held.lost == {lost.token, canceled.token}
+    assert held.canceled == {canceled.token}
+    assert held.forgotten == frozenset()
+
+
+def test_lost_claim_is_not_revived_by_a_beat(queue: Queue) -> None:
+    submit(queue)
+    old = claim(queue, "engine-1")
+    end_all_leases(queue)
+    queue.reap()
+    new = claim(queue, "engine-2")
+    assert queue.beat("engine-1", [old]).lost == {old.token}
+    assert queue.beat("engine-2", [new]).lost == frozenset()
+
+
+def test_forgotten_job_is_queued_again_without_charge(queue: Queue) -> None:
+    job = submit(queue)
+    claim(queue)
+    assert queue.beat("engine-1", []).forgotten == frozenset(), "its answer may be on the way"
+    end_all_leases(queue)
+    assert queue.beat("engine-2", []).forgotten == frozenset()
+    assert queue.beat("engine-1", []).forgotten == {job.id}
+    back = queue.fetch(job.id)
+    assert (back.status, back.attempts) == (JobStatus.QUEUED, 0)
+
+
+# Progress
+
+
+def test_progress_shows_in_the_job_and_as_an_event(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    got = claim(queue)
+    progress = Progress(stage="denoise", step=3, steps=10, ratio=0.3, eta_s=1.5)
+    assert queue.progress(got, progress)
+    assert queue.fetch(got.job_id).progress == progress
+    assert kinds(redis, got.job_id)[-1] == "progress"
+
+
+def test_progress_of_a_lost_claim_is_refused(queue: Queue) -> None:
+    submit(queue)
+    old = claim(queue)
+    queue.release(old)
+    assert not queue.progress(old, Progress(stage="denoise"))
+    assert queue.fetch(old.job_id).progress is None
+
+
+# Finish
+
+
+def test_finished_job_holds_its_result(queue: Queue, redis: Redis) -> None:
+    submit(queue, warnings=["first"])
+    got, images = claim(queue), [image(), image()]
+    timings = Timings(queued=0.1, denoise=2.5)
+    last = Progress(stage="save", step=9, steps=9, ratio=1)
+    result = {"images": images, "timings": timings, "memory": "tiled", "progress": last}
+    answer = queue.finish(got, JobStatus.SUCCEEDED, warnings=["second"], **result)
+    assert answer == "committed"
+    job = queue.fetch(got.job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.model_dump(include=set(result)) == Job.model_construct(**result).model_dump(
+        include=set(result)
+    )
+    assert job.warnings == ["first", "second"]
+    assert (job.expires_at - job.finished_at).days == 7
+    assert kinds(redis, job.id) == ["status", "status", "image", "image", "done"]
+
+
+def test_failed_job_holds_its_error(queue: Queue) -> None:
+    submit(queue)
+    got, error = claim(queue), JobError(code="unsupported", message='no "such" thing\n')
+    queue.finish(got, JobStatus.FAILED, error=error)
+    job = queue.fetch(got.job_id)
+    assert (job.status, job.error) == (JobStatus.FAILED, error)
+    assert queue.counters()["finished", "emoji", "failed", "unsupported"] == 1
+
+
+def test_finish_repeated_after_a_lost_reply_answers_already(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    got = claim(queue)
+    answers = [queue.finish(got, s) for s in (JobStatus.SUCCEEDED, JobStatus.FAILED)]
+    assert answers == ["committed", "already"]
+    assert queue.fetch(got.job_id).status is JobStatus.SUCCEEDED
+    assert kinds(redis, got.job_id).count("done") == 1
+    assert queue.counters()["finished", "emoji", "succeeded", ""] == 1
+
+
+def test_engine_without_lease_commits_nothing(queue: Queue) -> None:
+    submit(queue)
+    old = claim(queue, "engine-1")
+    end_all_leases(queue)
+    queue.reap()
+    assert queue.finish(old, JobStatus.SUCCEEDED, images=[image()]) == "fenced"
+    assert queue.fetch(old.job_id).status is JobStatus.QUEUED
+    new = claim(queue, "engine-2")
+    assert queue.finish(old, JobStatus.SUCCEEDED, images=[image()]) == "fenced"
+    assert queue.finish(new, JobStatus.FAILED) == "committed"
+    assert queue.finish(old, JobStatus.SUCCEEDED, images=[image()]) == "fenced"
+    job = queue.fetch(old.job_id)
+    assert (job.status, job.images) == (JobStatus.FAILED, [])
+    assert queue.counters()[("fenced",)] == 3
+
+
+def test_expired_lease_commits_while_nobody_took_the_job(queue: Queue) -> None:
+    submit(queue)
+    got = claim(queue)
+    end_all_leases(queue)
+    assert queue.finish(got, JobStatus.SUCCEEDED) == "committed"
+    assert queue.reap() == 0
+
+
+def test_only_terminal_statuses_end_a_job(queue: Queue) -> None:
+    submit(queue)
+    with pytest.raises(ValueError, match="queued"):
+        queue.finish(claim(queue), JobStatus.QUEUED)
+
+
+# Release and reap
+
+
+def test_released_job_goes_to_the_head_without_charge(queue: Queue, redis: Redis) -> None:
+    first, second = submit(queue), submit(queue)
+    got = claim(queue)
+    assert queue.release(got)
+    assert queue.release(got), "a repeat after a lost reply answers the same"
+    ids = [job_id.decode() for job_id in redis.lrange("rq:queue:emoji.normal", 0, -1)]
+    assert ids == [first.id, second.id]
+    back = queue.fetch(first.id)
+    assert (back.status, back.attempts, back.worker) == (JobStatus.QUEUED, 0, None)
+    assert back.started_at is None
+    assert claim(queue).attempt == 1
+
+
+def test_release_of_a_lost_claim_changes_nothing(queue: Queue) -> None:
+    submit(queue)
+    old = claim(queue, "engine-1")
+    queue.reap("engine-1")
+    new = claim(queue, "engine-2")
+    assert not queue.release(old)
+    assert queue.finish(new, JobStatus.SUCCEEDED) == "committed"
+    assert not queue.release(new)
+
+
+def test_reaped_jobs_go_to_the_head_in_their_order(queue: Queue, redis: Redis) -> None:
+    jobs = [submit(queue).id for _ in range(4)]
+    for _ in range(3):
+        claim(queue)
+    assert queue.reap() == 0, "their leases have not ended"
+    end_all_leases(queue)
+    assert (queue.reap(), queue.reap()) == (3, 0)
+    assert [i.decode() for i in redis.lrange("rq:queue:emoji.normal", 0, -1)] == jobs
+    again = claim(queue)
+    assert (again.job_id, again.attempt, again.must_run_alone) == (jobs[0], 2, False)
+
+
+def test_reap_of_a_dead_engine_leaves_the_others(queue: Queue) -> None:
+    for _ in range(2):
+        submit(queue)
+    dead, living = claim(queue, "dead"), claim(queue, "living")
+    assert (queue.reap("dead"), queue.reap("dead")) == (1, 0)
+    assert queue.fetch(dead.job_id).status is JobStatus.QUEUED
+    assert queue.fetch(living.job_id).status is JobStatus.RUNNING
+
+
+def test_many_expired_leases_are_reaped_in_one_call(queue: Queue) -> None:
+    for _ in range(230):
+        submit(queue)
+        claim(queue)
+    end_all_leases(queue)
+    assert queue.reap() == 230
+    assert queue.queues()[0].queued == 230
+
+
+def test_job_that_kills_its_engines_fails_as_poison(redis: Redis) -> None:
+    queue = Queue(redis, max_attempts=3)
+    job, alone = submit(queue), []
+    for _ in range(3):
+        alone.append(claim(queue).must_run_alone)
+        queue.reap("engine-1")
+    assert alone == [False, False, True]
+    ended = queue.fetch(job.id)
+    assert (ended.status, ended.error.code, ended.attempts) == (JobStatus.FAILED, "poison", 3)
+    assert claim(queue) is None
+
+
+def test_claim_refuses_what_rq_tools_requeued_too_often(queue: Queue, redis: Redis) -> None:
+    job, good = submit(queue), submit(queue)
+    redis.hset(f"rq:job:{job.id}", "dr_attempt", 5)
+    assert claim(queue).job_id == good.id
+    assert queue.fetch(job.id).error.code == "poison"
+
+
+# Cancel and delete
+
+
+def test_canceled_queued_job_leaves_the_queue(queue: Queue, redis: Redis) -> None:
+    job = submit(queue, deadline_s=60)
+    canceled = queue.cancel(job.id)
+    assert (canceled.status, canceled.queue, canceled.error) == (JobStatus.CANCELED, None, None)
+    assert queue.cancel(job.id) == canceled
+    assert redis.zcard("darkroom:deadlines") == redis.llen("rq:queue:emoji.normal") == 0
+    assert claim(queue) is None
+    assert kinds(redis, job.id) == ["status", "done"]
+
+
+def test_canceled_running_job_rings_its_engine(queue: Queue) -> None:
+    submit(queue)
+    got = claim(queue)
+    assert queue.cancel(got.job_id).status is JobStatus.CANCELED
+    assert queue.wait([engine_bell("engine-1")], 0.01) == engine_bell("engine-1")
+    assert queue.finish(got, JobStatus.SUCCEEDED) == "fenced"
+    assert queue.fetch(got.job_id).status is JobStatus.CANCELED
+
+
+def test_ended_job_cannot_be_canceled(queue: Queue) -> None:
+    submit(queue)
+    got = claim(queue)
+    queue.finish(got, JobStatus.SUCCEEDED)
+    assert queue.cancel(got.job_id).status is JobStatus.SUCCEEDED
+
+
+def test_unknown_jobs_are_not_found(queue: Queue, redis: Redis) -> None:
+    redis.hset("rq:job:foreign", mapping={"status": "queued", "data": "[]"})
+    for job_id in ("job_0", "foreign", "", "x" * 10_000, "a:b*\x00"):
+        for method in (queue.fetch, queue.cancel, queue.delete):
+            with pytest.raises(JobNotFoundError):
+                method(job_id)
+    assert redis.hget("rq:job:foreign", "status") == b"queued"
+
+
+def test_deleted_job_is_gone_with_all_its_traces(queue: Queue, redis: Redis) -> None:
+    before = set(redis.keys())
+    job, images = submit(queue, owner="ann"), [image()]
+    queue.finish(claim(queue), JobStatus.SUCCEEDED, images=images)
+    assert queue.delete(job.id) == [images[0].id]
+    with pytest.raises(JobNotFoundError):
+        queue.fetch(job.id)
+    left = {key.decode() for key in set(redis.keys()) - before}
+    shared = {"rq:queues", "darkroom:queues", "darkroom:ticket", "darkroom:counters"}
+    assert left == {*shared, queue_bell("emoji")}
+
+
+def test_deleted_running_job_is_taken_from_its_engine(queue: Queue) -> None:
+    submit(queue)
+    got = claim(queue)
+    assert queue.delete(got.job_id) == []
+    assert queue.wait([engine_bell("engine-1")], 0.01)
+    assert queue.beat("engine-1", [got]).lost == {got.token}
+    assert queue.finish(got, JobStatus.SUCCEEDED) == "fenced"
+    with pytest.raises(JobNotFoundError):
+        queue.fetch(got.job_id)
+
+
+# What time drives
+
+
+def test_queued_jobs_past_their_deadline_are_canceled(queue: Queue, redis: Redis) -> None:
+    late, running, early = (submit(queue, deadline_s=s) for s in (50, 0, 0))
+    redis.hdel(f"rq:job:{running.id}", "dr_deadline")
+    redis.lrem("rq:queue:emoji.normal", 0, running.id)
+    redis.lpush("rq:queue:emoji.normal", running.id)
+    claim(queue)
+    assert queue.expire_deadlines() == [early.id]
+    assert queue.expire_deadlines() == []
+    ended = queue.fetch(early.id)
+    assert (ended.status, ended.error.code) == (JobStatus.CANCELED, "deadline_exceeded")
+    assert queue.fetch(late.id).status is JobStatus.QUEUED
+    assert queue.fetch(running.id).status is JobStatus.RUNNING
+
+
+def test_deadline_holds_again_when_a_job_is_given_back(queue: Queue, redis: Redis) -> None:
+    job = submit(queue, deadline_s=50)
+    got = claim(queue)
+    assert redis.zscore("darkroom:deadlines", job.id) is None
+    queue.release(got)
+    assert redis.zscore("darkroom:deadlines", job.id) == pytest.approx(
+        got.remaining_s + job.created_at.timestamp(), abs=1
+    )
+
+
+def test_job_past_its_retention_is_expired(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    young = submit(queue)
+    got, images = claim(queue), [image()]
+    queue.finish(got, JobStatus.SUCCEEDED, images=images)
+    queue.cancel(young.id)
+    redis.zadd("darkroom:expiries", {got.job_id: 1})
+    redis.hset(f"rq:job:{got.job_id}", "dr_expires", 1)
+    for _ in range(2):  # before and after the sweep
+        with pytest.raises(ExpiredError):
+            queue.fetch(got.job_id)
+        with pytest.raises(ExpiredError):
+            queue.cancel(got.job_id)
+        assert [job.id for job in queue.list().jobs] == [young.id]
+        queue.sweep_retention()
+    assert redis.zscore("rq:finished:emoji.normal", got.job_id) is None
+    assert redis.exists(f"rq:job:{got.job_id}") == 0
+
+
+def test_sweep_returns_the_images_once(queue: Queue, redis: Redis) -> None:
+    expected = {}
+    for _ in range(120):
+        submit(queue)
+        got, one = claim(queue), image()
+        queue.finish(got, JobStatus.SUCCEEDED, images=[one])
+        redis.zadd("darkroom:expiries", {got.job_id: 1})
+        expected[got.job_id] = [one.id]
+    assert queue.sweep_retention() == expected
+    assert queue.sweep_retention() == {}
+
+
+def test_ended_jobs_expire_even_without_a_keeper(queue: Queue, redis: Redis) -> None:
+    job = submit(queue)
+    assert redis.ttl(f"rq:job:{job.id}") == -1
+    queue.cancel(job.id)
+    assert 7 * 86400 < redis.ttl(f"rq:job:{job.id}") < 40 * 86400
+
+
+# Listing
+
+
+def test_list_pages_newest_first(queue: Queue) -> None:
+    jobs = [submit(queue).id for _ in range(7)][::-1]
+    pages, cursor = [], None
+    while True:
+        page = queue.list(limit=3, cursor=cursor)
+        pages.append([job.id for job in page.jobs])
+        cursor = page.next_cursor
+        submit(queue)  # new jobs do not shift the pages
+        if cursor is None:
+            break
+    assert [job for page in pages for job in page] == jobs
+    assert [len(page) for page in pages] == [3, 3, 1]
+
+
+def test_list_filters(queue: Queue) -> None:
+    a = submit(queue, tags=["x", "y"])
+    b = submit(queue, model="other", tags=["y"])
+    c = submit(queue)
+    queue.cancel(c.id)
+
+    def ids(**filters: object) -> list[str]:
+        return [job.id for job in queue.list(**filters).jobs]
+
+    assert ids() == [c.id, b.id, a.id]
+    assert ids(status=JobStatus.QUEUED) == [b.id, a.id]
+    assert ids(status=JobStatus.CANCELED) == [c.id]
+    assert ids(model="other") == [b.id]
+    assert ids(tag="y") == [b.id, a.id]
+    assert ids(tag="y", model="emoji", status=JobStatus.QUEUED) == [a.id]
+    assert ids(tag="z") == []
+
+
+def test_list_refuses_cursors_it_never_gave_out(queue: Queue) -> None:
+    for cursor in ("x", "", "1 2", "+inf", "1e3"):
+        with pytest.raises(ValueError, match="cursor"):
+            queue.list(cursor=cursor)
+
+
+def test_list_finds_rare_jobs_in_a_bounded_number_of_calls(queue: Queue, redis: Redis) -> None:
+    rare = submit(queue, tags=["rare"])
+    first = queue.fetch(rare.id)
+    fields = redis.hgetall(f"rq:job:{rare.id}") | {b"dr_tags": b"[]"}
+    with redis.pipeline() as pipe:
+        for ticket in range(2, 6002):
+            pipe.zadd("darkroom:jobs", {f"job_{ticket}": ticket})
+            pipe.hset(f"rq:job:job_{ticket}", mapping=fields)
+        pipe.execute()
+    redis.config_resetstat()
+    page = queue.list(tag="rare")
+    assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] <= 10
+    assert page.jobs == []
+    assert queue.list(tag="rare", cursor=page.next_cursor).jobs == [first]
+
+
+# Queues and bells
+
+
+def test_queues_tell_what_waits_and_runs(queue: Queue, redis: Redis) -> None:
+    for _ in range(3):
+        submit(queue)
+    submit(queue, model="other", priority="low")
+    claim(queue)
+    redis.sadd("rq:workers:emoji.normal", "rq:worker:living", "rq:worker:dead")
+    redis.hset("rq:worker:living", "pid", 1)
+    emoji, other = queue.queues()
+    assert (emoji.name, emoji.queued, emoji.running, emoji.workers) == ("emoji.normal", 2, 1, 1)
+    assert (other.name, other.queued, other.running, other.workers) == ("other.low", 1, 0, 0)
+    assert 0 < emoji.oldest_age_s < 5
+
+
+def test_bell_rings_when_a_job_is_queued(queue: Queue) -> None:
+    bells = [engine_bell("engine-1"), queue_bell("emoji")]
+    assert queue.wait(bells, 0.01) is None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(queue.wait, bells, 4)
+        submit(queue)
+        assert waiting.result(4) == queue_bell("emoji")
+    queue.release(claim(queue))
+    assert queue.wait(bells, 0.01) == queue_bell("emoji")
+    claim(queue)
+    queue.reap("engine-1")
+    assert queue.wait(bells, 0.01) == queue_bell("emoji")
+
+
+def test_bells_nobody_hears_stay_small(queue: Queue, redis: Redis) -> None:
+    for _ in range(100):
+        submit(queue)
+    assert redis.llen(queue_bell("emoji")) == 64
+    assert 0 < redis.ttl(queue_bell("emoji")) <= 60
+
+
+# Faults
+
+
+def test_full_redis_refuses_new_jobs_and_lets_running_ones_end(queue: Queue, redis: Redis) -> None:
+    for _ in range(3):
+        submit(queue)
+    done, back, kept = (claim(queue) for _ in range(3))
+    keys = redis.dbsize()
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] - 20_000)
+    try:
+        with pytest.raises(QueueUnavailableError):
+            submit(queue, owner="new", deadline_s=5, idempotency_key="k")
+        assert redis.dbsize() == keys
+        assert queue.beat("engine-1", [done, back, kept]).lost == frozenset()
+        assert queue.finish(done, JobStatus.SUCCEEDED, images=[image()]) == "committed"
+        assert queue.release(back)
+        assert queue.cancel(kept.job_id).status is JobStatus.CANCELED
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert queue.fetch(done.job_id).status is JobStatus.SUCCEEDED
+
+
+def test_everything_says_so_when_redis_is_away(tmp_path) -> None:
+    with connect(f"unix://{tmp_path}/nothing") as nowhere:
+        queue = Queue(nowhere)
+        calls = [
+            lambda: submit(queue),
+            lambda: claim(queue),
+            lambda: queue.beat("e", []),
+            lambda: queue.wait(["bell"], 0.1),
+            queue.reap,
+            queue.list,
+            queue.counters,
+        ]
+        for call in calls:
+            with pytest.raises(QueueUnavailableError):
+                call()
+
+
+def test_caller_that_tries_for_ever_does_not_spin(tmp_path) -> None:
+    with connect(f"unix://{tmp_path}/nothing") as nowhere:
+        queue, tries = Queue(nowhere), 0
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            with pytest.raises(QueueUnavailableError):
+                queue.wait(["bell"], 1)
+            tries += 1
+    assert tries <= 20
+
+
+def test_scripts_survive_a_restart_of_redis(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    redis.script_flush()
+    assert claim(queue)
+
+
+def test_replica_that_refuses_to_write_counts_as_unavailable(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    redis.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(QueueUnavailableError):
+            submit(queue)
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+def test_bugs_are_not_taken_for_an_absent_redis(redis: Redis) -> None:
+    redis.set("text", "x")
+    with pytest.raises(ResponseError), translated():
+        redis.lpop("text")
+
+
+def test_one_job_takes_few_commands(valkey: RedisServer, queue: Queue, redis: Redis) -> None:
+    queue.fetch(submit(queue).id)
+    queue.finish(claim(queue), JobStatus.SUCCEEDED)  # the scripts are loaded by now
+    with connect(valkey.url) as watcher, watcher.monitor() as monitor:
+        job = submit(queue)
+        queue.finish(claim(queue), JobStatus.SUCCEEDED)
+        queue.fetch(job.id)
+        redis.echo("that was all")
+        sent = []
+        for entry in monitor.listen():
+            if "that was all" in entry["command"]:
+                break
+            if entry["client_type"] != "lua":
+                sent.append(entry["command"].split()[0])
+    assert sent == ["EVALSHA"] * 4

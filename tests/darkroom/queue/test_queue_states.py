@@ -1,0 +1,272 @@
+"""The queue as a state machine: any order of calls, repeats, lost leases and dead engines.
+
+Hypothesis drives a real Valkey. The model knows only what was acknowledged; after each step the
+invariants of the promise are read from Redis itself.
+"""
+
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from darkroom.errors import QueueFullError, TooManyActiveJobsError
+from darkroom.job import Job, JobStatus
+from darkroom.queue.queue import Claim, Queue, queue_names
+
+MAX_ATTEMPTS = 3
+MAX_QUEUED = 6
+MAX_ACTIVE = 5
+QUEUES = queue_names(["a", "b"])
+ENGINES = ("engine-1", "engine-2")
+OWNERS = ("ann", "bob")
+
+
+@dataclass
+class Known:
+    """What the outside world was told about one job."""
+
+    owner: str
+    committed: list[str] = field(default_factory=list)
+    canceled: bool = False
+    claims: int = 0
+    refunds: int = 0
+    position: int = 10**9
+
+
+class QueueStates(RuleBasedStateMachine):
+    redis: Redis
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self) -> None:
+        self.redis.flushall()
+        self.queue = Queue(self.redis, max_attempts=MAX_ATTEMPTS, max_queued=MAX_QUEUED)
+        self.jobs: dict[str, Known] = {}
+        self.seen: dict[str, Job] = {}
+        for priority in ("low", "normal", "normal"):
+            self.submit("a", priority, "ann", deadline=None, twice=False, keyed=False)
+
+    # What clients do
+
+    @rule(
+        model=st.sampled_from("ab"),
+        priority=st.sampled_from(["high", "normal", "low"]),
+        owner=st.sampled_from(OWNERS),
+        deadline=st.sampled_from([None, None, 0.0]),
+        twice=st.booleans(),
+        keyed=st.booleans(),
+    )
+    def submit(
+        self,
+        model: str,
+        priority: str,
+        owner: str,
+        deadline: float | None,
+        twice: bool,
+        keyed: bool,
+    ) -> None:
+        job_id = f"job_{len(self.jobs)}"
+        for _ in range(1 + twice):  # the reply to the first was lost
+            try:
+                self.queue.submit(
+                    {"seed": 1},
+                    model=model,
+                    priority=priority,
+                    job_id=job_id,
+                    owner=owner,
+                    max_active=MAX_ACTIVE,
+                    deadline_s=deadline,
+                    idempotency_key=job_id if keyed else None,
+                )
+            except QueueFullError:
+                assert self.queued() >= MAX_QUEUED
+                return
+            except TooManyActiveJobsError:
+                assert self.active(owner, self.all_jobs()) >= MAX_ACTIVE
+                return
+            self.jobs[job_id] = self.jobs.get(job_id, Known(owner))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        before = self.queue.fetch(job_id).status
+        after = self.queue.cancel(job_id).status
+        assert after == (before if before.terminal else JobStatus.CANCELED)
+        self.jobs[job_id].canceled |= not before.terminal
+
+    # What engines do
+
+    @precondition(lambda self: self.any("queued"))
+    @rule(target=claims, engine=st.sampled_from(ENGINES), repeats=st.integers(0, 2))
+    def claim(self, engine: str, repeats: int) -> object:
+        token = uuid4().hex
+        got = [
+            self.queue.claim(engine=engine, worker="w", queues=QUEUES, token=token)
+            for _ in range(1 + repeats)
+        ]
+        if got[0] is None:
+            assert self.queued() == 0
+            return multiple()
+        assert [one and one.job_id for one in got] == [got[0].job_id] * len(got)
+        assert got[0].must_run_alone == (got[0].attempt >= 3)
+        self.jobs[got[0].job_id].claims += 1
+        return engine, got[0]
+
+    @rule(claim=claims, status=st.sampled_from(["succeeded", "failed", "canceled"]))
+    def finish(self, claim: tuple[str, Claim], status: str) -> None:
+        _, claim = claim
+        mine = self.holds(claim)
+        job = self.jobs[claim.job_id]
+        had = claim.token in job.committed
+        answer = self.queue.finish(claim, JobStatus(status))
+        assert answer == ("already" if had else "committed" if mine else "fenced")
+        if answer == "committed":
+            job.committed.append(claim.token)
+            assert self.queue.fetch(claim.job_id).status == status
+
+    @rule(claim=claims)
+    def release(self, claim: tuple[str, Claim]) -> None:
+        _, claim = claim
+        mine = self.holds(claim)
+        given = self.queue.release(claim)
+        assert given or not mine
+        self.jobs[claim.job_id].refunds += mine
+
+    @rule(engine=st.sampled_from(ENGINES), kept=st.lists(claims, max_size=4), late=st.booleans())
+    def beat(self, engine: str, kept: list[tuple[str, Claim]], late: bool) -> None:
+        for job_id in self.redis.hvals(f"darkroom:engine:{engine}") if late else ():
+            self.redis.zadd("darkroom:leases", {job_id: 1})
+        mine = {c.token: c for e, c in kept if e == engine}
+        held = {token for token, claim in mine.items() if self.holds(claim)}
+        answer = self.queue.beat(engine, mine.values())
+        done = {t for t, c in mine.items() if t in self.jobs[c.job_id].committed}
+        assert held.isdisjoint(answer.lost)
+        assert mine.keys() - held - done <= answer.lost | done
+        for job_id in answer.forgotten:
+            self.jobs[job_id].refunds += 1
+
+    # What time does
+
+    @precondition(lambda self: self.any("running"))
+    @rule(data=st.data())
+    def leases_end(self, data: st.DataObject) -> None:
+        for job_id in self.redis.zrange("darkroom:leases", 0, -1):
+            if data.draw(st.booleans()):
+                self.redis.zadd("darkroom:leases", {job_id: 1})
+
+    @precondition(lambda self: self.any("running"))
+    @rule(target=claims, engine=st.sampled_from(ENGINES))
+    def take_over(self, engine: str) -> object:
+        """All engines fall silent, the keeper notices, and one of them comes back."""
+        for job_id in self.redis.zrange("darkroom:leases", 0, -1):
+            self.redis.zadd("darkroom:leases", {job_id: 1})
+        self.queue.reap()
+        return self.claim(engine, repeats=0)
+
+    @precondition(lambda self: self.any("running"))
+    @rule(engine=st.sampled_from([None, *ENGINES]))
+    def reap(self, engine: str | None) -> None:
+        self.queue.reap(engine)
+        if engine:
+            assert self.redis.exists(f"darkroom:engine:{engine}") == 0
+
+    @precondition(lambda self: self.any("queued"))
+    @rule()
+    def deadlines_pass(self) -> None:
+        for job_id in self.queue.expire_deadlines():
+            assert self.queue.fetch(job_id).error.code == "deadline_exceeded"
+
+    # What must hold at every instant
+
+    @invariant()
+    def promise_holds(self) -> None:
+        jobs = self.seen = self.all_jobs()
+        assert jobs.keys() == self.jobs.keys()
+        self.no_job_is_lost_or_in_two_places(jobs)
+        self.running_jobs_have_one_holder()
+        for job_id, known in self.jobs.items():
+            self.ends_once(jobs[job_id], known)
+            self.attempts_are_bounded_and_counted(jobs[job_id], known)
+            self.position_never_rises(jobs[job_id], known)
+        for owner in OWNERS:
+            assert self.redis.scard(f"darkroom:active:{owner}") == self.active(owner, jobs)
+
+    def no_job_is_lost_or_in_two_places(self, jobs: dict[str, Job]) -> None:
+        places: dict[str, list[str]] = {job_id: [] for job_id in jobs}
+        for queue in QUEUES:
+            for job_id in self.redis.lrange(f"rq:queue:{queue}", 0, -1):
+                places[job_id.decode()].append("queued")
+            for word in ("finished", "failed", "canceled"):
+                for job_id in self.redis.zrange(f"rq:{word}:{queue}", 0, -1):
+                    places[job_id.decode()].append(word)
+        for job_id in self.redis.zrange("darkroom:leases", 0, -1):
+            places[job_id.decode()].append("started")
+        assert places == {job_id: [job.status.rq] for job_id, job in jobs.items()}
+
+    def running_jobs_have_one_holder(self) -> None:
+        leased = [i.decode() for i in self.redis.zrange("darkroom:leases", 0, -1)]
+        held = [i.decode() for e in ENGINES for i in self.redis.hvals(f"darkroom:engine:{e}")]
+        wip = [m for q in QUEUES for m in self.redis.zrange(f"rq:wip:{q}", 0, -1)]
+        assert sorted(held) == sorted(leased) == sorted(m.decode().split(":")[0] for m in wip)
+
+    def ends_once(self, job: Job, known: Known) -> None:
+        events = self.redis.xrange(f"darkroom:events:{job.id}")
+        done = [fields for _, fields in events if fields[b"event"] == b"done"]
+        assert len(done) == int(job.status.terminal)
+        assert len(known.committed) + known.canceled <= 1
+        assert job.status.terminal or not (known.committed or known.canceled)
+
+    def attempts_are_bounded_and_counted(self, job: Job, known: Known) -> None:
+        assert job.attempts == known.claims - known.refunds
+        assert 0 <= job.attempts <= MAX_ATTEMPTS
+
+    def position_never_rises(self, job: Job, known: Known) -> None:
+        if job.queue:
+            assert job.queue.position <= known.position
+            known.position = job.queue.position
+
+    # Reading
+
+    def all_jobs(self) -> dict[str, Job]:
+        return {job.id: job for job in self.queue.list(limit=100).jobs}
+
+    def any(self, status: str) -> bool:
+        return any(job.status == status for job in self.seen.values())
+
+    def queued(self) -> int:
+        return sum(job.status == "queued" for job in self.all_jobs().values())
+
+    def active(self, owner: str, jobs: dict[str, Job]) -> int:
+        mine = [jobs[job_id] for job_id, known in self.jobs.items() if known.owner == owner]
+        return sum(not job.status.terminal for job in mine)
+
+    def holds(self, claim: Claim) -> bool:
+        return self.redis.hget(f"rq:job:{claim.job_id}", "dr_token") == claim.token.encode()
+
+
+@pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_promise_holds_in_any_order(redis: Redis, examples: int) -> None:
+    QueueStates.redis = redis
+    run_state_machine_as_test(
+        QueueStates,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

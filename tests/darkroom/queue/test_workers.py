@@ -1,0 +1,93 @@
+"""What living workers announce, and how it ends."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+
+from darkroom.errors import QueueUnavailableError
+from darkroom.queue.connection import connect
+from darkroom.queue.queue import Queue
+from darkroom.queue.workers import WorkerInfo, Workers, worker_name
+
+INFO = WorkerInfo(
+    name="w1",
+    engine="w1-e1",
+    state="busy",
+    models=("emoji",),
+    serves=("emoji", "other"),
+    device="cuda:0",
+    cap=8,
+    running=3,
+    version="0.1.0",
+    started_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    memory={"total": 2**37},
+)
+
+
+@pytest.fixture
+def workers(redis: Redis) -> Workers:
+    return Workers(redis)
+
+
+def test_announced_worker_reads_back(workers: Workers) -> None:
+    workers.announce(INFO, ttl_s=10)
+    (read,) = workers.all()
+    assert abs(read.seen_at.timestamp() - time.time()) < 5
+    assert replace(read, seen_at=None) == INFO
+
+
+def test_last_word_counts(workers: Workers) -> None:
+    for state in ("starting", "idle", "draining"):
+        workers.announce(replace(INFO, state=state), ttl_s=10)
+    assert [w.state for w in workers.all()] == ["draining"]
+
+
+def test_silent_worker_is_forgotten(workers: Workers, redis: Redis) -> None:
+    workers.announce(INFO, ttl_s=10)
+    workers.announce(replace(INFO, name="w2"), ttl_s=10)
+    assert 9 < redis.ttl("rq:worker:w1") <= 10
+    redis.pexpire("rq:worker:w1", 0)
+    assert [w.name for w in workers.all()] == ["w2"]
+    assert redis.smembers("rq:workers") == {b"rq:worker:w2"}
+
+
+def test_leaving_worker_is_gone_at_once(workers: Workers, redis: Redis) -> None:
+    before = redis.keys()
+    workers.announce(INFO, ttl_s=10)
+    workers.leave("w1")
+    workers.leave("w1")
+    assert workers.all() == []
+    assert redis.keys() == before
+
+
+def test_queues_count_the_workers_that_serve_them(workers: Workers, redis: Redis) -> None:
+    queue = Queue(redis)
+    queue.submit({}, model="other", priority="low")
+    workers.announce(INFO, ttl_s=10)
+    workers.announce(replace(INFO, name="w2", serves=("emoji",)), ttl_s=10)
+    assert queue.queues()[0].workers == 1
+
+
+def test_strangers_are_left_out(workers: Workers, redis: Redis) -> None:
+    workers.announce(INFO, ttl_s=10)
+    redis.sadd("rq:workers", "rq:worker:plain", "rq:worker:odd")
+    redis.hset("rq:worker:plain", mapping={"state": "idle", "last_heartbeat": "x"})
+    redis.hset("rq:worker:odd", mapping={"dr_info": "{", "last_heartbeat": "x"})
+    assert [w.name for w in workers.all()] == ["w1"]
+
+
+def test_absence_of_redis_is_told(tmp_path) -> None:
+    with connect(f"unix://{tmp_path}/nothing") as nowhere:
+        workers = Workers(nowhere)
+        for call in (workers.all, lambda: workers.announce(INFO, 1), lambda: workers.leave("w1")):
+            with pytest.raises(QueueUnavailableError):
+                call()
+
+
+def test_default_name_tells_host_and_process() -> None:
+    host, _, pid = worker_name().rpartition("-")
+    assert host
+    assert int(pid) > 0

@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from darkroom.catalog import ModelCard, Models, ModelsFileError
+from darkroom.errors import ModelNotFoundError
+from darkroom.offers import ModelRecord, ModelRecords, offer
+
+TOML = """
+default = "pix"
+
+[[models]]
+name = "pix"
+source = "weights/pix"
+aliases = ["demo", "gpt-image-1"]
+
+[[models]]
+name = "sdxl"
+source = "owner/sdxl-base"
+scheduler = "EulerDiscreteScheduler"
+tasks = ["text-to-image"]
+defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
+"""
+
+
+@pytest.fixture
+def models(tmp_path):
+    (tmp_path / "models.toml").write_text(TOML)
+    return Models.read(tmp_path / "models.toml")
+
+
+def test_a_model_is_found_by_name_alias_source_and_default(models):
+    assert [models.find(n).name for n in ("pix", "demo", "owner/sdxl-base", None)] == [
+        *("pix", "pix", "sdxl", "pix")
+    ]
+
+
+def test_an_unknown_name_comes_with_near_matches(models):
+    with pytest.raises(ModelNotFoundError) as caught:
+        models.find("sdxll")
+    assert caught.value.near == ("sdxl",)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "no [[models]]"),
+        ("[[models]\n", "models.toml"),
+        ('[[models]]\nname = "a b"\nsource = "x"\n', "name"),
+        ('[[models]]\nname = "a"\nsource = "x"\nstesp = 3\n', "stesp"),
+        ('[[models]]\nname = "a"\nsource = "x"\naliases = ["a"]\n', "named twice"),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n'
+            'loras = [{ name = "l", source = "y" }, { name = "l", source = "z" }]\n',
+            "loras: Value error, l is named twice",
+        ),
+        ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
+        ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, part):
+    (tmp_path / "models.toml").write_text(text)
+    with pytest.raises(ModelsFileError) as caught:
+        Models.read(tmp_path / "models.toml")
+    assert part in str(caught.value)
+
+
+def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(models, tmp_path):
+    folder = tmp_path / "weights" / "pix"
+    for part, content in {
+        "model_index.json": {
+            "_class_name": "StableDiffusionPipeline",
+            "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        },
+        "unet/config.json": {"sample_size": 16},
+        "vae/config.json": {"block_out_channels": [8, 8, 8]},
+    }.items():
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        (folder / part).write_text(json.dumps(content))
+    guess = offer(models, models.find("pix"), None)
+    assert (guess.width, guess.scheduler) == (64, "EulerDiscreteScheduler")
+    assert set(guess.tasks) == {"text-to-image", "image-to-image", "inpaint"}
+    assert "DDIMScheduler" in guess.schedulers
+
+
+@pytest.mark.parametrize(
+    ("limits", "native", "side"),
+    [
+        ({}, 512, 512),
+        ({}, 16, 64),
+        ({"max_size": 256}, 512, 256),
+        ({"max_pixels": 300 * 300}, 512, 296),
+        ({"size_multiple": 48}, 512, 480),
+    ],
+)
+def test_a_size_by_default_is_one_that_may_be_asked_for(limits, native, side):
+    card = ModelCard(name="pix", source="pix", limits=limits)
+    models = Models([card], "pix", Path())
+    record = ModelRecord(name="pix", schedulers=("DDIMScheduler",), width=native, height=native)
+    known = offer(models, card, record)
+    assert (known.width, known.height) == (side, side)
+
+
+def test_a_record_stands_above_the_guess_and_the_card_above_both(models):
+    record = ModelRecord(
+        name="sdxl",
+        tasks=("text-to-image", "image-to-image"),
+        schedulers=("DDIMScheduler",),
+        scheduler="DDIMScheduler",
+        width=512,
+        height=512,
+    )
+    known = offer(models, models.find("sdxl"), record)
+    assert known.tasks == ("text-to-image",)
+    assert known.schedulers == ("DDIMScheduler", "EulerDiscreteScheduler")
+    assert (known.scheduler, known.width, known.guidance) == ("EulerDiscreteScheduler", 1024, 0.0)
+
+
+def test_records_come_back_as_written(redis):
+    records = ModelRecords(redis)
+    records.put(ModelRecord(name="pix", error="no such folder"))
+    redis.hset("darkroom:models", "old", '{"name": "old", "gone": 1}')
+    assert records.all() == {"pix": ModelRecord(name="pix", error="no such folder")}
+
+
+def test_names_asked_for_by_alias_are_resolved(models):
+    assert models.names(["gpt-image-1"]) == ("pix",)
+    assert models.names([]) == ("pix", "sdxl")
+    with pytest.raises(ModelNotFoundError):
+        models.names(["pixx"])

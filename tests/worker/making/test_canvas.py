@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom.request import Inpaint
+from worker.making.canvas import canvas, extended
+
+
+def request(**fields: object) -> Inpaint:
+    usual = {
+        "task": "inpaint",
+        "model": "any",
+        "prompt": "",
+        "image": "",
+        "width": 32,
+        "height": 16,
+        "num_inference_steps": 1,
+        "scheduler": "DDIMScheduler",
+        "seed": 1,
+        "num_images": 1,
+        "mask_blur": 0,
+    }
+    return Inpaint.model_validate(usual | fields)
+
+
+def picture(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def dotted(*dots: tuple[int, int], size: tuple[int, int] = (32, 16)) -> Image.Image:
+    mask = Image.new("L", size)
+    for dot in dots:
+        mask.putpixel(dot, 255)
+    return mask
+
+
+NEW = np.full((16, 32, 3), 77, np.uint8)
+
+
+def test_picture_and_mask_are_brought_to_size() -> None:
+    begun = canvas(request(), picture(64, 64), Image.new("L", (5, 7), 255))
+    assert begun.picture.size == begun.mask.size == (32, 16)
+    assert (begun.composed(NEW) == 77).all()
+    assert not begun.is_kept
+
+
+def test_thin_strokes_cover_whole_pixels_of_the_latents() -> None:
+    blocks = np.asarray(canvas(request(), picture(32, 16), dotted((3, 5), (31, 15))).blocks(8))
+    assert (blocks[:8, :8] == 255).all()
+    assert (blocks[8:, 24:] == 255).all()
+    assert blocks.sum() == 2 * 64 * 255
+
+
+def test_sizes_that_are_no_multiple_have_narrow_blocks_at_the_edge() -> None:
+    begun = canvas(request(width=30), picture(30, 16), dotted((29, 0), size=(30, 16)))
+    blocks = np.asarray(begun.blocks(8))
+    assert blocks.shape == (16, 30)
+    assert blocks.sum() == 6 * 8 * 255
+
+
+@pytest.mark.parametrize("blur", [0, 1, 3])
+def test_blur_mixes_at_the_edge_and_leaves_the_rest_to_the_bit(blur: int) -> None:
+    mask = Image.new("L", (32, 16))
+    mask.paste(255, (0, 0, 16, 16))
+    begun = canvas(request(mask_blur=blur), picture(32, 16), mask)
+    made = begun.composed(NEW)
+    old = np.asarray(begun.picture)
+    assert (made[:, 16 + 3 * blur :] == old[:, 16 + 3 * blur :]).all()
+    assert (made[:, : 16 - 3 * blur] == 77).all()
+    shares = begun.share[8, :, 0].astype(int)
+    assert len(set(shares)) == 2 if blur == 0 else len(set(shares)) > 3
+    assert (np.diff(shares) <= 0).all()
+
+
+def test_grey_lets_through_its_share() -> None:
+    begun = canvas(request(), picture(32, 16), Image.new("L", (32, 16), 128))
+    expected = 77 * 128 / 255 + np.asarray(begun.picture) * (127 / 255)
+    assert np.abs(begun.composed(NEW) - expected).max() <= 0.5
+
+
+def test_padding_repeats_the_edge_and_is_all_new() -> None:
+    padding = {"left": 16, "top": 0, "right": 0, "bottom": 0}
+    begun = canvas(request(padding=padding), picture(16, 16), None)
+    pixels, made = np.asarray(begun.picture), begun.composed(NEW)
+    assert (pixels[:, 16:] == np.asarray(picture(16, 16))).all()
+    assert (pixels[:, :16] == pixels[:, 16:17]).all()
+    assert (made[:, :16] == 77).all()
+    assert (made[:, 16:] == pixels[:, 16:]).all()
+
+
+def test_padding_is_counted_in_pixels_of_the_picture_that_is_padded() -> None:
+    padding = {"left": 0, "top": 0, "right": 32, "bottom": 0}
+    begun = canvas(request(padding=padding), picture(32, 32), None)
+    assert begun.mask.getbbox() == (16, 0, 32, 16)
+
+
+def test_a_soft_seam_lies_within_the_picture() -> None:
+    padding = {"left": 0, "top": 0, "right": 64, "bottom": 0}
+    begun = canvas(request(width=128, mask_blur=3, padding=padding), picture(64, 16), None)
+    shares = begun.share[8, :, 0]
+    assert (shares[64:] == 255).all()
+    assert shares[63] > 240
+    assert (shares[: 64 - 6 - 9] == 0).all()
+    assert begun.mask.getbbox() == (58, 0, 128, 16)
+
+
+def test_more_padding_than_canvas_leaves_one_pixel_of_the_picture() -> None:
+    padding = {"left": 4096, "top": 4096, "right": 4096, "bottom": 4096}
+    begun = canvas(request(padding=padding, mask_blur=9), picture(1, 1), None)
+    assert (begun.composed(NEW) == 77).sum() >= (32 * 16 - 1) * 3
+
+
+def test_a_picture_is_extended_to_multiples_by_its_edge() -> None:
+    small = picture(7, 5)
+    pixels = np.asarray(extended(small, 4))
+    assert pixels.shape == (8, 8, 3)
+    assert (pixels[:5, :7] == np.asarray(small)).all()
+    assert (pixels[:, 7] == pixels[:, 6]).all()
+    assert (pixels[5:] == pixels[4]).all()
+    assert extended(small.convert("L"), 1).size == (7, 5)

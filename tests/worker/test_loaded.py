@@ -1,0 +1,247 @@
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from redis import Redis
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from darkroom.catalog import Models
+from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.offers import ModelRecords
+from tests import tiny
+from tests.gathering import run_all, values
+from worker.gathering.gather import Gather
+from worker.loaded import LoadedModels
+from worker.loading.memory import held_bytes
+from worker.loading.pipelines import LoadedModel
+from worker.loading.weights import modules_of
+
+CPU = torch.device("cpu")
+NAMES = ("one", "two", "three")
+OURS = 'source = "sd15"\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for family in ("sd15", "gligen"):
+        tiny.write(family, folder / family)
+    (folder / "broken").mkdir()
+    return folder
+
+
+class Here:
+    """Models as an engine keeps them, with room for so many of `tiny`'s."""
+
+    def __init__(self, folder: Path, redis: Redis, *, room: float, **cards: str) -> None:
+        entries = dict.fromkeys(NAMES, "") | cards
+        (folder / "models.toml").write_text(
+            "".join(
+                f'[[models]]\nname = "{name}"\n{more if "source" in more else OURS + more}\n'
+                for name, more in entries.items()
+            )
+            + '[[models]]\nname = "broken"\nsource = "broken"\n'
+        )
+        self.gather, self.records = Gather(), ModelRecords(redis)
+        self.states: list[tuple[str, ...]] = []
+        self.evicted = 0
+        self.models = LoadedModels(
+            Models.read(folder / "models.toml"),
+            self.records.put,
+            self.gather,
+            CPU,
+            worker="w",
+            loading=self._loading,
+            evicted=self._on_evicted,
+            limit_gb=room * size_of_one(folder) / 2**30,
+        )
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        self.states.append(("loading", *self.models.names))
+        yield
+        self.states.append(("ready", *self.models.names))
+
+    def _on_evicted(self) -> None:
+        self.evicted += 1
+
+
+@cache
+def size_of_one(folder: Path) -> int:
+    return sum(
+        held_bytes([each])
+        for _, each in modules_of(tiny.load("sd15", folder / "sd15", Gather()).components)
+    )
+
+
+@pytest.fixture
+def make(folder: Path, redis: Redis):
+    return lambda room, **cards: Here(folder, redis, room=room, **cards)
+
+
+def test_a_model_is_loaded_once_and_found_again(make) -> None:
+    here = make(3)
+    assert here.models.get("one") is here.models.get("one")
+    assert here.states == [("loading",), ("ready",)]
+    assert here.records.all()["one"].worker == "w"
+
+
+def test_the_least_recently_used_makes_room(make) -> None:
+    here = make(2.5)
+    for name in ("one", "two", "one", "three"):
+        here.models.get(name)
+    assert sorted(here.models.names) == ["one", "three"]
+    assert here.evicted == 1
+
+
+def test_without_a_limit_all_stay(make) -> None:
+    here = make(0)
+    for name in NAMES:
+        here.models.get(name)
+    assert here.models.names == NAMES
+
+
+def test_a_pinned_model_stays_whoever_else_leaves(make) -> None:
+    here = make(2.5, one="pinned = true")
+    for name in NAMES:
+        here.models.get(name)
+    assert sorted(here.models.names) == ["one", "three"]
+
+
+def test_a_model_with_jobs_is_waited_for(make) -> None:
+    here = make(1.5)
+    here.models.get("one")
+    assert here.models.load("two", busy={"one"}) is None
+    assert here.models.names == ("one",)
+    assert here.models.load("two", busy=set()).record.name == "two"
+    assert here.models.names == ("two",)
+
+
+def test_an_idle_model_leaves_rather_than_anybody_waits(make) -> None:
+    here = make(2.5)
+    here.models.get("one")
+    here.models.get("two")
+    assert here.models.load("three", busy={"one"}) is not None
+    assert sorted(here.models.names) == ["one", "three"]
+
+
+def test_nobody_leaves_in_vain(make) -> None:
+    """Room for one and a half beside a pinned one: two idle ones would have to go, and one of
+    them is busy."""
+    here = make(2.5, one="pinned = true")
+    here.models.get("one")
+    here.models.get("two")
+    assert here.models.load("three", busy={"two"}) is None
+    assert sorted(here.models.names) == ["one", "two"]
+
+
+@pytest.mark.parametrize(("room", "words"), [(0.5, "can be had"), (1.5, "beside one, which never")])
+def test_what_can_never_fit_says_so(room: float, words: str, make) -> None:
+    here = make(room, one="pinned = true")
+    if room > 1:
+        here.models.get("one")
+    with pytest.raises(DeviceMemoryError, match=words) as caught:
+        here.models.get("two")
+    assert caught.value.code == "out_of_memory"
+    assert here.records.all()["two"].error == str(caught.value)
+    assert here.models.names == (("one",) if room > 1 else ())
+
+
+def test_nothing_of_an_evicted_model_is_left(make) -> None:
+    """GLIGEN's switch is state that a gather keeps for its module."""
+    here = make(2.9, two='source = "gligen"')
+    gone = [weakref.ref(each) for each in _after_a_job(here.gather, here.models.get("two"))]
+    assert len(here.gather.states) == 1
+    here.models.get("one")
+    here.models.get("three")
+    assert here.models.names == ("one", "three")
+    assert [each() for each in gone if each() is not None] == []
+    assert here.gather.states == ()
+
+
+def _after_a_job(gather: Gather, model: LoadedModel) -> list[torch.nn.Module]:
+    view = model.view("text-to-image", "DDIMScheduler")
+    job = {1: lambda: view("a cat", num_inference_steps=2, output_type="pt").images.shape}
+    values(run_all(gather, job))
+    return [module for _, module in modules_of(model.components)]
+
+
+def test_a_model_that_cannot_be_loaded_harms_no_other(make) -> None:
+    here = make(1.5)
+    here.models.get("one")
+    states = here.gather.states
+    with pytest.raises(ModelLoadError, match="model_index") as caught:
+        here.models.get("broken")
+    assert here.records.all()["broken"].error == str(caught.value)
+    assert here.models.names == ("one",)
+    assert here.gather.states == states
+    with pytest.raises(ModelLoadError):
+        here.models.get("broken")
+    assert here.states[-2:] == [("ready",), ("loading", "one")]
+
+
+def test_a_warm_model_has_made_a_picture(make) -> None:
+    here = make(2.5, two="warmup = true")
+    called: list[str] = []
+    hook = register_module_forward_pre_hook(lambda module, _: called.append(type(module).__name__))
+    try:
+        here.models.get("one")
+        assert called == []
+        here.models.get("two")
+    finally:
+        hook.remove()
+    assert {"CLIPTextModel", "Decoder", "UNet2DConditionModel"} & set(called) >= {"Decoder"}
+
+
+def test_a_model_that_makes_no_picture_is_not_offered(make) -> None:
+    here = make(5, two='source = "gligen"\nwarmup = true')
+
+    def refuse(module: torch.nn.Module, _: object) -> None:
+        if type(module).__name__ == "Decoder":
+            raise ArithmeticError("the picture is no number")
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        with pytest.raises(ModelLoadError, match=r"makes no picture.*is no number"):
+            here.models.get("two")
+    finally:
+        hook.remove()
+    assert here.gather.states == ()  # GLIGEN's switch is one
+
+
+def test_when_memory_runs_out_on_the_way_others_leave_first(make) -> None:
+    """The files do not tell all: warming up can need more than there is beside the others."""
+    here = make(0, two="warmup = true")
+    here.models.get("one")
+
+    def refuse(*_: object) -> None:
+        if here.models.names:
+            raise torch.OutOfMemoryError("no room beside another model")
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        assert here.models.load("two", busy={"one"}) is None
+        assert here.models.load("two", busy=set()) is not None
+    finally:
+        hook.remove()
+    assert here.models.names == ("two",)
+
+
+def test_a_model_without_memory_for_itself_fails(make) -> None:
+    here = make(0, two="warmup = true")
+
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room at all")
+
+    hook = register_module_forward_pre_hook(refuse)
+    try:
+        with pytest.raises(DeviceMemoryError):
+            here.models.get("two")
+    finally:
+        hook.remove()
+    assert here.models.names == ()
+    assert here.gather.states == ()

@@ -1,0 +1,236 @@
+"""What happens to a job after its last model call: encode, store, commit; in a pool of threads.
+
+A picture is stored before its job is committed. Files of an attempt that lost its lease are
+deleted here or, if this process dies first, swept by the keeper.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from darkroom import logs
+from darkroom.errors import (
+    QueueUnavailableError,
+    SafetyBlockedError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
+from darkroom.images import ImageStore
+from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
+from darkroom.provenance import Level, describe, least
+from darkroom.queue.queue import Queue
+from worker.encode import encode
+from worker.running import RunningJob, unexpected
+
+log = logs.get("develop")
+
+THREADS = 4
+AFTER_A_FAULT_S = 0.5
+
+
+class Developer:
+    """Finishes jobs while the engine goes on with others. `gone` is called with each job that
+    this engine no longer has to do with, `store_full` when pictures cannot be stored."""
+
+    def __init__(
+        self,
+        jobs: Queue,
+        store: ImageStore,
+        *,
+        metadata: Level,
+        gone: Callable[[RunningJob, str], None],
+        store_full: Callable[[], None],
+    ) -> None:
+        """`metadata` is the most that may be written into a picture."""
+        self._jobs, self._store = jobs, store
+        self._metadata: Level = metadata
+        self._gone, self._store_full = gone, store_full
+        self._pool = ThreadPoolExecutor(THREADS, "develop")
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        with self._lock:
+            return self._under_way == 0
+
+    def succeed(
+        self,
+        job: RunningJob,
+        pictures: Sequence[np.ndarray],
+        reproducibility: dict[str, object],
+    ) -> None:
+        """Store `pictures` (uint8, height x width x 3 each) and commit the job."""
+        self._submit(job, lambda: self._develop(job, pictures, reproducibility))
+
+    def fail(self, job: RunningJob, error: JobError) -> None:
+        self._submit(job, lambda: self._commit(job, JobStatus.FAILED, error=error))
+
+    def cancel(self, job: RunningJob, error: JobError) -> None:
+        self._submit(job, lambda: self._commit(job, JobStatus.CANCELED, error=error))
+
+    def give_back(self, job: RunningJob) -> None:
+        """Back to the head of its queue; the attempt does not count."""
+        self._submit(job, lambda: self._release(job))
+
+    def _submit(self, job: RunningJob, work: Callable[[], str]) -> None:
+        with self._lock:
+            self._under_way += 1
+        self._pool.submit(self._do, job, work)
+
+    def _do(self, job: RunningJob, work: Callable[[], str]) -> None:
+        try:
+            outcome = self._survive(job, work)
+        except Exception:
+            # Nobody can end this job any more; another engine can.
+            log.exception("thread_died", thread="develop", job_id=job.id)
+            os._exit(1)
+        log.info(
+            "job_ended",
+            job_id=job.id,
+            outcome=outcome,
+            attempt=job.claim.attempt,
+            model=job.request.model,
+            total_s=job.timings().total,
+        )
+        self._gone(job, outcome)
+        with self._lock:
+            self._under_way -= 1
+
+    def _survive(self, job: RunningJob, work: Callable[[], str]) -> str:
+        """A job whose pictures cannot be developed fails, and does not come back for ever."""
+        try:
+            return work()
+        except UnsupportedError as error:
+            reason = JobError(code=error.code, message=str(error))
+            return self._commit(job, JobStatus.FAILED, error=reason)
+        except Exception as error:
+            log.exception("develop_failed", job_id=job.id)
+            return self._commit(job, JobStatus.FAILED, error=unexpected(error))
+
+    def _develop(
+        self,
+        job: RunningJob,
+        pictures: Sequence[np.ndarray],
+        reproducibility: dict[str, object],
+    ) -> str:
+        job.enter("save")
+        records: list[ImageRecord] = []
+        try:
+            for index, picture in enumerate(pictures):
+                if job.flagged and job.flagged[index]:
+                    records.append(_withheld(job, index, picture))
+                else:
+                    records.append(self._store_picture(job, index, picture, reproducibility))
+        except StoreUnavailableError as error:
+            log.error("store_unavailable", job_id=job.id, reason=str(error))
+            self._store_full()
+            self._discard(records)
+            return self._release(job)
+        error = _blocked(job)
+        status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
+        outcome = self._commit(job, status, images=records, error=error)
+        if outcome == "fenced":
+            self._discard(records)
+        return outcome
+
+    def _store_picture(
+        self, job: RunningJob, index: int, picture: np.ndarray, reproducibility: dict[str, object]
+    ) -> ImageRecord:
+        output = job.request.output
+        # The request as it was stored: posted back it is accepted, with its defaults it may not be.
+        told = describe(job.claim.request, index, least(output.metadata, self._metadata))
+        encoded = encode(picture, output, told)
+        job.warnings.extend(each for each in encoded.warnings if each not in job.warnings)
+        image_id = new_image_id()
+        self._store.put(image_id, encoded.data, output.format)
+        return ImageRecord(
+            id=image_id,
+            url=f"/api/v1/images/{image_id}",
+            width=picture.shape[1],
+            height=picture.shape[0],
+            seed=job.request.seed + index,
+            format=output.format,
+            bytes=len(encoded.data),
+            sha256=hashlib.sha256(encoded.data).hexdigest(),
+            flagged=None if job.flagged is None else False,
+            reproducibility=reproducibility,
+        )
+
+    def _commit(
+        self,
+        job: RunningJob,
+        status: JobStatus,
+        *,
+        images: Sequence[ImageRecord] = (),
+        error: JobError | None = None,
+    ) -> str:
+        def finish() -> str:
+            return self._jobs.finish(
+                job.claim,
+                status,
+                images=images,
+                error=error,
+                warnings=job.warnings,
+                memory=job.memory,
+                timings=job.timings(),
+                progress=job.progress,
+            )
+
+        outcome = self._until_answered(job, finish)
+        return status if outcome in ("committed", "already") else outcome
+
+    def _release(self, job: RunningJob) -> str:
+        def release() -> str:
+            return "released" if self._jobs.release(job.claim) else "fenced"
+
+        return self._until_answered(job, release)
+
+    def _until_answered(self, job: RunningJob, ask: Callable[[], str]) -> str:
+        """What was rendered is not thrown away because Redis is gone for a while: ask again
+        until it answers, or until the job is known to belong to another engine."""
+        while job.interrupt is None:
+            try:
+                return ask()
+            except QueueUnavailableError as error:
+                log.warning("queue_unavailable", job_id=job.id, reason=str(error))
+                time.sleep(AFTER_A_FAULT_S)
+        return "fenced"
+
+    def _discard(self, records: Sequence[ImageRecord]) -> None:
+        try:
+            self._store.delete(record.id for record in records)
+        except StoreUnavailableError as error:
+            log.warning("left_for_the_keeper", reason=str(error))
+
+
+def _withheld(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
+    """The record of a picture that nobody gets to see and that is not stored."""
+    return ImageRecord(
+        id=new_image_id(),
+        url=None,
+        width=picture.shape[1],
+        height=picture.shape[0],
+        seed=job.request.seed + index,
+        bytes=None,
+        sha256=None,
+        flagged=True,
+    )
+
+
+def _blocked(job: RunningJob) -> JobError | None:
+    """Why a job fails whose pictures are all withheld; of some a warning says so."""
+    count = sum(job.flagged or ())
+    if count == 0:
+        return None
+    if job.flagged and all(job.flagged):
+        message = "The safety checker flagged every picture of this job; none was kept."
+        return JobError(code=SafetyBlockedError.code, message=message)
+    were = "1 picture was" if count == 1 else f"{count} pictures were"
+    job.warnings.append(f"{were} withheld: flagged by the safety checker.")
+    return None

@@ -1,0 +1,254 @@
+"""The models an engine has in memory: each is loaded at its first job, the least recently used make
+room for others; engine thread of the worker only."""
+
+import itertools
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import torch
+
+from darkroom import logs
+from darkroom.catalog import ModelCard, Models
+from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
+from darkroom.offers import ModelRecord, offer
+from worker import trial
+from worker.device import free_device_memory, is_out_of_memory, room_left
+from worker.gathering.gather import Gather, ModuleState
+from worker.loading import pipelines
+from worker.loading.memory import expected_bytes, held_bytes, in_words
+from worker.loading.safety import SafetyChecker
+from worker.loading.tuning import compile_fault
+from worker.loading.weights import (
+    dtype_of,
+    first_lines,
+    folder_of,
+    is_offloaded,
+    modules_of,
+    vae_folder,
+)
+
+log = logs.get("models")
+
+LOAD_AGAIN_AFTER_S = 30.0
+"""A model that could not be loaded is not tried again sooner."""
+
+NOBODY: Collection[str] = frozenset()
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A model in memory."""
+
+    card: ModelCard
+    model: pipelines.LoadedModel
+    states: tuple[ModuleState, ...]
+    size: int
+    """Bytes of its weights on the device."""
+    used: int
+    """Grows with every use of any model."""
+
+
+class LoadedModels:
+    """Loads models by name, evicts what nobody uses, and tells what was found."""
+
+    def __init__(
+        self,
+        catalog: Models,
+        tell: Callable[[ModelRecord], None],
+        gather: Gather,
+        device: torch.device,
+        *,
+        worker: str,
+        loading: Callable[[], AbstractContextManager[None]],
+        evicted: Callable[[], None] = lambda: None,
+        limit_gb: float = 0,
+    ) -> None:
+        """`tell` is given what was found of each model; `loading` is entered around each load,
+        which can take minutes; `evicted` is called when a model has left. `limit_gb`: GiB that all
+        weights may take together; 0: what the device has free."""
+        self._catalog, self._put = catalog, tell
+        self._gather, self._device = gather, device
+        self._worker = worker
+        self._loading, self._evicted = loading, evicted
+        self._limit = limit_gb * 2**30 or None
+        self._loaded: dict[str, _Entry] = {}
+        self._uses = itertools.count()
+        self._needs: dict[str, int] = {}
+        self._too_many: dict[str, frozenset[str]] = {}
+        """Beside which models one did not fit, though its files had said so."""
+        self._faults: dict[str, tuple[float, DarkroomError]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._loaded)
+
+    def get(self, name: str) -> pipelines.LoadedModel:
+        """The model called `name`, loaded now if need be.
+
+        Raises ModelNotFoundError, ModelLoadError, DeviceMemoryError."""
+        return self.load(name, busy=NOBODY)
+
+    def load(self, name: str, *, busy: Collection[str]) -> pipelines.LoadedModel | None:
+        """As `get`, but models in `busy` have jobs and stay where they are: None if there will only
+        be room once those have ended."""
+        if entry := self._loaded.get(name):
+            entry.used = next(self._uses)
+            return entry.model
+        failed_at, fault = self._faults.get(name, (0.0, None))
+        if fault and time.monotonic() - failed_at < LOAD_AGAIN_AFTER_S:
+            raise fault
+        card = self._catalog.find(name)
+        try:
+            return self._load(card, busy) if self._make_room(card, busy) else None
+        except (ModelLoadError, DeviceMemoryError) as error:
+            fault = error
+        log.error("model_load_failed", model=name, reason=str(fault))
+        self._faults[name] = (time.monotonic(), fault)
+        self._tell(ModelRecord(name=name, error=str(fault)))
+        raise fault
+
+    def evict_idle(self, busy: Collection[str]) -> bool:
+        """Drop the least recently used model that has no jobs and may leave; whether one was."""
+        if not (idle := self._leaving(busy)):
+            return False
+        entry = self._loaded.pop(min(idle, key=lambda each: each.used).card.name)
+        idle.clear()
+        self._gather.forget(entry.states)
+        log.info("model_evicted", model=entry.card.name)
+        del entry
+        free_device_memory()
+        self._evicted()
+        return True
+
+    def _load(self, card: ModelCard, busy: Collection[str]) -> pipelines.LoadedModel | None:
+        """None: there was less room than it seemed, and others will leave some."""
+        while True:
+            try:
+                entry = self._read(card)
+                break
+            except DeviceMemoryError:
+                if self.evict_idle(busy):
+                    continue
+                if not self._leaving(NOBODY):
+                    raise
+                self._too_many[card.name] = frozenset(self._loaded)
+                return None
+        self._loaded[card.name] = entry
+        self._too_many.pop(card.name, None)
+        self._tell(entry.model.record)
+        log.info("model_loaded", model=card.name, load_s=entry.model.record.load_s)
+        return entry.model
+
+    def _read(self, card: ModelCard) -> _Entry:
+        """Raises ModelLoadError, DeviceMemoryError, leaving nothing in memory."""
+        log.info("model_loads", model=card.name)
+        before = set(self._gather.states)
+        fault: DarkroomError
+        try:
+            with self._loading():
+                model = self._prepared(card)
+            states = tuple(each for each in self._gather.states if each not in before)
+            return _Entry(card, model, states, self._size(card, model), next(self._uses))
+        except (ModelLoadError, DeviceMemoryError) as error:
+            fault = type(error)(str(error))
+        except Exception as error:  # no model may take down an engine that serves others
+            if is_out_of_memory(error):
+                fault = DeviceMemoryError(f"{card.source} does not fit into what memory is left")
+            else:
+                log.exception("model_load_crashed", model=card.name)
+                fault = ModelLoadError(f"{card.source}: unexpected {first_lines(error)}")
+        # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
+        self._gather.forget([each for each in self._gather.states if each not in before])
+        free_device_memory()
+        raise fault
+
+    def _prepared(self, card: ModelCard) -> pipelines.LoadedModel:
+        model = pipelines.load(card, self._catalog, self._gather, self._device)
+        if card.safety:
+            checker = SafetyChecker.read(card.safety, self._catalog, self._device)
+            self._gather.wrap(checker.network, "safety_checker")
+            record = model.record.model_copy(update={"safety": checker.name})
+            model = replace(model, safety=checker, record=record)
+        return self._warmed_up(card, model) if card.warmup or card.compile else model
+
+    def _warmed_up(self, card: ModelCard, model: pipelines.LoadedModel) -> pipelines.LoadedModel:
+        """Make a picture, so that nothing is slow or impossible at the first job."""
+        try:
+            trial.run(model, offer(self._catalog, card, model.record))
+        except (ModelLoadError, DeviceMemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = first_lines(error)
+            raise ModelLoadError(f"{card.source} makes no picture: {reason}") from None
+        if fault := compile_fault(model.components):
+            faults = model.record.faults | {"compile": fault}
+            model = replace(model, record=model.record.model_copy(update={"faults": faults}))
+        return model
+
+    def _make_room(self, card: ModelCard, busy: Collection[str]) -> bool:
+        """Evict what has to go for the model of `card`; False: wait for models of `busy` to end.
+
+        Raises DeviceMemoryError if there can never be room."""
+        need = self._need(card)
+        if need > self._room(self._leaving(NOBODY)):
+            raise DeviceMemoryError(self._no_room(card, need))
+        if need > self._room(self._leaving(busy)):
+            return False
+        too_many = self._too_many.get(card.name)
+        if too_many and too_many <= self._loaded.keys() and not self.evict_idle(busy):
+            return False
+        while need > self._room(head_room=True) and self.evict_idle(busy):
+            pass
+        return True
+
+    def _need(self, card: ModelCard) -> int:
+        """Bytes the model needs on the device while it is loaded."""
+        if card.name not in self._needs:
+            folder, dtype = folder_of(card, self._catalog), dtype_of(card, self._device)
+            vae = vae_folder(card, self._catalog)
+            parts = expected_bytes(card, folder, dtype, vae=vae).values()
+            offloaded = is_offloaded(card, self._device)
+            self._needs[card.name] = max(parts, default=0) if offloaded else sum(parts)
+        return self._needs[card.name]
+
+    def _size(self, card: ModelCard, model: pipelines.LoadedModel) -> int:
+        if model.offload is not None:
+            return self._need(card)
+        modules = [*modules_of(model.components), *model.adapters.modules]
+        checker = [model.safety.network] if model.safety else []
+        return held_bytes([*(module for _, module in modules), *checker])
+
+    def _room(self, leaving: Collection[_Entry] = (), *, head_room: bool = False) -> float:
+        """Bytes that weights may take once `leaving` have left."""
+        freed = sum(each.size for each in leaving)
+        taken = sum(each.size for each in self._loaded.values())
+        by_limit = (self._limit or float("inf")) - taken
+        return min(by_limit, room_left(self._device, head_room=head_room)) + freed
+
+    def _leaving(self, busy: Collection[str]) -> list[_Entry]:
+        """The models that may leave while `busy` ones have jobs."""
+        return [
+            each for name, each in self._loaded.items() if name not in busy and not each.card.pinned
+        ]
+
+    def _no_room(self, card: ModelCard, need: int) -> str:
+        room = max(self._room(self._leaving(NOBODY)), 0)
+        pinned = [name for name, each in self._loaded.items() if each.card.pinned]
+        beside = f" beside {', '.join(pinned)}, which never leave" if pinned else ""
+        return (
+            f"The model {card.name!r} needs {in_words(need)} for its weights; {in_words(room)} "
+            f"can be had{beside}."
+        )
+
+    def _tell(self, record: ModelRecord) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        stamped = record.model_copy(update={"worker": self._worker, "updated_at": now})
+        try:
+            self._put(stamped)
+        except QueueUnavailableError as error:
+            log.warning("record_not_written", model=record.name, reason=str(error))

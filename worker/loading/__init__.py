@@ -1,0 +1,1 @@
+"""What lies on disk becomes modules in memory; knows no jobs."""

@@ -1,0 +1,201 @@
+"""The LoRAs, IP-Adapters, ControlNets and textual inversions of a loaded model, and which of them a
+job works with; engine thread of the worker only, knows no files and no queue.
+
+Modules that an adapter changes are objects of their own that share the weights of the plain ones:
+plain jobs run on exactly what they would run on if the card named no adapters.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from darkroom.errors import UnsupportedError
+from darkroom.request import Request
+from worker.gathering.gather import ModuleState
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    pass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How adapted modules are to work for one job."""
+
+    loras: tuple[tuple[str, float], ...] = ()
+    """The names that peft knows them by, sorted, with their scales."""
+    reference_scale: float | None = None
+
+
+@dataclass
+class Current:
+    """The setting of the job whose turn it is. The gather keeps it, so it refers to no module."""
+
+    setting: Setting = Setting()
+
+    def capture(self) -> Setting:
+        return self.setting
+
+    def restore(self, setting: Setting) -> None:
+        self.setting = setting
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of one loaded model."""
+
+    model: str = ""
+    loras: Mapping[str, str] = field(default_factory=dict)
+    """The name that peft knows each LoRA by."""
+    adapted: Mapping[str, torch.nn.Module] = field(default_factory=dict)
+    """The components that have LoRA layers, in place of the plain ones."""
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """Components for jobs with reference images, in place of the plain ones."""
+    controlnets: Mapping[str, torch.nn.Module] = field(default_factory=dict)
+    embeddings: tuple[str, ...] = ()
+    """Words that textual inversions added to the tokenizers."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """What of the card cannot be used and why: `lora:NAME`, `controlnet:NAME`, `embedding:TOKEN`,
+    `ip_adapter`."""
+    current: Current = field(default_factory=Current)
+
+    @property
+    def modules(self) -> list[tuple[str, torch.nn.Module]]:
+        """All modules beside the model's own, by the names of the components they stand for."""
+        named = [*self.adapted.items(), *self.reference.items()]
+        named += [("controlnet", module) for module in self.controlnets.values()]
+        return [(name, part) for name, part in named if isinstance(part, torch.nn.Module)]
+
+    @cached_property
+    def _state(self) -> ModuleState:
+        return ModuleState(self.current.capture, self.current.restore)
+
+    def state_of(self, module: torch.nn.Module, own: ModuleState | None) -> ModuleState | None:
+        """What `module` holds beside its weights, when without adapters that would be `own`."""
+        changed = (*self.adapted.values(), self.reference.get("unet"))
+        if all(each is not module for each in changed):
+            return own
+        return self._state if own is None else _both(self._state, own)
+
+    def use(self, request: Request) -> None:
+        """Let the job that calls this run with the adapters of its request; to be called before
+        its pipeline runs. Raises UnsupportedError for a LoRA that cannot be used."""
+        scale = request.reference_scale if _references(request) else None
+        self.current.setting = Setting(self._scales(request), scale)
+
+    def components(self, request: Request) -> dict[str, Any]:
+        """What the pipeline of this request is built from in place of the model's own components.
+
+        Raises UnsupportedError."""
+        chosen: dict[str, Any] = {}
+        if self._scales(request):
+            chosen |= self.adapted
+        if _references(request):
+            if not self.reference:
+                raise self._unusable("ip_adapter", "takes no reference images")
+            chosen |= self.reference
+        nets = [self._controlnet(each.name) for each in getattr(request, "controls", ())]
+        if nets:
+            chosen["controlnet"] = nets if len(nets) > 1 else nets[0]
+        return chosen
+
+    def arguments(self, request: Request, inputs: Mapping[str, Image.Image]) -> dict[str, Any]:
+        """What the pipeline is called with because of reference images: all of them for the one
+        IP-Adapter."""
+        count = len(_references(request))
+        images = [inputs[f"reference_images/{index}"].convert("RGB") for index in range(count)]
+        return {"ip_adapter_image": [images]} if images else {}
+
+    def _scales(self, request: Request) -> tuple[tuple[str, float], ...]:
+        """The LoRAs at work; one that is named twice has the sum of both scales."""
+        scales: dict[str, float] = {}
+        for each in getattr(request, "loras", ()):
+            if each.name not in self.loras:
+                raise self._unusable(f"lora:{each.name}", f"has no LoRA {each.name!r}")
+            name = self.loras[each.name]
+            scales[name] = scales.get(name, 0.0) + each.scale
+        return tuple(sorted((name, scale) for name, scale in scales.items() if scale))
+
+    def _controlnet(self, name: str) -> torch.nn.Module:
+        if name not in self.controlnets:
+            raise self._unusable(f"controlnet:{name}", f"has no ControlNet {name!r}")
+        return self.controlnets[name]
+
+    def _unusable(self, what: str, otherwise: str) -> UnsupportedError:
+        if fault := self.faults.get(what):
+            return UnsupportedError(f"{what} of the model {self.model!r} cannot be used: {fault}")
+        return UnsupportedError(f"The model {self.model!r} {otherwise}.")
+
+
+def sharing(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy of `module` that may be changed, with the very same parameters and buffers."""
+    kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
+    made = copy.deepcopy(module, kept)
+    for each in made.modules():
+        # Set by whoever wrapped or compiled it, and bound to the original.
+        each.__dict__.pop("forward", None)
+    return made
+
+
+def follow(module: torch.nn.Module, current: Current) -> None:
+    """Make `module` turn to the current setting when it is called, unless it stands there already.
+    Later than restoring would: jobs of other models and modules turn nothing."""
+    layers = lora_layers(module)
+    processors = [
+        each
+        for each in getattr(module, "attn_processors", {}).values()
+        if type(each).__name__.startswith("IPAdapter")
+    ]
+    inner, stands_at = module.forward, None
+    if not layers and not processors:
+        return
+
+    @functools.wraps(inner)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        nonlocal stands_at
+        wanted = current.setting
+        if wanted != stands_at:
+            turn(layers, processors, wanted)
+            stands_at = wanted
+        return inner(*args, **kwargs)
+
+    module.forward = forward
+
+
+def turn(layers: Sequence[Any], processors: Sequence[Any], setting: Setting) -> None:
+    """Let LoRA `layers` and the `processors` of an IP-Adapter work as `setting` says."""
+    names = [name for name, _ in setting.loras]
+    for layer in layers:
+        # As peft's own `set_adapter`, which takes seven times as long over what training needs.
+        layer._active_adapter = names
+        for name, scale in setting.loras:
+            layer.set_scale(name, scale)
+    for processor in processors:
+        processor.scale = [setting.reference_scale] * len(processor.scale)
+
+
+def lora_layers(module: torch.nn.Module) -> list[Any]:
+    """The layers of `module` to which LoRAs add."""
+    from peft.tuners.tuners_utils import BaseTunerLayer  # takes a second, and few models need it
+
+    return [each for each in module.modules() if isinstance(each, BaseTunerLayer)]
+
+
+def _both(one: ModuleState, other: ModuleState) -> ModuleState:
+    def restore(values: tuple[Any, Any]) -> None:
+        one.restore(values[0])
+        other.restore(values[1])
+
+    return ModuleState(lambda: (one.capture(), other.capture()), restore)
+
+
+def _references(request: Request) -> Sequence[str]:
+    return getattr(request, "reference_images", ())

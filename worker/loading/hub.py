@@ -1,0 +1,117 @@
+"""Where repositories lie in the Hugging Face cache, and what fills it; worker side, knows no jobs.
+
+`python -m worker.loading.hub NAME...` downloads what cards name, for `darkroom models pull`: the
+only thing in Darkroom that uses the network. Everything else reads the cache.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import HFValidationError
+
+from darkroom.catalog import ModelCard, Models
+from darkroom.errors import DarkroomError, ModelLoadError
+from darkroom.settings import Settings
+
+TEXTS = ("*.json", "*.txt", "*.model")
+"""Configurations, vocabularies, and sentencepiece models."""
+
+
+class PullError(DarkroomError):
+    """A repository cannot be downloaded."""
+
+    code = "pull"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is needed of one repository: names of files, with `*` for anything."""
+
+    source: str
+    revision: str | None
+    files: tuple[str, ...]
+    besides: tuple[str, ...] = ()
+    """Files to leave out although `files` names them."""
+
+
+def cached(source: str, revision: str | None, landmark: str) -> Path:
+    """The folder of a repository that was pulled, which holds a file named `landmark`.
+
+    Raises ModelLoadError if it is not there."""
+    try:
+        found = huggingface_hub.try_to_load_from_cache(source, landmark, revision=revision)
+    except HFValidationError:
+        found = None
+    if isinstance(found, str):
+        return Path(found).parent
+    at = f" at {revision}" if revision else ""
+    raise ModelLoadError(
+        f"{source} is no folder, and not in the Hugging Face cache{at}; "
+        "`darkroom models pull` downloads repositories"
+    )
+
+
+def wanted(card: ModelCard, models: Models) -> Iterator[Wanted]:
+    """The repositories that a card names; its folders need no download."""
+    for each in _named(card):
+        if models.locate(each.source) is None:
+            yield each
+
+
+def pull(each: Wanted) -> Path:
+    """Download a repository's files into the cache. Raises PullError."""
+    try:
+        folder = huggingface_hub.snapshot_download(
+            each.source,
+            revision=each.revision,
+            allow_patterns=list(each.files),
+            ignore_patterns=list(each.besides) or None,
+        )
+    except (OSError, ValueError) as error:  # no network, no such repository, not a repository's id
+        reason = " ".join(str(error).split())[:300]
+        raise PullError(f"{each.source}: {type(error).__name__}: {reason}") from error
+    return Path(folder)
+
+
+def _named(card: ModelCard) -> Iterator[Wanted]:
+    # What is called otherwise, or lies in the root, is the same once more for other programs.
+    variant = f".{card.variant}*" if card.variant else ""
+    weights = [f"*/{name}*{variant}.safetensors" for name in ("model", "diffusion_pytorch_model")]
+    others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
+    without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
+    yield Wanted(card.source, card.revision, (*TEXTS, *weights), (*others, *without))
+    if card.vae:
+        yield Wanted(card.vae, None, (*TEXTS, "diffusion_pytorch_model*.safetensors"))
+    if card.safety:
+        yield Wanted(card.safety.source, None, (*TEXTS, "model*.safetensors"))
+    for net in card.controlnets:
+        name = f"*.{net.variant}*.safetensors" if net.variant else "*.safetensors"
+        yield Wanted(net.source, net.revision, (*TEXTS, name))
+    for file in (*card.loras, *card.embeddings):
+        yield Wanted(file.source, None, (file.weight_name or "*.safetensors",))
+    if adapter := card.ip_adapter:
+        weights = f"{adapter.subfolder}/{adapter.weight_name}".removeprefix("/")
+        encoder = adapter.image_encoder
+        files = (f"{encoder}/*.json", f"{encoder}/*.safetensors") if encoder else ()
+        yield Wanted(adapter.source, None, (weights, *files))
+
+
+def main(names: list[str]) -> None:
+    models = Models.read(Settings().models)
+    for name in models.names(names):
+        sources = list(wanted(models.cards[name], models))
+        for each in sources:
+            print(f"{name}: {each.source} ...", flush=True)
+            print(f"{name}: {each.source} is in {pull(each)}", flush=True)
+        if not sources:
+            print(f"{name}: nothing to do, its files are in folders of this machine")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except DarkroomError as fault:
+        sys.exit(f"Error: {fault}")

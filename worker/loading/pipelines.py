@@ -1,0 +1,171 @@
+"""Loads models and makes each job its own view of one; engine thread of the worker only."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from darkroom.catalog import ModelCard, Models
+from darkroom.errors import ModelLoadError
+from darkroom.offers import ModelRecord, diffusers_table
+from darkroom.request import SchedulerOptions
+from worker.gathering.gather import Gather
+from worker.gathering.grounding import switch_of
+from worker.loading import adapter_files
+from worker.loading.adapters import Adapters
+from worker.loading.offload import Offload
+from worker.loading.schedulers import Schedulers
+from worker.loading.weights import dtype_of, is_offloaded, modules_of, read, task_classes
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers import DiffusionPipeline
+
+    from worker.loading.safety import SafetyChecker
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory. Its modules are shared by all jobs, everything else is a job's own."""
+
+    record: ModelRecord
+    components: Mapping[str, Any]
+    pipelines: Mapping[str, type[DiffusionPipeline]]
+    """The pipeline class for each task."""
+    schedulers: Schedulers
+    options: Mapping[str, Any]
+    """What the pipelines' constructors take besides components."""
+    offload: Offload | None = None
+    """What moves its modules, where they wait off the device."""
+    safety: SafetyChecker | None = None
+    """What says which pictures to withhold, where the card wants it."""
+    controlled: Mapping[str, type[DiffusionPipeline]] = field(default_factory=dict)
+    """The pipeline class for each task that ControlNets can take part in."""
+    adapters: Adapters = field(default_factory=Adapters)
+
+    def view(
+        self,
+        task: str,
+        scheduler: str,
+        options: SchedulerOptions | None = None,
+        *,
+        components: Mapping[str, Any] | None = None,
+        controlled: bool = False,
+    ) -> DiffusionPipeline:
+        """A pipeline for one job, made in a millisecond: pipelines keep the guidance scale and
+        more on themselves, schedulers count steps. Never `from_pipe`, which casts in place.
+
+        `components` take the place of the model's own; `controlled`: one that ControlNets, which
+        are among them, hold to pictures."""
+        cls = (self.controlled if controlled else self.pipelines)[task]
+        accepted = inspect.signature(cls.__init__).parameters
+        arguments = {**self.components, **(components or {}), **self.options}
+        arguments["scheduler"] = self.schedulers.new(scheduler, options)
+        # The tensors of parts that are offloaded belong in the host's memory, even while one of
+        # the parts is on the device.
+        cls = _on(cls, "cpu" if self.offload is not None else self.record.device)
+        pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+@functools.cache
+def _on(cls: type[DiffusionPipeline], device: str) -> type[DiffusionPipeline]:
+    """The pipeline, knowing its device. diffusers looks for it in every module of every part, at
+    each job: milliseconds, and more the larger the networks are."""
+    known = torch.device(device)
+    here = property(lambda _: known)
+    return type(cls.__name__, (cls,), {"device": here, "_execution_device": here})
+
+
+def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:
+    """Load the model of `card`, one of `models`, and wrap what is heavy.
+
+    Safetensors only, no code from elsewhere. Raises ModelLoadError."""
+    began = time.monotonic()
+    pipeline = read(card, models, device)
+    known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
+    schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
+    if card.scheduler and card.scheduler not in schedulers.names:
+        others = ", ".join(schedulers.names)
+        del pipeline  # whoever keeps the error keeps this frame
+        raise ModelLoadError(
+            f"{card.source} does not work with {card.scheduler}, but with {others}"
+        )
+    added = adapter_files.load(card, models, pipeline)
+    components = dict(pipeline.components)
+    offload = Offload(device) if is_offloaded(card, device) else None
+    for name, module in [*modules_of(components), *added.modules]:
+        if offload is not None:
+            offload.wrap(module, name)
+        gather.wrap(module, name, state=added.state_of(module, switch_of(module)))
+    return LoadedModel(
+        record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
+        components=components,
+        pipelines=task_classes(type(pipeline).__name__),
+        schedulers=schedulers,
+        options=_options(pipeline),
+        offload=offload,
+        controlled=task_classes(type(pipeline).__name__, controlled=True),
+        adapters=added,
+    )
+
+
+def _options(pipeline: DiffusionPipeline) -> dict[str, Any]:
+    """Constructor arguments that are no components; images carry our own mark, not diffusers'."""
+    options = {k: v for k, v in pipeline.config.items() if k not in pipeline.components}
+    return {**options, "add_watermarker": False, "requires_safety_checker": False}
+
+
+def _record(
+    card: ModelCard,
+    pipeline: DiffusionPipeline,
+    added: Adapters,
+    schedulers: Schedulers,
+    device: torch.device,
+    load_s: float,
+) -> ModelRecord:
+    height, width = _native_size(pipeline)
+    modules = {id(module): module for _, module in modules_of(pipeline.components)}
+    return ModelRecord(
+        name=card.name,
+        tasks=tuple(task_classes(type(pipeline).__name__)),
+        schedulers=schedulers.names,
+        scheduler=schedulers.own,
+        width=width,
+        height=height,
+        pipeline=type(pipeline).__name__,
+        dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
+        device=str(device),
+        revision=card.revision,
+        parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
+        load_s=round(load_s, 3),
+        loras=tuple(added.loras),
+        controlnets=tuple(added.controlnets),
+        embeddings=added.embeddings,
+        reference=bool(added.reference),
+        faults=dict(added.faults),
+    )
+
+
+def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
+    """Height and width that the network was trained at, in pixels."""
+    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    size = getattr(pipeline, "default_sample_size", None)
+    size = size or getattr(getattr(network, "config", None), "sample_size", None)
+    if size is None:
+        return None, None
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    factor = getattr(pipeline, "vae_scale_factor", None) or _vae_scale_factor(pipeline)
+    return height * factor, width * factor
+
+
+def _vae_scale_factor(pipeline: DiffusionPipeline) -> int:
+    vae = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
+    return 2 ** (len(vae.config.block_out_channels) - 1) if vae else 1

@@ -1,0 +1,111 @@
+"""Options of a model's card that change how its networks run: attention, VAE, compiling.
+
+Used when the worker loads a model, knows no jobs. What gets compiled is a network itself, before it
+is wrapped for parking.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from darkroom import logs
+from darkroom.catalog import ModelCard
+from darkroom.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers import DiffusionPipeline
+
+log = logs.get("tuning")
+
+NETWORKS = ("unet", "transformer", "controlnet")
+
+
+def tune(pipeline: DiffusionPipeline, card: ModelCard) -> None:
+    """Apply the options of `card`. Raises ModelLoadError for what this model cannot do."""
+    if card.attention:
+        _choose_attention(_network(pipeline), card.attention)
+    for option in ("slicing", "tiling"):
+        if getattr(card, f"vae_{option}"):
+            _switch_on(getattr(pipeline, "vae", None), option)
+    if card.compile:
+        compile_network(_network(pipeline))
+
+
+def compile_network(network: torch.nn.Module) -> None:
+    """Let torch compile `network` when it is called: its repeated blocks where its class names
+    them, which is many times faster to compile than the whole. What cannot be compiled runs as it
+    is written; `compile_fault` tells."""
+    names = getattr(network, "_repeated_blocks", None) or ()
+    blocks = [each for each in network.modules() if type(each).__name__ in names]
+    network.compile_fault = None
+    for each in blocks or [network]:
+        _compile_forward(each, network)
+
+
+def compile_fault(components: Mapping[str, Any]) -> str | None:
+    """Why a network that was to be compiled is not, as far as it was called."""
+    faults = (getattr(each, "compile_fault", None) for each in components.values())
+    return next((fault for fault in faults if fault), None)
+
+
+def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
+    plain = module.forward
+    compiled = torch.compile(plain)
+
+    @functools.wraps(plain)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if network.compile_fault is None:
+            try:
+                return compiled(*args, **kwargs)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                reason = " ".join(str(error).split())[:300]
+                network.compile_fault = f"{type(error).__name__}: {reason}"
+                log.warning("compile_failed", network=type(network).__name__, reason=reason)
+        return plain(*args, **kwargs)
+
+    module.forward = forward
+
+
+def _network(pipeline: DiffusionPipeline) -> torch.nn.Module:
+    for name in NETWORKS:
+        if (network := getattr(pipeline, name, None)) is not None:
+            return network
+    raise ModelLoadError(f"{type(pipeline).__name__} has no network whose running can be tuned")
+
+
+def _choose_attention(network: torch.nn.Module, name: str) -> None:
+    """For this network only: diffusers also sets what all other models use by default."""
+    from diffusers.models.attention_dispatch import (  # imports more of diffusers than it says
+        AttentionBackendName,
+        _AttentionBackendRegistry,
+    )
+
+    # Those of the hub download code, and run it.
+    known = sorted(each.value for each in AttentionBackendName if not each.value.endswith("_hub"))
+    if name not in known:
+        raise ModelLoadError(f"attention {name!r} is none of {', '.join(known)}")
+    processors = getattr(network, "attn_processors", {}).values()
+    takers = [each for each in processors if hasattr(each, "_attention_backend")]
+    if not takers:
+        raise ModelLoadError(
+            f"attention: {type(network).__name__} does not let its attention be chosen"
+        )
+    before = _AttentionBackendRegistry._active_backend
+    try:
+        network.set_attention_backend(name)
+    except (RuntimeError, ImportError, ValueError) as error:
+        raise ModelLoadError(f"attention {name!r} cannot be used here: {error}") from None
+    finally:
+        _AttentionBackendRegistry.set_active_backend(before)
+
+
+def _switch_on(vae: torch.nn.Module | None, option: str) -> None:
+    if not hasattr(vae, f"use_{option}"):
+        what = "there is no VAE" if vae is None else f"{type(vae).__name__} cannot"
+        raise ModelLoadError(f"vae_{option}: {what}")
+    setattr(vae, f"use_{option}", True)

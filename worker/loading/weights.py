@@ -1,0 +1,289 @@
+"""Reads a model's files into a diffusers pipeline: safetensors only, no code from elsewhere,
+nothing missing; used by the worker's pipelines, knows no jobs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from darkroom.catalog import ModelCard, Models
+from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.offers import diffusers_table
+from worker.device import is_out_of_memory
+from worker.loading.hub import cached
+from worker.loading.tuning import tune
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers import DiffusionPipeline
+
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+OUT_OF_MEMORY = "out of memory"
+# The first makes its noise and its pictures in nothing else; and the nearest entry of a codebook is
+# found by differences that half precision does not see.
+_IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
+_MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
+
+
+def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
+    """The pipeline of `card`, one of `models`, as its options want it and, unless its parts are to
+    wait elsewhere, on `device`.
+
+    Raises ModelLoadError with the reason, DeviceMemoryError."""
+    try:
+        return _read_whole(card, models, device)
+    except ModelLoadError as error:
+        reason = str(error)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        reason = OUT_OF_MEMORY if is_out_of_memory(error) else first_lines(error)
+    except (AttributeError, SafetensorError) as error:
+        reason = f"damaged: {first_lines(error)}"
+    # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
+    if reason == OUT_OF_MEMORY:
+        raise DeviceMemoryError(f"{card.source} does not fit into the memory that is left")
+    raise ModelLoadError(f"{card.source}: {reason}")
+
+
+def folder_of(card: ModelCard, models: Models) -> Path:
+    """Where the model's files lie. Raises ModelLoadError if they are not on this machine."""
+    return models.folder(card) or cached(card.source, card.revision, "model_index.json")
+
+
+def vae_folder(card: ModelCard, models: Models) -> Path | None:
+    """Where the VAE lies that the card puts in place of the model's own, if it does."""
+    return card.vae and (models.locate(card.vae) or cached(card.vae, None, "config.json"))
+
+
+def _read_whole(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
+    with strict_logs() as complaints:
+        folder = folder_of(card, models)
+        index = diffusers.DiffusionPipeline.load_config(folder)
+        cls = pipeline_class(index)
+        _refuse_pickles(folder, index)
+        pipeline = _read(card, folder, cls, index, device, vae_folder(card, models))
+        _check_whole(pipeline, complaints)
+        tune(pipeline, card)
+        return pipeline if is_offloaded(card, device) else pipeline.to(device)
+
+
+def is_offloaded(card: ModelCard, device: torch.device) -> bool:
+    """Whether the model's parts wait in the host's memory; on a CPU they are there anyway."""
+    return card.offload == "model" and device.type != "cpu"
+
+
+def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
+    """The class of the first task of a model, or its own where the table has none."""
+    name = index.get("_class_name")
+    cls = getattr(diffusers, name, None) if isinstance(name, str) else None
+    for part, entry in index.items():
+        if isinstance(entry, (list, tuple)) and entry and entry[0] not in _libraries(cls):
+            raise ModelLoadError(f"{part} needs code of its own ({entry[0]}), which is not run")
+    if cls is None:
+        raise ModelLoadError(
+            f"the pipeline {name!r} is not one of diffusers {diffusers.__version__}"
+        )
+    return next(iter(task_classes(name).values()), cls)
+
+
+def task_classes(name: str, *, controlled: bool = False) -> dict[str, type[DiffusionPipeline]]:
+    """The pipeline class for each task that models of the class called `name` can do, from the
+    committed table: asking diffusers imports every pipeline there is, which takes seconds.
+    `controlled`: those that ControlNets take part in."""
+    known = diffusers_table()["pipelines"].get(name, {})
+    classes = known.get("controlled" if controlled else "classes", {})
+    return {task: getattr(diffusers, cls) for task, cls in classes.items()}
+
+
+def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
+    own = cls.__module__.split(".")[-2] if cls else ""
+    return {"diffusers", "transformers", None, own, "stable_diffusion"}
+
+
+def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
+    for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
+        refuse_pickles(folder / part, part)
+
+
+def refuse_pickles(folder: Path, part: str) -> None:
+    """Pickles beside safetensors do not matter: they are not read."""
+    files = [path.name for path in folder.glob("*") if path.is_file()]
+    pickles = [name for name in files if name.endswith(PICKLES)]
+    if pickles and not any(name.endswith(".safetensors") for name in files):
+        raise ModelLoadError(
+            f"{part} holds {pickles[0]}, which could run code when it is read; "
+            "only safetensors are loaded"
+        )
+
+
+def _read(
+    card: ModelCard,
+    folder: Path,
+    cls: type[DiffusionPipeline],
+    index: Mapping[str, Any],
+    device: torch.device,
+    vae: Path | None,
+) -> DiffusionPipeline:
+    dtype = dtype_of(card, device, cls)
+    dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
+    given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
+    expected = inspect.signature(cls.__init__).parameters
+    for name in expected:
+        if name.startswith(_MAY_BE_ABSENT) and index.get(name, (None, None))[0] is None:
+            given[name] = None
+    if not card.text_encoders:
+        given |= _without_text_encoders(index)
+    if vae is not None:
+        given["vae"] = _other_vae(vae, folder, vae_dtype(dtype))
+    pipeline = cls.from_pretrained(
+        folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
+    )
+    if (vae := getattr(pipeline, "vae", None)) is not None:
+        # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
+        # around each call, in any dtype: fatal for a VAE that other jobs use in between.
+        vae.register_to_config(force_upcast=False)
+        if dtype == torch.float16:
+            _cast_at_edges(vae, dtype)
+    return pipeline
+
+
+def _without_text_encoders(index: Mapping[str, Any]) -> dict[str, None]:
+    """The parts to leave out: SD 3's T5, whose place its pipelines fill with zeros."""
+    parts = dict.fromkeys(name for name in ("text_encoder_3", "tokenizer_3") if name in index)
+    if not parts:
+        name = index.get("_class_name")
+        raise ModelLoadError(f"text_encoders: {name} has none that it can do without")
+    return parts
+
+
+def _other_vae(folder: Path, model: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The VAE in `folder`, if its latents are made like those of the model's own."""
+    config = _config(folder)
+    cls = getattr(diffusers, str(config.get("_class_name")), None)
+    if not hasattr(cls, "decode"):
+        raise ModelLoadError(f"vae: {folder.name} holds no autoencoder of diffusers")
+    refuse_pickles(folder, "vae")
+    own = _config(model / "vae")
+    for what, told in (("channels", _latent_channels), ("times smaller", _shrinks)):
+        if own and told(config) != told(own):
+            raise ModelLoadError(
+                f"vae: the latents of {folder.name} have {told(config)} {what}, "
+                f"the model's {told(own)}"
+            )
+    try:
+        return cls.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelLoadError(f"vae: {first_lines(error)}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _latent_channels(config: Mapping[str, Any]) -> int:
+    return config.get("latent_channels", 4)
+
+
+def _shrinks(config: Mapping[str, Any]) -> int:
+    return 2 ** (len(config.get("block_out_channels", (0,))) - 1)
+
+
+def vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """VAEs overflow in float16."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def dtype_of(
+    card: ModelCard, device: torch.device, cls: type[DiffusionPipeline] | None = None
+) -> torch.dtype:
+    """The dtype of a model's weights; `cls` is its pipeline, some of which need their own."""
+    if cls is not None and cls.__name__ in _IN_FLOAT32:
+        return torch.float32
+    if card.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return getattr(torch, card.dtype)
+
+
+def _cast_at_edges(vae: torch.nn.Module, outside: torch.dtype) -> None:
+    """Let a VAE in float32 be called with, and answer in, the dtype of the rest."""
+    encode, decode = vae.encode, vae.decode
+
+    def cast_encode(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = encode(x.to(vae.dtype), *args, **kwargs)
+        latents = output.latent_dist
+        output.latent_dist = type(latents)(latents.parameters.to(outside))
+        return output
+
+    def cast_decode(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = decode(z.to(vae.dtype), *args, **kwargs)
+        if isinstance(output, tuple):
+            return tuple(each.to(outside) for each in output)
+        output.sample = output.sample.to(outside)
+        return output
+
+    vae.encode, vae.decode = cast_encode, cast_decode
+
+
+def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
+    """Both libraries only warn about weights that are not in the files, and fill in noise."""
+    if missing := complaints.about("newly initialized"):
+        raise ModelLoadError(f"some weights are missing: {missing}")
+    for name, part in pipeline.components.items():
+        if name.startswith("tokenizer") and part is not None and len(part) <= 4:
+            raise ModelLoadError(f"{name}: its vocabulary is missing")
+
+
+def modules_of(components: Mapping[str, Any]) -> list[tuple[str, torch.nn.Module]]:
+    return [(k, v) for k, v in components.items() if isinstance(v, torch.nn.Module)]
+
+
+class Complaints(logging.Handler):
+    """What a library said while it loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+    def about(self, phrase: str) -> str:
+        return next((said.splitlines()[0] for said in self._said if phrase in said), "")
+
+
+@contextmanager
+def strict_logs() -> Iterator[Complaints]:
+    """Listen to the libraries instead of letting them print; silent ever after."""
+    complaints = Complaints()
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    roots = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for library, root in zip(libraries, roots, strict=True):
+        library.disable_default_handler()
+        library.disable_progress_bar()
+        library.set_verbosity_warning()
+        root.addHandler(complaints)
+    try:
+        yield complaints
+    finally:
+        for library, root in zip(libraries, roots, strict=True):
+            root.removeHandler(complaints)
+            library.set_verbosity_error()
+
+
+def first_lines(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -1,0 +1,1 @@
+"""A request becomes one call of one unmodified pipeline."""

@@ -1,0 +1,94 @@
+"""One call of a diffusers pipeline: which arguments it takes, whose noise its steps draw, what
+becomes of its output; runs in a job's greenlet, knows no models and no other jobs."""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from darkroom.errors import InvalidOutputError, UnsupportedError
+from darkroom.request import Request
+from worker.loading.schedulers import OnStep, counted
+
+# What a request always has, and some pipelines have no argument for: the picture they begin with
+# has the size, and a model without classifier-free guidance has no use for its scale.
+_LEFT_OUT = {"width", "height", "guidance_scale"}
+
+
+def call(
+    request: Request, pipeline: Any, on_step: OnStep, arguments: dict[str, Any]
+) -> tuple[np.ndarray, ...]:
+    """The pictures that `pipeline` makes of `request`, uint8 height x width x 3, when it is called
+    with `arguments` and with what all tasks have.
+
+    Raises UnsupportedError, InvalidOutputError."""
+    accepted = accepted_by(pipeline)
+    drawn_from = generators(request.seed, request.num_images)
+    arguments = {
+        "num_inference_steps": request.num_inference_steps,
+        "generator": drawn_from,
+        "output_type": "pt",
+        **{k: v for k, v in arguments.items() if k in accepted or k not in _LEFT_OUT},
+    }
+    if unknown := next((name for name in arguments if name not in accepted), None):
+        raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
+    _seed_steps(pipeline.scheduler, drawn_from)
+    try:
+        with counted(pipeline, steps_of(request), on_step):
+            return _pixels(pipeline(**arguments).images)
+    except ValueError as error:
+        if _raised_in(error) == "check_inputs":  # before anything ran, and in words for people
+            raise UnsupportedError(str(error)) from None
+        raise
+
+
+def accepted_by(pipeline: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(pipeline.__call__).parameters
+
+
+def steps_of(request: Request) -> int:
+    """The steps that are made: fewer than asked for where strength skips the first ones."""
+    return int(request.num_inference_steps * getattr(request, "strength", 1.0))
+
+
+def generators(seed: int, count: int) -> list[torch.Generator]:
+    """One per picture, on the CPU: the same noise on every device and in every company."""
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]
+
+
+def _seed_steps(scheduler: Any, drawn_from: list[torch.Generator]) -> None:
+    """Let each step draw its noise from the pictures' own generators: the pipelines without a
+    prompt forget to. Under guidance there are two rows to each picture."""
+    inner = scheduler.step
+    if "generator" not in inspect.signature(inner).parameters:
+        return
+
+    @functools.wraps(inner)
+    def step(model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("generator") is None:
+            kwargs["generator"] = drawn_from * (model_output.shape[0] // len(drawn_from))
+        return inner(model_output, *args, **kwargs)
+
+    scheduler.step = step
+
+
+def _raised_in(error: BaseException) -> str:
+    """The name of the function that raised."""
+    return traceback.extract_tb(error.__traceback__)[-1].name
+
+
+def _pixels(images: torch.Tensor | np.ndarray) -> tuple[np.ndarray, ...]:
+    """uint8 arrays from an (n, 3, height, width) tensor of 0 to 1, or from an array whose channels
+    come last; converted on the device, so that a quarter of the bytes travels."""
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    if not images.isfinite().all():
+        raise InvalidOutputError(
+            "The model's output holds values that are not numbers; its dtype may be too narrow."
+        )
+    eight_bits = images.float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return tuple(eight_bits.permute(0, 2, 3, 1).contiguous().cpu().numpy())

@@ -1,0 +1,285 @@
+"""A request becomes one call of one unmodified diffusers pipeline, a function per task; runs in a
+job's greenlet, knows neither Redis nor other jobs."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from darkroom.errors import UnsupportedError
+from darkroom.request import (
+    UPSCALE,
+    ClassToImage,
+    Control,
+    ImageToImage,
+    Inpaint,
+    LayoutToImage,
+    Prompted,
+    Request,
+    TextToImage,
+    Unconditional,
+    Upscale,
+)
+from worker.loading.pipelines import LoadedModel
+from worker.loading.schedulers import OnStep
+from worker.making import prompts
+from worker.making.canvas import canvas, extended, fitted
+from worker.making.pipeline_call import accepted_by, call, steps_of
+
+Inputs = Mapping[str, Image.Image]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job made. Picture i has the seed of the request plus i."""
+
+    pictures: tuple[np.ndarray, ...]
+    """uint8, height x width x 3."""
+    warnings: tuple[str, ...] = ()
+
+
+def run(request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep) -> Outcome:
+    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it
+    (`darkroom.request.input_images`).
+
+    Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
+    if request.task not in model.pipelines:
+        raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
+    if request.deterministic and request.num_images > 1:
+        return _one_by_one(request, model, inputs, on_step)
+    return TASKS[request.task](request, model, inputs, on_step)
+
+
+def _one_by_one(request: Request, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    """Each picture in the rows that it has when it is asked for by itself: then its bits are the
+    same, however many there are."""
+    count, made = request.num_images, []
+    for index in range(count):
+        one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
+        made.append(run(one, model, inputs, on_step=_after(index, count, on_step)))
+    warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
+    return Outcome(tuple(each.pictures[0] for each in made), tuple(warnings))
+
+
+def _after(done: int, count: int, on_step: OnStep) -> OnStep:
+    """Tells the steps of one of `count` pictures as steps of all, when `done` are made."""
+    return lambda step, steps: on_step(done * steps + step, count * steps)
+
+
+def text_to_image(
+    request: TextToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    return _prompted(request, model, pipeline, inputs, on_step)
+
+
+def image_to_image(
+    request: ImageToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
+) -> Outcome:
+    image = fitted(inputs["image"], (request.width, request.height))
+    if steps_of(request) == 0:
+        return _kept(request, image, "strength leaves no step to make")
+    pipeline = _view(request, model)
+    # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
+    start = {"image": [image] * request.num_images, "strength": request.strength}
+    return _prompted(request, model, pipeline, inputs, on_step, **start)
+
+
+def inpaint(request: Inpaint, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    begun = canvas(request, inputs["image"], inputs.get("mask_image"))
+    if steps_of(request) == 0:
+        return _kept(request, begun.picture, "strength leaves no step to make")
+    if begun.is_kept:
+        return _kept(request, begun.picture, "the mask leaves nothing to repaint")
+    pipeline = _view(request, model)
+    start = {
+        "image": [begun.picture] * request.num_images,
+        "mask_image": begun.blocks(pipeline.vae_scale_factor),
+        "strength": request.strength,
+    }
+    made = _prompted(request, model, pipeline, inputs, on_step, **start)
+    return replace(made, pictures=tuple(begun.composed(picture) for picture in made.pictures))
+
+
+def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+    pipeline = _view(request, model)
+    image = extended(inputs["image"], _multiple(pipeline))
+    if "prompt" not in accepted_by(pipeline):
+        # As a tensor: a picture alone it would shrink to a multiple of 32.
+        pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
+        arguments, warnings = {"image": torch.stack([pixels] * request.num_images)}, []
+    else:
+        # A prompt and a picture each: the noise on a picture that several share is the first one's.
+        given, warnings = prompts.arguments(request, pipeline)
+        arguments = {name: _repeated(each, request.num_images) for name, each in given.items()} | {
+            "image": [image] * request.num_images,
+            "guidance_scale": request.guidance_scale,
+            "noise_level": request.noise_level,
+        }
+    pictures = call(request, pipeline, on_step, arguments)
+    width, height = (UPSCALE * side for side in inputs["image"].size)
+    return Outcome(tuple(each[:height, :width] for each in pictures), tuple(warnings))
+
+
+def layout_to_image(
+    request: LayoutToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    longest = pipeline.tokenizer.model_max_length
+    for index, region in enumerate(request.regions):
+        if len(pipeline.tokenizer(region.phrase).input_ids) > longest:
+            raise UnsupportedError(f"regions/{index}/phrase has more than {longest} tokens.")
+    layout = {
+        "gligen_phrases": [region.phrase for region in request.regions],
+        "gligen_boxes": [list(region.box) for region in request.regions],
+    }
+    return _prompted(request, model, pipeline, inputs, on_step, **layout)
+
+
+def class_to_image(
+    request: ClassToImage, model: LoadedModel, _: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    classes = pipeline.transformer.config.num_embeds_ada_norm
+    if request.class_label >= classes:
+        raise UnsupportedError(f"class_label must be less than {classes}.")
+    labels = [request.class_label] * request.num_images
+    guidance = request.guidance_scale
+    arguments = {"class_labels": labels, "guidance_scale": guidance}
+    return Outcome(call(request, pipeline, on_step, arguments), _only_size(request, model))
+
+
+def unconditional(
+    request: Unconditional, model: LoadedModel, _: Inputs, on_step: OnStep
+) -> Outcome:
+    pipeline = _view(request, model)
+    pictures = call(request, pipeline, on_step, {"batch_size": request.num_images})
+    return Outcome(pictures, _only_size(request, model))
+
+
+TASKS: Mapping[str, Callable[..., Outcome]] = {
+    "text-to-image": text_to_image,
+    "image-to-image": image_to_image,
+    "inpaint": inpaint,
+    "upscale": upscale,
+    "layout-to-image": layout_to_image,
+    "class-to-image": class_to_image,
+    "unconditional": unconditional,
+}
+
+
+def _kept(request: Request, image: Image.Image, why: str) -> Outcome:
+    warning = f"{why}: the picture is the one that was given."
+    return Outcome((np.asarray(image),) * request.num_images, (warning,))
+
+
+def _only_size(request: Request, model: LoadedModel) -> tuple[str, ...]:
+    """What to say if the request, made before the model was known, names another size."""
+    size = (model.record.width, model.record.height)
+    if (request.width, request.height) == size:
+        return ()
+    return (f"The model {model.record.name!r} makes pictures of {size[0]}x{size[1]} only.",)
+
+
+def _multiple(pipeline: Any) -> int:
+    """What both sides of a small picture have to be multiples of."""
+    halvings = len(pipeline.unet.config.block_out_channels) - 1
+    return math.lcm(2**halvings, getattr(pipeline, "vae_scale_factor", 1))
+
+
+def _view(request: Request, model: LoadedModel) -> Any:
+    """The job's own pipeline, with the adapters that it asks for."""
+    model.adapters.use(request)
+    components = model.adapters.components(request)
+    controlled = bool(getattr(request, "controls", ()))
+    if controlled and request.task not in model.controlled:
+        name = model.record.name
+        raise UnsupportedError(f"The model {name!r} takes no controls for {request.task}.")
+    pipeline = model.view(
+        request.task,
+        request.scheduler,
+        request.scheduler_options,
+        components=components,
+        controlled=controlled,
+    )
+    if type(pipeline).__name__ == "StableDiffusion3ControlNetPipeline":
+        pipeline.vae = _Certain(pipeline.vae)
+    return pipeline
+
+
+def _prompted(
+    request: Prompted,
+    model: LoadedModel,
+    pipeline: Any,
+    inputs: Inputs,
+    on_step: OnStep,
+    **more: Any,
+) -> Outcome:
+    given, warnings = prompts.arguments(request, pipeline)
+    arguments = {
+        "guidance_scale": request.guidance_scale,
+        "width": request.width,
+        "height": request.height,
+        **given,
+        **model.adapters.arguments(request, inputs),
+        **more,
+    }
+    if request.num_images > 1:
+        arguments["num_images_per_prompt"] = request.num_images
+    if request.guidance_rescale:
+        arguments["guidance_rescale"] = request.guidance_rescale
+    arguments |= _controls(request, inputs, pipeline)
+    return Outcome(call(request, pipeline, on_step, arguments), tuple(warnings))
+
+
+def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:
+    controls: tuple[Control, ...] = getattr(request, "controls", ())
+    if not controls:
+        return {}
+    size = (request.width, request.height)
+    maps = [_map(each, inputs[f"controls/{i}/image"], size) for i, each in enumerate(controls)]
+    arguments = {
+        "control_image" if "control_image" in accepted_by(pipeline) else "image": maps,
+        "controlnet_conditioning_scale": [each.scale for each in controls],
+        "control_guidance_start": [each.start for each in controls],
+        "control_guidance_end": [each.end for each in controls],
+    }
+    if len(controls) == 1:
+        return {name: each for name, [each] in arguments.items()}
+    return arguments
+
+
+def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """What the ControlNet sees. Edges are found at the size that they will have."""
+    image = fitted(image, size)
+    if control.preprocess == "canny":
+        from worker.making.edges import canny  # brings OpenCV, which few jobs need
+
+        return canny(image)
+    return image
+
+
+class _Certain:
+    """A VAE whose encodings are their means. SD 3's pipeline for ControlNets draws the encoding of
+    a map from no generator that could be given to it."""
+
+    def __init__(self, vae: torch.nn.Module) -> None:
+        self._vae = vae
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        encoded = self._vae.encode(pixels)
+        latents = encoded.latent_dist
+        encoded.latent_dist = type(latents)(latents.parameters, deterministic=True)
+        return encoded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
+
+
+def _repeated(given: Any, count: int) -> Any:
+    """A prompt, or its embedding of one row, for each of `count` pictures."""
+    return torch.cat([given] * count) if isinstance(given, torch.Tensor) else [given] * count
