@@ -6,10 +6,11 @@ and the one that the check uses.
 """
 
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
+from darkroom.catalog import Limits
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.job import Priority
 from darkroom.offers import Offer, diffusers_table
@@ -134,62 +136,122 @@ def completed(request: Request, offer: Offer, image_size: tuple[int, int] | None
     return _validated(TASKS[request.task], narrowed.model_dump())
 
 
-@lru_cache(maxsize=256)
+_building = threading.Lock()
+
+
 def request_class(task: str, offer: Offer) -> type[Request]:
     """The class of `task` with the fields that the model takes, and defaults and bounds as its
-    card sets them."""
-    base, limits = TASKS[task], offer.card.limits
-    narrowed = _narrowed(task, offer)
+    card sets them. Safe to call from several threads: each class is built once."""
+    terms = _Terms.of(task, offer)
+    with _building:
+        return _built(terms)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """All that a class depends on: offers that agree in it share the class."""
+
+    task: str
+    model: str
+    takes: frozenset[str]
+    limits: Limits
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    strength: float
+    negative_prompt: str
+    schedulers: tuple[str, ...]
+    scheduler: str
+    loras: tuple[str, ...]
+    controlnets: tuple[str, ...]
+    classes: int
+
+    @classmethod
+    def of(cls, task: str, offer: Offer) -> Self:
+        return cls(
+            task=task,
+            model=offer.card.name,
+            takes=offer.takes(task),
+            limits=offer.card.limits,
+            width=offer.width,
+            height=offer.height,
+            steps=offer.steps,
+            guidance=offer.guidance,
+            strength=offer.card.defaults.strength,
+            negative_prompt=offer.card.defaults.negative_prompt,
+            schedulers=offer.schedulers,
+            scheduler=offer.scheduler,
+            loras=offer.loras,
+            controlnets=offer.controlnets,
+            classes=offer.classes,
+        )
+
+
+@lru_cache(maxsize=256)
+def _built(terms: _Terms) -> type[Request]:
+    base = TASKS[terms.task]
+    narrowed = _narrowed(terms)
     fields = {}
     for name, field in base.model_fields.items():
-        if name not in offer.takes(task) | _SIZE:
+        if name not in terms.takes | _SIZE:
             continue
         as_it_is = (field.rebuild_annotation(), ... if field.is_required() else field.default, {})
         kind, default, bounds = narrowed.get(name, as_it_is)
         fields[name] = (kind, Field(default, description=field.description, **bounds))
+    few_pixels = _pixel_check(terms.limits.max_pixels)
+    return _derived(base, Fields, fields, few_pixels=few_pixels)
+
+
+def _derived(
+    like: type[Fields], base: type[Fields], fields: dict[str, Any], **validators: Any
+) -> type[Any]:
+    """A class with the name and words of `like`. Its fields bring their descriptions along: to
+    look for docstrings would parse source, which CPython 3.11 does not do safely in threads."""
     return create_model(
-        base.__name__,
-        __base__=Fields,
-        __doc__=base.__doc__,
-        __validators__={"few_pixels": _pixel_check(limits.max_pixels)},
+        like.__name__,
+        __base__=base,
+        __doc__=like.__doc__,
+        __cls_kwargs__={"use_attribute_docstrings": False},
+        __validators__=validators,
         **fields,
     )
 
 
-def _narrowed(task: str, offer: Offer) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
+def _narrowed(terms: _Terms) -> dict[str, tuple[Any, Any, dict[str, Any]]]:
     """Type, default and bounds of each field whose bounds depend on the model."""
-    limits, defaults = offer.card.limits, offer.card.defaults
+    task, limits = terms.task, terms.limits
     chars = {"max_length": limits.max_prompt_chars}
     side = {"ge": limits.min_size, "le": limits.max_size, "multiple_of": limits.size_multiple}
     if task == "upscale":
         width = height = (Annotated[int, Field(ge=1)] | None, None, {})
-    elif "width" not in offer.takes(task):
-        width = (Literal[offer.width], offer.width, {})
-        height = (Literal[offer.height], offer.height, {})
-    elif "image" in offer.takes(task):
+    elif "width" not in terms.takes:
+        width = (Literal[terms.width], terms.width, {})
+        height = (Literal[terms.height], terms.height, {})
+    elif "image" in terms.takes:
         width = height = (Annotated[int, Field(**side)] | None, None, {})
     else:
-        width, height = (int, offer.width, side), (int, offer.height, side)
+        width, height = (int, terms.width, side), (int, terms.height, side)
     prompt = (Text, "", chars) if task == "upscale" else (Text, ..., {"min_length": 1, **chars})
-    scheduler = Annotated[Literal[offer.schedulers], BeforeValidator(_class_name)]
-    short = [name for each in offer.schedulers for name in schedulers.NAMES.get(each, ())]
-    known = [*offer.schedulers, *short]
+    scheduler = Annotated[Literal[terms.schedulers], BeforeValidator(_class_name)]
+    short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
+    known = [*terms.schedulers, *short]
     return {
         "task": (Literal[task], task, {}),
-        "model": (str, offer.card.name, {}),
+        "model": (str, terms.model, {}),
         "prompt": prompt,
-        "negative_prompt": (Text, defaults.negative_prompt, chars),
+        "negative_prompt": (Text, terms.negative_prompt, chars),
         "width": width,
         "height": height,
-        "num_inference_steps": (int, offer.steps, {"ge": 1, "le": limits.max_steps}),
-        "guidance_scale": (float, offer.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
-        "scheduler": (scheduler, offer.scheduler, {"json_schema_extra": {"enum": known}}),
+        "num_inference_steps": (int, terms.steps, {"ge": 1, "le": limits.max_steps}),
+        "guidance_scale": (float, terms.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
+        "scheduler": (scheduler, terms.scheduler, {"json_schema_extra": {"enum": known}}),
         "seed": (Annotated[int, Field(ge=0, le=MAX_SEED)] | None, None, {}),
         "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
-        "strength": (float, defaults.strength, {"ge": 0, "le": 1}),
-        "class_label": (int, ..., {"ge": 0, "lt": offer.classes}),
-        "loras": (_listed(Lora, offer.loras), (), {"strict": False, "max_length": 8}),
-        "controls": (_listed(Control, offer.controlnets), (), {"strict": False, "max_length": 4}),
+        "strength": (float, terms.strength, {"ge": 0, "le": 1}),
+        "class_label": (int, ..., {"ge": 0, "lt": terms.classes}),
+        "loras": (_listed(Lora, terms.loras), (), {"strict": False, "max_length": 8}),
+        "controls": (_listed(Control, terms.controlnets), (), {"strict": False, "max_length": 4}),
     }
 
 
@@ -199,7 +261,7 @@ def _listed(kind: type[Fields], names: tuple[str, ...]) -> Any:
         Literal[names or ("",)],
         Field(description=kind.model_fields["name"].description),
     )
-    return tuple[create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, name=name), ...]
+    return tuple[_derived(kind, kind, {"name": name}), ...]
 
 
 def _class_name(name: Any) -> Any:

@@ -1,7 +1,7 @@
 """The HTTP application: what it is made of, and how long it lives; imports no torch, no worker."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -9,12 +9,13 @@ from darkroom import __version__
 from darkroom.catalog import Models
 from darkroom.errors import DarkroomError
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecords
+from darkroom.offers import ModelRecords, offer
 from darkroom.queue.connection import connect
 from darkroom.queue.events import EventFeed
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
+from darkroom.validation import request_class
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
@@ -77,6 +78,17 @@ def _assemble(settings: Settings) -> Darkroom:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Darkroom = app.state.darkroom
+    _build_classes(here)
     async with here.feed:
         yield
     here.queue.redis.close()
+
+
+def _build_classes(here: Darkroom) -> None:
+    """So that no client waits for them: about 2 ms for each model and task. Redis may be away;
+    what a worker's record adds is built when it is asked for."""
+    for card in here.models.cards.values():
+        with suppress(LookupError, TypeError, ValueError):  # a folder of nonsense harms no other
+            terms = offer(here.models, card, None)
+            for task in terms.tasks:
+                request_class(task, terms)
