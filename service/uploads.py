@@ -28,6 +28,16 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SIDE = 16_384
 DECODED_AT_ONCE = 2
 """A picture takes up to 12 bytes per pixel while it is decoded; this many may do so."""
+MAX_SCANS = 100
+"""Progressive JPEGs have about ten."""
+MAX_SEGMENTS = 10_000
+"""Profiles and notes are cut into pieces of 64 KiB: even 20 MB of them are some hundreds."""
+
+_JPEG = b"\xff\xd8\xff"
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd9-\xfe]")
+"""All but what may stand anywhere: stuffed zeros, fill bytes, restarts, a start of image."""
+_FIRST_WITH_LENGTH = 0xC0
 
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,30};base64,", re.ASCII | re.IGNORECASE)
 
@@ -121,7 +131,9 @@ _NO_LINE_BREAKS = str.maketrans("", "", "\r\n")
 def reencode(data: bytes, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
     """A picture as a PNG of its first frame, upright, RGB, without any metadata, and its size.
 
-    Raises InvalidImageError. The size is checked before a pixel is decoded."""
+    Raises InvalidImageError. Size and scans are checked before a pixel is decoded."""
+    if data.startswith(_JPEG):
+        _check_scans(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
@@ -138,6 +150,28 @@ def reencode(data: bytes, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
     png = io.BytesIO()
     plain.save(png, "PNG", compress_level=1)
     return png.getvalue(), plain.size
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG of many scans: each can be a few bytes and walks over all pixels.
+
+    Goes from marker to marker as libjpeg does: neither into a segment, where a thumbnail may lie,
+    nor beyond the end of the image."""
+    scans, at = 0, 0
+    for _ in range(MAX_SEGMENTS):
+        marker = _MARKER.search(data, at)
+        if marker is None or marker[0] == _END_OF_IMAGE:
+            return
+        scans += marker[0] == _START_OF_SCAN
+        if scans > MAX_SCANS:
+            break
+        at = marker.end()
+        if marker[0][1] >= _FIRST_WITH_LENGTH:
+            at += int.from_bytes(data[at : at + 2])
+    raise InvalidImageError(
+        f"A JPEG may have at most {MAX_SCANS} scans and {MAX_SEGMENTS} segments; save it anew, "
+        "not progressive or as a PNG."
+    )
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -122,6 +122,78 @@ def test_damage_anywhere_is_refused_or_harmless():
     assert {"refused", (32, 32)} <= outcomes
 
 
+# JPEGs of many scans
+
+SCAN, COMMENT = b"\xff\xda", b"\xff\xfe"
+
+
+def progressive(scans: int, size: tuple[int, int] = (32, 32), before: bytes = b"") -> bytes:
+    """A picture of so many scans, `before` put in front of each that is added."""
+    data = encoded(Image.new("RGB", size), "JPEG", progressive=True, quality=1)
+    last = before + data[data.rindex(SCAN) : -2]
+    return data[:-2] + last * (scans - data.count(SCAN)) + data[-2:]
+
+
+def test_a_thousand_scans_of_a_large_picture_are_refused():
+    with pytest.raises(InvalidImageError, match="at most 100 scans"):
+        reencode(progressive(1000, (4000, 4000)), 16_000_000)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_usual_jpegs_are_taken(options, restarts):
+    data = encoded(noise(), "JPEG", restart_marker_blocks=restarts, **options)
+    assert data.count(SCAN) == (10 if options else 1)
+    assert decoded(data).size == (32, 32)
+
+
+def test_as_many_scans_as_may_be_are_taken():
+    assert decoded(progressive(100)).size == (32, 32)
+    with pytest.raises(InvalidImageError, match="scans"):
+        reencode(progressive(101), LIMIT)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\xff" * 50,  # fill bytes
+        b"junk",
+        b"\xff\xd3",  # a restart
+        b"\xff\xd8",  # a start of image, of which there may be one
+        b"\xff\x01",  # a marker without a length
+        b"\xff\x00\xff\xff\x00",  # stuffed zeros
+        COMMENT + b"\0\x04\xff\xd9",  # what looks like the end of the image
+        COMMENT + b"\0\0",  # a length that does not count itself
+    ],
+)
+def test_scans_do_not_hide_behind(before):
+    with pytest.raises(InvalidImageError, match="scans"):
+        reencode(progressive(101, before=before), LIMIT)
+
+
+def test_scans_before_the_picture_breaks_off_count():
+    for length in (b"", b"\0", b"\xff\xff"):
+        with pytest.raises(InvalidImageError, match="scans"):
+            reencode(progressive(101)[:-2] + COMMENT + length, LIMIT)
+        with pytest.raises(InvalidImageError, match="undamaged"):
+            reencode(progressive(99)[:-2] + COMMENT + length, LIMIT)
+
+
+def test_what_is_not_of_the_picture_does_not_count():
+    data = encoded(noise(), "JPEG", progressive=True, comment=SCAN * 200)
+    assert decoded(data + bytes(2) + progressive(200)).size == (32, 32)
+    album = encoded(noise(), "MPO", save_all=True, append_images=[noise()] * 100)
+    assert album.count(SCAN) == 101
+    assert decoded(album).size == (32, 32)
+
+
+def test_a_jpeg_of_countless_segments_is_refused():
+    data = encoded(noise(), "JPEG")
+    for segment in (COMMENT + b"\0\x02", b"\xff\x01"):
+        with pytest.raises(InvalidImageError, match="10000 segments"):
+            reencode(data[:2] + segment * 10_000 + data[2:], LIMIT)
+
+
 def test_text_that_inflates_without_end_is_refused():
     text = PngImagePlugin.PngInfo()
     for number in range(100):
