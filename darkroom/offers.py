@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
 from darkroom.catalog import Limits, ModelCard, Models
+from darkroom.networks import AUTOENCODERS, main_names
 from darkroom.queue.connection import translated
 
 RECORDS = "darkroom:models"
@@ -217,8 +218,9 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
 
 
 def _native_size(folder: Path) -> int | None:
-    vae = read_json(folder / "vae" / "config.json") or read_json(folder / "vqvae" / "config.json")
-    for part in ("unet", "transformer"):
+    configs = (read_json(folder / name / "config.json") for name in AUTOENCODERS)
+    vae = next(filter(None, configs), {})
+    for part in main_names():
         config = read_json(folder / part / "config.json")
         if isinstance(size := config.get("sample_size"), int):
             return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)

@@ -31,6 +31,7 @@ from darkroom.errors import (
 )
 from darkroom.images import ImageStore
 from darkroom.job import JobError
+from darkroom.networks import stage_of
 from darkroom.offers import ModelRecords
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
@@ -53,13 +54,6 @@ HELD_PER_PLACE = 4
 """Jobs held for each place in a pass, so that a short job can pass a long one."""
 PASS_WEIGHT = 0.1
 """How much the newest pass counts in the running mean of their durations."""
-STAGES = {
-    "unet": "denoise",
-    "transformer": "denoise",
-    "controlnet": "denoise",
-    "vae.decode": "decode",
-}
-"""Which stage a job is in when it parks at a module; other modules belong to `encode`."""
 
 
 class Engine:
@@ -266,7 +260,7 @@ class Engine:
 
     def _waiting_call(self, call: Call) -> Waiting:
         job = self._running[call.owner]
-        if stage := STAGES.get(call.module_name):
+        if stage := stage_of(call.module_name):
             job.enter(stage)
         steps = job.progress.steps or job.request.num_inference_steps
         return Waiting(

@@ -26,6 +26,7 @@ from darkroom.catalog import (
     Models,
 )
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.networks import network_of
 from worker.device import is_out_of_memory
 from worker.loading.adapters import Adapters, follow, lora_layers, sharing
 from worker.loading.hub import cached
@@ -102,7 +103,7 @@ class _Loader:
 
     @property
     def _network(self) -> torch.nn.Module:
-        return getattr(self._pipeline, "unet", None) or self._pipeline.transformer
+        return network_of(self._pipeline)
 
     def embeddings(self) -> tuple[str, ...]:
         added = []

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-TOGETHER = ("unet", "transformer", "controlnet")
-"""Parts that take turns at every step, and so stay on the device together."""
+from darkroom.networks import take_turns
 
 
 class Offload:
@@ -50,7 +49,7 @@ class Offload:
 
     def _enter(self, part: torch.nn.Module, name: str) -> None:
         for other, there in tuple(self._on_device.items()):
-            if other is not part and not _stay_together(there.name, name):
+            if other is not part and not take_turns(there.name, name):
                 self._on_device.pop(other).leave()
         if part in self._on_device:
             return
@@ -81,10 +80,6 @@ class _Resident:
     def leave(self) -> None:
         for tensor, data in self.waiting.items():
             tensor.data = data
-
-
-def _stay_together(name: str, other: str) -> bool:
-    return name.startswith(TOGETHER) and other.startswith(TOGETHER)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -13,6 +13,7 @@ import torch
 
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import ModelLoadError
+from darkroom.networks import AUTOENCODERS, network_of
 from darkroom.offers import ModelRecord, diffusers_table
 from darkroom.request import SchedulerOptions
 from worker.gathering.gather import Gather
@@ -156,9 +157,8 @@ def _record(
 
 def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
     """Height and width that the network was trained at, in pixels."""
-    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     size = getattr(pipeline, "default_sample_size", None)
-    size = size or getattr(getattr(network, "config", None), "sample_size", None)
+    size = size or getattr(getattr(network_of(pipeline), "config", None), "sample_size", None)
     if size is None:
         return None, None
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
@@ -167,5 +167,5 @@ def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
 
 
 def _vae_scale_factor(pipeline: DiffusionPipeline) -> int:
-    vae = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
+    vae = next((part for name in AUTOENCODERS if (part := getattr(pipeline, name, None))), None)
     return 2 ** (len(vae.config.block_out_channels) - 1) if vae else 1

@@ -15,14 +15,13 @@ import torch
 from darkroom import logs
 from darkroom.catalog import ModelCard
 from darkroom.errors import ModelLoadError
+from darkroom.networks import network_of
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import DiffusionPipeline
 
 log = logs.get("tuning")
-
-NETWORKS = ("unet", "transformer", "controlnet")
 
 
 def tune(pipeline: DiffusionPipeline, card: ModelCard) -> None:
@@ -72,10 +71,9 @@ def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
 
 
 def _network(pipeline: DiffusionPipeline) -> torch.nn.Module:
-    for name in NETWORKS:
-        if (network := getattr(pipeline, name, None)) is not None:
-            return network
-    raise ModelLoadError(f"{type(pipeline).__name__} has no network whose running can be tuned")
+    if (network := network_of(pipeline)) is None:
+        raise ModelLoadError(f"{type(pipeline).__name__} has no network whose running can be tuned")
+    return network
 
 
 def _choose_attention(network: torch.nn.Module, name: str) -> None:

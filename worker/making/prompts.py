@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from darkroom.errors import UnsupportedError
+from darkroom.networks import NETWORKS
 from darkroom.request import Request
 
 STRONGER = 1.1
@@ -290,7 +291,7 @@ def _encoders(pipeline: Any, accepted: Mapping[str, Any]) -> list[Encoder]:
     pooled = "pooled_prompt_embeds" in accepted
     if (
         "prompt_embeds" not in accepted
-        or not hasattr(pipeline, "unet")
+        or not any(hasattr(pipeline, k) for k, net in NETWORKS.items() if net.reads_joined_clip)
         or list(tokenizers) != (["tokenizer", "tokenizer_2"] if pooled else ["tokenizer"])
         or not all(_is_clip(each) for each in tokenizers.values() if each is not None)
     ):

@@ -1,5 +1,6 @@
 import copy
 import gc
+import inspect
 import json
 import weakref
 from dataclasses import replace
@@ -7,15 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
+from darkroom.catalog import ModelCard
 from darkroom.errors import ModelLoadError
+from darkroom.networks import NETWORKS, Network
 from tests import tiny
 from worker.gathering.gather import Gather
+from worker.loading import pipelines, tuning
 from worker.loading.offload import Offload
 from worker.loading.pipelines import LoadedModel
+from worker.making import prompts
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -257,3 +262,28 @@ def test_a_part_that_is_on_the_device_does_not_draw_an_offloaded_pipeline_there(
     view = waiting.view(task, scheduler)
     assert view._execution_device == view.device == torch.device("cpu")
     assert type(view).__name__ == "StableDiffusionPipeline"
+
+
+class OfAnotherName(StableDiffusionPipeline):
+    """Stable Diffusion's, with its network called `prior`."""
+
+    def __init__(self, vae, text_encoder, tokenizer, prior, scheduler) -> None:
+        DiffusionPipeline.__init__(self)
+        parts = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+        self.register_modules(**parts, prior=prior, scheduler=scheduler)
+
+
+def test_a_network_of_another_name_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = tiny.sd15().components
+    names = ("vae", "text_encoder", "tokenizer", "scheduler")
+    pipeline = OfAnotherName(**{name: parts[name] for name in names}, prior=parts["unet"])
+    accepted = inspect.signature(pipeline.__call__).parameters
+    card = ModelCard(name="m", source=".", compile=True)
+    with pytest.raises(ModelLoadError, match="no network"):
+        tuning.tune(pipeline, card)
+    assert prompts._encoders(pipeline, accepted) == []
+    monkeypatch.setitem(NETWORKS, "prior", Network(reads_joined_clip=True))
+    tuning.tune(pipeline, card)
+    assert pipeline.prior.compile_fault is None
+    assert pipelines._native_size(pipeline) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
+    assert len(prompts._encoders(pipeline, accepted)) == 1
