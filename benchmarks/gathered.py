@@ -23,6 +23,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from darkroom.input_images import IMAGE
 from darkroom.request import ImageToImage, TextToImage
 from tests import tiny
 from worker import batcher
@@ -98,7 +99,7 @@ def mixed_jobs(model: LoadedModel, count: int) -> Jobs:
         if index % 4 == 0:
             fields = request.model_dump() | {"task": "image-to-image", "strength": 0.7}
             request = ImageToImage(**fields, image="file_" + "0" * 64)
-        return lambda: tasks.run(request, model, {"image": image}, on_step=lambda *_: None)
+        return lambda: tasks.run(request, model, {IMAGE: image}, on_step=lambda *_: None)
 
     return {index: job(index) for index in range(count)}
 

@@ -3,10 +3,12 @@
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from uuid_utils import uuid7
+
+from darkroom.request import Text
 
 Priority = Literal["high", "normal", "low"]
 
@@ -71,6 +73,25 @@ def new_image_id() -> str:
 
 INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
 """The hash of an input picture: what requests hold in its place."""
+
+
+class JobOptions(BaseModel):
+    """What a client may say about a job besides what it asks for."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+    priority: Priority = "normal"
+    """Which of the model's three queues the job waits in."""
+    tags: list[Annotated[Text, Field(min_length=1, max_length=64)]] = Field([], max_length=16)
+    """Words to find the job by in listings."""
+    metadata: dict[
+        Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]
+    ] = Field({}, max_length=16)
+    """Anything the client wants to get back with the job."""
+    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] | None = None
+    """Cancel the job if it is not done so many seconds after submission."""
 
 
 class Frozen(BaseModel):

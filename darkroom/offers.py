@@ -18,6 +18,8 @@ from redis import Redis
 from darkroom.catalog import Limits, ModelCard, Models
 from darkroom.networks import AUTOENCODERS, main_names
 from darkroom.queue.connection import translated
+from darkroom.request import Adapter, Argument, Need, needs
+from darkroom.tasks import TASKS, Task
 
 RECORDS = "darkroom:models"
 
@@ -119,11 +121,11 @@ def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its folder
     and the table of diffusers' classes say."""
     known = record if record and record.schedulers else _guess(models, card)
-    tasks = tuple(t for t in known.tasks if not card.tasks or t in card.tasks)
+    tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
     scheduler = card.scheduler or known.scheduler or known.schedulers[0]
     return Offer(
         card=card,
-        fields=tuple((task, _fields(task, known)) for task in tasks),
+        fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers, scheduler})),
         scheduler=scheduler,
         width=_allowed(card.limits, card.defaults.width or known.width or 512),
@@ -134,50 +136,22 @@ def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
     )
 
 
-_ALWAYS = {
-    "task",
-    "model",
-    "num_inference_steps",
-    "scheduler",
-    "scheduler_options",
-    "seed",
-    "num_images",
-    "output",
-    "deterministic",
-}
-_BY_TASK = {
-    "image-to-image": {"image", "width", "height"},
-    "inpaint": {"image", "mask_image", "mask_blur", "padding", "width", "height"},
-    "upscale": {"image"},
-    "layout-to-image": {"regions"},
-    "class-to-image": {"class_label"},
-}
-_AS_IN_DIFFUSERS = {
-    "prompt",
-    "negative_prompt",
-    "width",
-    "height",
-    "guidance_scale",
-    "guidance_rescale",
-    "clip_skip",
-    "strength",
-    "noise_level",
-}
-
-
-def _fields(task: str, known: ModelRecord) -> frozenset[str]:
-    """The request's fields that a model takes for `task`: what its pipeline's call has an argument
-    for, and what its adapters add."""
+def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
+    """The request's fields that a model takes for a task: those that need nothing of it, that the
+    task brings itself, that its pipeline's call has an argument for, that its adapters add."""
+    asked = needs(task.request)
     pipeline = diffusers_table()["pipelines"].get(known.pipeline, {})
-    arguments = set(pipeline.get("fields", {}).get(task, _AS_IN_DIFFUSERS))
-    fields = _ALWAYS | _BY_TASK.get(task, set()) | (arguments & _AS_IN_DIFFUSERS)
-    if known.loras and "prompt" in fields:
-        fields.add("loras")
+    arguments = pipeline.get("fields", {}).get(task.name)
+    if arguments is None:  # a class that this version does not know is taken to have what is usual
+        arguments = [need.name for need in asked.values() if isinstance(need, Argument)]
+    met: set[Need | None] = {None, *(Argument(name) for name in arguments)}
+    if known.loras:
+        met.add(Adapter("loras"))
     if known.reference and "ip_adapter_image" in arguments:
-        fields |= {"reference_images", "reference_scale"}
-    if known.controlnets and task in pipeline.get("controlled", {}):
-        fields.add("controls")
-    return frozenset(fields)
+        met.add(Adapter("reference"))
+    if known.controlnets and task.name in pipeline.get("controlled", {}):
+        met.add(Adapter("controlnets"))
+    return task.brings | {name for name, need in asked.items() if need in met}
 
 
 def _allowed(limits: Limits, side: int) -> int:

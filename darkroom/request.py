@@ -1,30 +1,39 @@
 """What a job asks for, a class per task; used by service and worker, knows neither HTTP nor torch.
 
 A request class states the fields of one task with every value filled in: that is what a job keeps
-and what a worker reads. Fields that not every model takes have a default that changes nothing.
-What clients may leave out, and the bounds that depend on the model, are in validation.py.
+and what a worker reads. A field says on itself what it needs of a model, and has a default that
+changes nothing where a model need not have it. Which task has which class is in tasks.py; what
+clients may leave out, and the bounds that depend on the model, are in forms.py.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
-
-from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
 UPSCALE = 4
 """How many times larger on each side the upscalers make a picture."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a field needs of a model: that its pipeline's call has this argument."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What a field needs of a model: adapters of this kind, and a pipeline that takes them."""
+
+    kind: Literal["loras", "controlnets", "reference"]
+
+
+Need = Argument | Adapter
 
 Sigmas = Literal["karras", "exponential", "beta"]
 Spacing = Literal["linspace", "leading", "trailing"]
@@ -138,9 +147,9 @@ class Request(Fields):
     """What to do."""
     model: str = Field(max_length=200)
     """A model's name or alias; `GET /api/v1/models` lists them."""
-    width: int
+    width: Annotated[int, Argument("width")]
     """Pixels."""
-    height: int
+    height: Annotated[int, Argument("height")]
     """Pixels."""
     num_inference_steps: int
     """Denoising steps; more take longer and are often better, up to a point."""
@@ -162,45 +171,59 @@ class Request(Fields):
 class Prompted(Request):
     """Fields of all tasks that follow a prompt."""
 
-    prompt: Text
+    prompt: Annotated[Text, Argument("prompt")]
     """What the picture shows. `(word:1.2)` and `[word]` weigh words where the model can."""
-    negative_prompt: Text = ""
+    negative_prompt: Annotated[Text, Argument("negative_prompt")] = ""
     """What it should not show; it stands in for the empty prompt of classifier-free guidance."""
-    guidance_scale: float = 1.0
+    guidance_scale: Annotated[float, Argument("guidance_scale")] = 1.0
     """How strongly to follow the prompt; 1 and less switch guidance off, 7 to 9 is usual."""
-    guidance_rescale: float = Field(0.0, ge=0.0, le=1.0)
+    guidance_rescale: Annotated[Fraction, Argument("guidance_rescale")] = 0.0
     """Counters the over-exposure of strong guidance (arXiv 2305.08891, section 3.4)."""
-    clip_skip: int = Field(0, ge=0, le=12)
+    clip_skip: Annotated[int, Field(ge=0, le=12), Argument("clip_skip")] = 0
     """How many of the text encoder's last layers to leave out."""
-    loras: Annotated[tuple[Lora, ...], Field(strict=False, max_length=8)] = ()
+    loras: Annotated[tuple[Lora, ...], Field(strict=False, max_length=8), Adapter("loras")] = ()
     """LoRAs of the model to use together."""
-    reference_images: Annotated[tuple[str, ...], Field(strict=False, max_length=4)] = ()
+    reference_images: Annotated[
+        tuple[str, ...], Field(strict=False, max_length=4), Adapter("reference")
+    ] = ()
     """Pictures whose style or subject to follow (IP-Adapter)."""
-    reference_scale: Fraction = 0.6
+    reference_scale: Annotated[Fraction, Adapter("reference")] = 0.6
     """How strongly to follow them."""
 
 
-class TextToImage(Prompted):
+class Controlled(Prompted):
+    """Fields of all tasks that ControlNets can take part in."""
+
+    controls: Annotated[
+        tuple[Control, ...], Field(strict=False, max_length=4), Adapter("controlnets")
+    ] = ()
+    """Pictures that hold the result to edges, poses, depth and the like (ControlNet)."""
+
+
+class FromImage(Controlled):
+    """Fields of all tasks that begin with a picture."""
+
+    image: str
+    """The picture to start from: base64, a data URI, or `file_<sha256>` of an earlier input."""
+    strength: Annotated[Fraction, Argument("strength")] = 1.0
+    """0 keeps the original, 1 makes all new; `num_inference_steps * strength` steps are made."""
+
+
+class TextToImage(Controlled):
     """A picture from a prompt."""
 
     task: Literal["text-to-image"]
     """What to do."""
-    controls: Annotated[tuple[Control, ...], Field(strict=False, max_length=4)] = ()
-    """Pictures that hold the result to edges, poses, depth and the like (ControlNet)."""
 
 
-class ImageToImage(TextToImage):
+class ImageToImage(FromImage):
     """A picture from a prompt and a picture to start from."""
 
     task: Literal["image-to-image"]
     """What to do."""
-    image: str
-    """The picture to start from: base64, a data URI, or `file_<sha256>` of an earlier input."""
-    strength: float = Field(1.0, ge=0.0, le=1.0)
-    """0 keeps the original, 1 makes all new; `num_inference_steps * strength` steps are made."""
 
 
-class Inpaint(ImageToImage):
+class Inpaint(FromImage):
     """A picture in which a part is painted anew, or that is continued beyond its edges."""
 
     task: Literal["inpaint"]
@@ -220,13 +243,13 @@ class Upscale(Request):
     """What to do."""
     image: str
     """The small picture: base64, a data URI, or `file_<sha256>` of an earlier input."""
-    prompt: Text = ""
+    prompt: Annotated[Text, Argument("prompt")] = ""
     """What the picture shows; helps some models."""
-    negative_prompt: Text = ""
+    negative_prompt: Annotated[Text, Argument("negative_prompt")] = ""
     """What it should not show."""
-    guidance_scale: float = 1.0
+    guidance_scale: Annotated[float, Argument("guidance_scale")] = 1.0
     """How strongly to follow the prompt."""
-    noise_level: int = Field(20, ge=0, le=350)
+    noise_level: Annotated[int, Field(ge=0, le=350), Argument("noise_level")] = 20
     """How much noise to add to the small picture; more gives the model more freedom."""
 
 
@@ -246,7 +269,7 @@ class ClassToImage(Request):
     """What to do."""
     class_label: int = Field(ge=0)
     """The class, by its number."""
-    guidance_scale: float = 1.0
+    guidance_scale: Annotated[float, Argument("guidance_scale")] = 1.0
     """How strongly to follow the class."""
 
 
@@ -257,88 +280,10 @@ class Unconditional(Request):
     """What to do."""
 
 
-TASKS: Mapping[str, type[Request]] = {
-    get_args(cls.model_fields["task"].annotation)[0]: cls
-    for cls in (
-        TextToImage,
-        ImageToImage,
-        Inpaint,
-        Upscale,
-        LayoutToImage,
-        ClassToImage,
-        Unconditional,
-    )
-}
-
-
-def load_request(values: Mapping[str, Any]) -> Request:
-    """The request of a stored job, checked again. Raises InvalidRequestError."""
-    cls = TASKS.get(str(values.get("task")))
-    if cls is None:
-        raise UnsupportedError(f"The task {str(values.get('task'))[:50]!r} is not known here.")
-    try:
-        return cls.model_validate(values)
-    except ValidationError as error:
-        raise InvalidRequestError(field_errors(error)) from None
-
-
-def input_images(request: Request) -> dict[str, str]:
-    """The pictures that a request brings, by where they stand in it: `image`, `mask_image`,
-    `controls/0/image`, `reference_images/0`."""
-    return dict(_input_images(request))
-
-
-def with_images(request: Request, images: Mapping[str, str]) -> Request:
-    """`request` with each picture replaced by the one of the same place."""
-    update: dict[str, Any] = {k: v for k, v in images.items() if "/" not in k}
-    if controls := getattr(request, "controls", ()):
-        update["controls"] = tuple(
-            each.model_copy(update={"image": images[f"controls/{i}/image"]})
-            for i, each in enumerate(controls)
-        )
-    if references := getattr(request, "reference_images", ()):
-        update["reference_images"] = tuple(
-            images[f"reference_images/{i}"] for i in range(len(references))
-        )
-    return request.model_copy(update=update)
-
-
-def _input_images(request: Request) -> Iterator[tuple[str, str]]:
-    for name in ("image", "mask_image"):
-        if (image := getattr(request, name, None)) is not None:
-            yield name, image
-    for i, control in enumerate(getattr(request, "controls", ())):
-        yield f"controls/{i}/image", control.image
-    for i, image in enumerate(getattr(request, "reference_images", ())):
-        yield f"reference_images/{i}", image
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """Per wrong field a JSON pointer (RFC 6901) and a sentence; never the input itself, which may
-    be private."""
-    errors = [_field_error(e) for e in error.errors(include_url=False, include_input=False)]
-    # A list with a wrong entry is also said to be too short, as if the entry were not there.
-    return [e for e in errors if not any(o.pointer.startswith(e.pointer + "/") for o in errors)]
-
-
-_SENTENCES = {
-    "extra_forbidden": "There is no such field.",
-    "missing": "This field is required.",
-    "finite_number": "Must be a finite number.",
-}
-
-
-def _field_error(error: Any) -> FieldError:
-    where = [str(part) for part in error["loc"] if not _union_branch(part)]
-    if error["type"] == "too_many_pixels":
-        where = ["width"]
-    return FieldError(pointer(*where), _SENTENCES.get(error["type"], error["msg"]), error["type"])
-
-
-def pointer(*path: str) -> str:
-    """A JSON pointer (RFC 6901)."""
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-
-
-def _union_branch(part: Any) -> bool:
-    return isinstance(part, str) and part.startswith(("constrained-", "function-"))
+def needs(cls: type[Request]) -> dict[str, Need | None]:
+    """For each field of a request class what it needs of a model; None if it is taken by all that
+    do the task."""
+    return {
+        name: next((each for each in field.metadata if isinstance(each, Need)), None)
+        for name, field in cls.model_fields.items()
+    }

@@ -25,9 +25,9 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should read."""
-    tables = {"files": _files(), "settings": _settings(), "cards": _cards()}
+    tables = {"files": _files(), "settings": _settings(), "cards": _cards(), "tasks": _tasks()}
     written = {}
-    for page in (DOCS / "architecture.md", DOCS / "operations.md", DOCS / "models.md"):
+    for page in (DOCS / f"{name}.md" for name in ("architecture", "operations", "models", "tasks")):
         text = page.read_text()
         for name, table in tables.items():
             between = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
@@ -60,6 +60,19 @@ def _purpose(path: Path) -> str:
         first = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0]
     sentence = re.split(r"[;.](?:\s|$)", " ".join(first.split()))[0]
     return sentence.replace("|", "\\|")
+
+
+def _tasks() -> str:
+    """What each task makes, what its body cannot leave out, and the smallest body there is."""
+    from darkroom.tasks import TASKS
+
+    rows = ["| task | what it makes | needs | for example |", "| --- | --- | --- | --- |"]
+    for name, task in TASKS.items():
+        needs = ", ".join(f"`{each}`" for each in task.required) or "nothing"
+        example = re.sub(r'"data:image/png;base64,[^"]*"', '"<base64>"', json.dumps(task.example))
+        what = (task.request.__doc__ or "").strip().rstrip(".")
+        rows.append(f"| [{name}](#{name}) | {what} | {needs} | `{example}` |")
+    return "\n".join(rows) + "\n"
 
 
 def _settings() -> str:

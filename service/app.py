@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from darkroom import __version__
 from darkroom.catalog import Models
 from darkroom.errors import DarkroomError
+from darkroom.forms import form
 from darkroom.images import ImageStore
 from darkroom.offers import ModelRecords, offer
 from darkroom.queue.connection import connect
@@ -15,7 +16,6 @@ from darkroom.queue.events import EventFeed
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
-from darkroom.validation import request_class
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
@@ -91,4 +91,4 @@ def _build_classes(here: Darkroom) -> None:
         with suppress(LookupError, TypeError, ValueError):  # a folder of nonsense harms no other
             terms = offer(here.models, card, None)
             for task in terms.tasks:
-                request_class(task, terms)
+                form(task, terms)

@@ -1,11 +1,12 @@
 """What OpenAPI says beyond signatures: the body of a job and examples; in the service only."""
 
+import inspect
 from typing import Any
 
 from fastapi import FastAPI
 
-from darkroom.request import TASKS
-from darkroom.validation import JobOptions
+from darkroom.job import JobOptions
+from darkroom.tasks import TASKS
 from service.responses import PICTURE, PROBLEM, FieldProblem, Problem, problems
 
 DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
@@ -14,54 +15,18 @@ DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
 its events; then fetch its images. Errors are problem documents (RFC 9457) with a stable `code`.
 """
 
-_EXAMPLES = {
-    "text-to-image": {
-        "summary": "A picture from a prompt",
-        "value": {"prompt": "a red apple", "num_inference_steps": 20, "seed": 7},
+_CONTROL = {
+    "summary": "A picture that follows the edges of another",
+    "value": {
+        "prompt": "a red apple",
+        "controls": [
+            {
+                "name": "canny",
+                "image": TASKS["image-to-image"].example["image"],
+                "preprocess": "canny",
+            }
+        ],
     },
-    "image-to-image": {
-        "summary": "A picture from a prompt and a picture",
-        "value": {
-            "prompt": "a green apple",
-            "image": "data:image/png;base64,iVBORw0KGgo...",
-            "strength": 0.6,
-        },
-    },
-    "inpaint": {
-        "summary": "A part of a picture painted anew",
-        "value": {
-            "prompt": "a green apple",
-            "image": "data:image/png;base64,iVBORw0KGgo...",
-            "mask_image": "data:image/png;base64,iVBORw0KGgo...",
-        },
-    },
-    "control": {
-        "summary": "A picture that follows the edges of another",
-        "value": {
-            "prompt": "a red apple",
-            "controls": [
-                {
-                    "name": "canny",
-                    "image": "data:image/png;base64,iVBORw0KGgo...",
-                    "preprocess": "canny",
-                }
-            ],
-        },
-    },
-    "upscale": {
-        "summary": "A picture four times larger on each side",
-        "value": {"model": "emoji-upscale", "image": "data:image/png;base64,iVBORw0KGgo..."},
-    },
-}
-
-_REQUIRED = {
-    "text-to-image": ["prompt"],
-    "image-to-image": ["prompt", "image"],
-    "inpaint": ["prompt", "image"],
-    "upscale": ["image"],
-    "layout-to-image": ["prompt", "regions"],
-    "class-to-image": ["class_label"],
-    "unconditional": [],
 }
 
 _REF = "#/components/schemas/{model}"
@@ -69,20 +34,29 @@ _REF = "#/components/schemas/{model}"
 
 def _body(task: str) -> dict[str, Any]:
     """The fields of a task. Bounds and defaults are the model's: see `GET /api/v1/models/{id}`."""
-    schema = TASKS[task].model_json_schema(ref_template=_REF)
+    schema = TASKS[task].request.model_json_schema(ref_template=_REF)
     options = JobOptions.model_json_schema()
     return {k: v for k, v in schema.items() if k != "$defs"} | {
         "properties": schema["properties"] | options["properties"],
-        "required": _REQUIRED[task],
+        "required": list(TASKS[task].required),
     }
 
 
 def _parts() -> dict[str, Any]:
     """The schemas that bodies refer to."""
     parts: dict[str, Any] = {}
-    for cls in TASKS.values():
-        parts |= cls.model_json_schema(ref_template=_REF).get("$defs", {})
+    for task in TASKS.values():
+        parts |= task.request.model_json_schema(ref_template=_REF).get("$defs", {})
     return parts
+
+
+def _examples() -> dict[str, Any]:
+    """One body for each task, and one for ControlNets."""
+    examples: dict[str, Any] = {
+        name: {"summary": inspect.getdoc(task.request), "value": dict(task.example)}
+        for name, task in TASKS.items()
+    }
+    return examples | {"control": _CONTROL}
 
 
 JOB_BODY = {
@@ -93,7 +67,7 @@ JOB_BODY = {
         "content": {
             "application/json": {
                 "schema": {"anyOf": [_body(task) for task in TASKS]},
-                "examples": _EXAMPLES,
+                "examples": _examples(),
             }
         },
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from darkroom.draft import stored
 from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
 from darkroom.offers import Offer
 from darkroom.queue.queue import Submitted
@@ -27,17 +28,17 @@ def submit(
     kept, when the client could not use what it asks for."""
     body = read_object(raw)
     offer = here.offer(_model_name(body))
-    parsed = parse(body, offer, here.offers)
-    agree(parsed.request.output)
-    request, image_size = here.inputs.take(parsed.request)
-    request = completed(request, offer, image_size)
+    draft = parse(body, offer, here.offers)
+    agree(Output.model_validate(draft.values["output"]))
+    draft, image_size = here.inputs.take(draft)
+    request = completed(draft, offer, image_size)
     return here.queue.submit(
-        request.model_dump(mode="json", exclude_unset=True),
+        stored(request, offer),
         model=offer.card.name,
-        warnings=[*parsed.warnings, *_doubts(here, offer)],
+        warnings=[*draft.warnings, *_doubts(here, offer)],
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(body) if idempotency_key else None,
-        **parsed.options.model_dump(),
+        **draft.options.model_dump(),
     )
 
 

@@ -11,18 +11,20 @@ import re
 import struct
 import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageOps
 
+from darkroom.draft import Draft
 from darkroom.errors import (
     FieldError,
     InvalidImageError,
     InvalidRequestError,
     StoreUnavailableError,
 )
+from darkroom.field_errors import pointer
 from darkroom.images import ImageStore
-from darkroom.request import Request, input_images, with_images
+from darkroom.input_images import IMAGE, Place, input_images, with_images
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SIDE = 16_384
@@ -75,22 +77,21 @@ class InputImages:
         self._max_pixels = max_pixels
         self._decoding = threading.BoundedSemaphore(DECODED_AT_ONCE)
 
-    def take(self, request: Request) -> tuple[Request, tuple[int, int] | None]:
-        """The request with each picture replaced by `file_<sha256>`, and the size of `image`.
+    def take(self, draft: Draft) -> tuple[Draft, tuple[int, int] | None]:
+        """The draft with each picture replaced by `file_<sha256>`, and the size of `image`.
 
         Raises InvalidRequestError that points at the field."""
-        stored: dict[str, Stored] = {}
-        for place, text in input_images(request).items():
+        stored: dict[Place, Stored] = {}
+        for place, text in input_images(draft.values).items():
             try:
                 stored[place] = self._stored(text)
             except InvalidImageError as error:
                 raise InvalidRequestError(
-                    [FieldError(f"/{place}", str(error), error.code)]
+                    [FieldError(pointer(*place.path), str(error), error.code)]
                 ) from error
-        if not stored:
-            return request, None
-        replaced = with_images(request, {place: image.id for place, image in stored.items()})
-        return replaced, stored["image"].size if "image" in stored else None
+        ids = {place: image.id for place, image in stored.items()}
+        taken = replace(draft, values=with_images(draft.values, ids))
+        return taken, stored[IMAGE].size if IMAGE in stored else None
 
     def _stored(self, text: str) -> Stored:
         if text.startswith("file_"):

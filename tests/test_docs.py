@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from darkroom import __version__
 from darkroom.catalog import Models
-from darkroom.request import load_request
+from darkroom.draft import load_request
 from darkroom.settings import Settings
 from docs import pictures, tables
 from service.app import create_app

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from darkroom import logs
+from darkroom.draft import Draft, load_request
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -21,11 +22,12 @@ from darkroom.errors import (
     LeaseLost,
     QueueUnavailableError,
     StoreUnavailableError,
+    UnsupportedError,
 )
 from darkroom.images import ImageStore
+from darkroom.input_images import input_images
 from darkroom.job import JobError, JobStatus
 from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
-from darkroom.request import input_images, load_request
 from worker.running import RunningJob
 
 log = logs.get("intake")
@@ -178,7 +180,9 @@ class Intake(Vital):
     def _admit(self, claim: Claim) -> None:
         try:
             request = load_request(claim.request)
-            pictures = input_images(request).items()
+            if isinstance(request, Draft):
+                raise UnsupportedError("The job's request is not complete.")
+            pictures = input_images(claim.request).items()
             inputs = {place: self._read(input_id) for place, input_id in pictures}
         except StoreUnavailableError as error:
             log.error("store_unavailable", job_id=claim.job_id, reason=str(error))

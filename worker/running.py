@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from darkroom.errors import JobInterrupt
+from darkroom.input_images import Place
 from darkroom.job import JobError, Progress, Timings
 from darkroom.queue.queue import Claim
 from darkroom.request import Request
@@ -26,7 +27,7 @@ class RunningJob:
 
     claim: Claim
     request: Request
-    inputs: Mapping[str, Image.Image]
+    inputs: Mapping[Place, Image.Image]
     deadline: float | None
     """On this process's monotonic clock."""
     claimed_at: float = field(default_factory=time.monotonic)

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
 from darkroom.catalog import ControlNetCard, Limits, LoraCard, ModelCard
+from darkroom.forms import form
+from darkroom.job import JobOptions
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.queue.workers import WorkerInfo
-from darkroom.validation import JobOptions, request_class
 from service.dependencies import Darkroom, Here
 from service.responses import Listing, problems
 
@@ -107,7 +108,7 @@ def read_model(
 
 def schema(task: str, terms: Offer) -> dict[str, Any]:
     """What a body for `task` may hold: the request's fields and the job's options."""
-    whole = request_class(task, terms).model_json_schema()
+    whole = form(task, terms).model_json_schema()
     options = JobOptions.model_json_schema()
     whole["properties"] |= options["properties"]
     return whole

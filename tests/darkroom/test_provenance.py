@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from darkroom import __version__
 from darkroom.catalog import Models
+from darkroom.draft import stored
 from darkroom.errors import InvalidImageError
 from darkroom.offers import ModelRecord, diffusers_table, offer
 from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
@@ -125,8 +126,8 @@ def posted_back(task: str, pipeline: str, folder: Path) -> tuple[dict, dict]:
     known = offer(models, models.find("m"), record)
 
     def resolved(body: dict) -> dict:
-        request = completed(parse(body, known).request, known, (16, 16))
-        return request.model_dump(mode="json", exclude_unset=True)
+        request = completed(parse(body, known), known, (16, 16))
+        return stored(request, known)
 
     first = resolved(BODIES[task])
     told = json.loads(text_chunks(describe(first, 0, "full"))["darkroom"])

@@ -2,10 +2,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom.catalog import Limits, ModelCard
+from darkroom.draft import load_request, stored
 from darkroom.errors import InvalidRequestError, UnsupportedError
+from darkroom.forms import form
 from darkroom.offers import ModelRecord, Offer, _fields
-from darkroom.request import MAX_SEED, load_request
-from darkroom.validation import completed, parse, request_class
+from darkroom.request import MAX_SEED
+from darkroom.tasks import TASKS
+from darkroom.validation import completed, parse
 
 CARD = ModelCard(
     name="pix", source="x", limits=Limits(max_size=512, max_pixels=256 * 256, max_steps=100)
@@ -14,7 +17,7 @@ RECORD = ModelRecord(name="pix", pipeline="StableDiffusionPipeline")
 TASKS_HERE = ("text-to-image", "image-to-image")
 OFFER = Offer(
     card=CARD,
-    fields=tuple((task, _fields(task, RECORD)) for task in TASKS_HERE),
+    fields=tuple((task, _fields(TASKS[task], RECORD)) for task in TASKS_HERE),
     schedulers=("DDIMScheduler", "EulerDiscreteScheduler"),
     scheduler="DDIMScheduler",
     width=64,
@@ -31,8 +34,8 @@ def wrong(body: dict) -> list[str]:
 
 
 def test_what_is_left_out_is_filled_in():
-    request = completed(parse(CAT, OFFER).request, OFFER, None)
-    assert request.model_dump(exclude_unset=True) == {
+    request = completed(parse(CAT, OFFER), OFFER, None)
+    assert stored(request, OFFER) == {
         "task": "text-to-image",
         "model": "pix",
         "prompt": "a cat",
@@ -54,14 +57,14 @@ def test_what_is_left_out_is_filled_in():
 
 
 def test_a_completed_request_posted_back_stays_as_it_is():
-    request = completed(parse(IMAGE, OFFER).request, OFFER, (100, 50))
-    kept = request.model_dump(mode="json", exclude_unset=True)
-    again = completed(parse(kept, OFFER).request, OFFER, (100, 50))
+    request = completed(parse(IMAGE, OFFER), OFFER, (100, 50))
+    kept = stored(request, OFFER)
+    again = completed(parse(kept, OFFER), OFFER, (100, 50))
     assert again == request
 
 
 def test_an_image_means_image_to_image_and_gives_the_shape():
-    request = completed(parse(IMAGE, OFFER).request, OFFER, (400, 200))
+    request = completed(parse(IMAGE, OFFER), OFFER, (400, 200))
     assert (request.task, request.width, request.height) == ("image-to-image", 88, 64)
 
 
@@ -135,16 +138,16 @@ def test_high_guidance_is_accepted_with_a_warning():
 
 
 def test_a_worker_reads_what_was_stored_and_checks_it_again():
-    request = completed(parse(IMAGE, OFFER).request, OFFER, (64, 64))
+    request = completed(parse(IMAGE, OFFER), OFFER, (64, 64))
     assert load_request(request.model_dump(mode="json")) == request
     with pytest.raises(UnsupportedError):
         load_request({"task": "os.system"})
     with pytest.raises(InvalidRequestError):
-        load_request(request.model_dump() | {"seed": None})
+        load_request(request.model_dump() | {"seed": "none"})
 
 
 def test_the_schema_says_what_the_check_does():
-    schema = request_class("text-to-image", OFFER).model_json_schema()
+    schema = form("text-to-image", OFFER).model_json_schema()
     check = Draft202012Validator(schema)
     assert check.is_valid(CAT)
     assert not check.is_valid(CAT | {"num_inference_steps": 101})
@@ -155,7 +158,7 @@ def test_the_schema_says_what_the_check_does():
 
 
 def test_the_side_that_follows_the_image_counts_its_pixels_too():
-    wide = parse(IMAGE | {"width": 512}, OFFER).request
+    wide = parse(IMAGE | {"width": 512}, OFFER)
     tall = Offer(**{**vars(OFFER), "height": 256})
     with pytest.raises(InvalidRequestError, match="65536 pixels"):
         completed(wide, tall, (400, 200))

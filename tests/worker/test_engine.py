@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from darkroom.catalog import Models
+from darkroom.draft import stored
 from darkroom.job import JobStatus
 from darkroom.offers import ModelRecords, offer
 from darkroom.queue.queue import Queue
@@ -76,10 +77,8 @@ class Running:
     def submit(self, model: str = "tiny", **body) -> str:
         deadline = body.pop("deadline_s", None)
         known = offer(self.models, self.models.find(model), None)
-        request = completed(parse({"prompt": "a cat", **body}, known).request, known, None)
-        return self.jobs.submit(
-            request.model_dump(mode="json", exclude_unset=True), model=model, deadline_s=deadline
-        ).job.id
+        request = completed(parse({"prompt": "a cat", **body}, known), known, None)
+        return self.jobs.submit(stored(request, known), model=model, deadline_s=deadline).job.id
 
     def start(self) -> None:
         self.thread.start()

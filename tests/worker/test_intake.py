@@ -7,6 +7,7 @@ from PIL import Image
 
 from darkroom.errors import Canceled, LeaseLost
 from darkroom.images import ImageStore
+from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
 from darkroom.queue.queue import Queue
 from worker.intake import Held, Intake, Leases
@@ -95,11 +96,11 @@ def test_an_input_picture_arrives_with_its_job(intake, jobs, store):
     image = store.put_input(file.getvalue())
     submit(jobs, task="image-to-image", image=image, strength=0.5)
     arrived = intake.arrived.get(timeout=20)
-    assert arrived.inputs["image"].getpixel((0, 0)) == (255, 0, 0)
+    assert arrived.inputs[IMAGE].getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_job_that_does_not_pass_the_check_fails_and_the_next_one_arrives(intake, jobs):
-    bad = submit(jobs, seed=None)
+    bad = submit(jobs, seed="one")
     gone = submit(jobs, task="image-to-image", image="file_" + "0" * 64, strength=0.5)
     good = submit(jobs)
     assert intake.arrived.get(timeout=20).id == good.id

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
+from darkroom.input_images import Place, reference
 from darkroom.request import Request
 from worker.gathering.gather import ModuleState
 
@@ -107,11 +108,11 @@ class Adapters:
             chosen["controlnet"] = nets if len(nets) > 1 else nets[0]
         return chosen
 
-    def arguments(self, request: Request, inputs: Mapping[str, Image.Image]) -> dict[str, Any]:
+    def arguments(self, request: Request, inputs: Mapping[Place, Image.Image]) -> dict[str, Any]:
         """What the pipeline is called with because of reference images: all of them for the one
         IP-Adapter."""
         count = len(_references(request))
-        images = [inputs[f"reference_images/{index}"].convert("RGB") for index in range(count)]
+        images = [inputs[reference(index)].convert("RGB") for index in range(count)]
         return {"ip_adapter_image": [images]} if images else {}
 
     def _scales(self, request: Request) -> tuple[tuple[str, float], ...]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 
+from darkroom.request import Argument, needs
+from darkroom.tasks import EVERY_CALL, TASKS
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
 
 if TYPE_CHECKING:
@@ -22,17 +24,6 @@ if TYPE_CHECKING:
 
 TABLE = Path(__file__).parents[2] / "darkroom" / "diffusers_table.json"
 
-# What a pipeline's call must take to do a task.
-_ALL = {"num_inference_steps", "generator", "output_type"}
-NEEDED = {
-    "text-to-image": _ALL | {"prompt"},
-    "image-to-image": _ALL | {"prompt", "image", "strength"},
-    "inpaint": _ALL | {"prompt", "image", "mask_image", "strength"},
-    "upscale": _ALL | {"image"},
-    "layout-to-image": _ALL | {"prompt", "gligen_phrases", "gligen_boxes"},
-    "class-to-image": _ALL | {"class_labels"},
-    "unconditional": _ALL | {"batch_size"},
-}
 CONTROL = {"controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
 # These need more than a task can give, a second scheduler, which jobs would share, or change the
 # network's attention while they run, and so that of every other job.
@@ -53,28 +44,12 @@ DEDICATED = {
 # The first forgets the noise's own scale, the second scales the picture along with the noise:
 # right only with schedulers that scale nothing (where the noise's scale is no computed property).
 UNSCALED = {"DiTPipeline", "LDMSuperResolutionPipeline"}
-FIELDS = {
-    "batch_size",
-    "class_labels",
-    "clip_skip",
-    "control_image",
-    "gligen_boxes",
-    "gligen_phrases",
-    "guidance_rescale",
-    "guidance_scale",
-    "height",
-    "image",
-    "ip_adapter_image",
-    "mask_image",
-    "max_sequence_length",
-    "negative_prompt",
-    "noise_level",
-    "num_images_per_prompt",
-    "num_inference_steps",
-    "prompt",
-    "prompt_embeds",
-    "strength",
-    "width",
+# What the table says of a call: the arguments that fields of requests need.
+FIELDS = {"ip_adapter_image"} | {
+    need.name
+    for task in TASKS.values()
+    for need in needs(task.request).values()
+    if isinstance(need, Argument)
 }
 
 
@@ -151,11 +126,17 @@ def _entry(
 def _does(task: str, cls: type[DiffusionPipeline]) -> bool:
     asked = _call(cls)
     built_from = inspect.signature(cls.__init__).parameters.keys()
-    return NEEDED[task] <= asked and "scheduler" in built_from and not BEYOND & (asked | built_from)
+    return (
+        _needed(task) <= asked and "scheduler" in built_from and not BEYOND & (asked | built_from)
+    )
 
 
 def _does_controlled(task: str, cls: type[DiffusionPipeline]) -> bool:
-    return NEEDED[task] | CONTROL <= _call(cls) and not _call(cls) & {"pag_scale"}
+    return _needed(task) | CONTROL <= _call(cls) and not _call(cls) & {"pag_scale"}
+
+
+def _needed(task: str) -> frozenset[str]:
+    return EVERY_CALL | TASKS[task].call
 
 
 def _fields(cls: type[DiffusionPipeline]) -> list[str]:

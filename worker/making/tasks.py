@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
+from darkroom.input_images import IMAGE, MASK, Place, control
 from darkroom.request import (
     UPSCALE,
     ClassToImage,
@@ -30,7 +31,7 @@ from worker.making import prompts
 from worker.making.canvas import canvas, extended, fitted
 from worker.making.pipeline_call import accepted_by, call, steps_of
 
-Inputs = Mapping[str, Image.Image]
+Inputs = Mapping[Place, Image.Image]
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,14 @@ class Outcome:
 
 
 def run(request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep) -> Outcome:
-    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it
-    (`darkroom.request.input_images`).
+    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it.
 
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
     if request.deterministic and request.num_images > 1:
         return _one_by_one(request, model, inputs, on_step)
-    return TASKS[request.task](request, model, inputs, on_step)
+    return FUNCTIONS[request.task](request, model, inputs, on_step)
 
 
 def _one_by_one(request: Request, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
@@ -80,7 +80,7 @@ def text_to_image(
 def image_to_image(
     request: ImageToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
 ) -> Outcome:
-    image = fitted(inputs["image"], (request.width, request.height))
+    image = fitted(inputs[IMAGE], (request.width, request.height))
     if steps_of(request) == 0:
         return _kept(request, image, "strength leaves no step to make")
     pipeline = _view(request, model)
@@ -90,7 +90,7 @@ def image_to_image(
 
 
 def inpaint(request: Inpaint, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
-    begun = canvas(request, inputs["image"], inputs.get("mask_image"))
+    begun = canvas(request, inputs[IMAGE], inputs.get(MASK))
     if steps_of(request) == 0:
         return _kept(request, begun.picture, "strength leaves no step to make")
     if begun.is_kept:
@@ -107,7 +107,7 @@ def inpaint(request: Inpaint, model: LoadedModel, inputs: Inputs, on_step: OnSte
 
 def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
     pipeline = _view(request, model)
-    image = extended(inputs["image"], _multiple(pipeline))
+    image = extended(inputs[IMAGE], _multiple(pipeline))
     if "prompt" not in accepted_by(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
         pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
@@ -121,7 +121,7 @@ def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnSte
             "noise_level": request.noise_level,
         }
     pictures = call(request, pipeline, on_step, arguments)
-    width, height = (UPSCALE * side for side in inputs["image"].size)
+    width, height = (UPSCALE * side for side in inputs[IMAGE].size)
     return Outcome(tuple(each[:height, :width] for each in pictures), tuple(warnings))
 
 
@@ -161,7 +161,7 @@ def unconditional(
     return Outcome(pictures, _only_size(request, model))
 
 
-TASKS: Mapping[str, Callable[..., Outcome]] = {
+FUNCTIONS: Mapping[str, Callable[..., Outcome]] = {
     "text-to-image": text_to_image,
     "image-to-image": image_to_image,
     "inpaint": inpaint,
@@ -241,7 +241,7 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
     if not controls:
         return {}
     size = (request.width, request.height)
-    maps = [_map(each, inputs[f"controls/{i}/image"], size) for i, each in enumerate(controls)]
+    maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
     arguments = {
         "control_image" if "control_image" in accepted_by(pipeline) else "image": maps,
         "controlnet_conditioning_scale": [each.scale for each in controls],

@@ -16,7 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import TASKS, Request, TextToImage
+from darkroom.input_images import IMAGE, MASK, reference
+from darkroom.request import Request, TextToImage
+from darkroom.tasks import TASKS
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.gathering import run_all, values
@@ -115,7 +117,7 @@ def latents(model: LoadedModel, request: TextToImage) -> torch.Tensor:
         components=adapters.components(request),
         controlled=bool(request.controls),
     )
-    inputs = {f"reference_images/{i}": photo(i) for i in range(len(request.reference_images))}
+    inputs = {reference(i): photo(i) for i in range(len(request.reference_images))}
     arguments = adapters.arguments(request, inputs)
     if request.controls:
         arguments["image"] = photo(9).resize((16, 16))
@@ -562,9 +564,9 @@ def test_models_of_other_kinds_say_what_they_do_not_take(tmp_path: Path) -> None
 def test_adapters_work_in_every_task_that_follows_a_prompt(kits: dict[str, Kit]) -> None:
     kit = kits["sdxl"]
     photos = {
-        "image": photo(1),
-        "mask_image": photo(2).convert("L"),
-        "reference_images/0": photo(3),
+        IMAGE: photo(1),
+        MASK: photo(2).convert("L"),
+        reference(0): photo(3),
     }
     image = "file_" + "0" * 64
     tasks_of = {
@@ -574,7 +576,7 @@ def test_adapters_work_in_every_task_that_follows_a_prompt(kits: dict[str, Kit])
     }
     adapters_of = ({}, {"loras": loras(ink=0.3)}, {"reference_images": [image]})
     wanted = [
-        TASKS[task](**asked(kit.model).model_dump() | {"task": task} | own | more)
+        TASKS[task].request(**asked(kit.model).model_dump() | {"task": task} | own | more)
         for task, own in tasks_of.items()
         for more in adapters_of
     ]
@@ -604,11 +606,11 @@ def test_loras_and_boxes_work_together(tmp_path: Path) -> None:
     values_of = asked(model, num_inference_steps=4).model_dump(exclude={"controls"})
     layout = values_of | {"task": "layout-to-image", "regions": [box]}
     wanted = [
-        TASKS["text-to-image"](**values_of),
-        TASKS["text-to-image"](**values_of | {"loras": ink}),
-        TASKS["layout-to-image"](**layout),
-        TASKS["layout-to-image"](**layout | {"loras": ink}),
-        TASKS["layout-to-image"](**layout | {"loras": ink, "seed": 2}),
+        TASKS["text-to-image"].request(**values_of),
+        TASKS["text-to-image"].request(**values_of | {"loras": ink}),
+        TASKS["layout-to-image"].request(**layout),
+        TASKS["layout-to-image"].request(**layout | {"loras": ink}),
+        TASKS["layout-to-image"].request(**layout | {"loras": ink, "seed": 2}),
     ]
 
     def job(request: Request) -> np.ndarray:

@@ -14,7 +14,9 @@ from PIL import Image
 from transformers import AddedToken, CLIPTokenizer
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import TASKS, TextToImage
+from darkroom.input_images import IMAGE, MASK, control
+from darkroom.request import TextToImage
+from darkroom.tasks import TASKS
 from tests import tiny
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
@@ -442,7 +444,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedMo
 
 
 def job(model: LoadedModel, task: str, controlled: bool, prompt: str) -> tasks.Outcome:
-    cls = TASKS[task]
+    cls = TASKS[task].request
     every = {
         "task": task,
         "model": model.record.name,
@@ -463,8 +465,8 @@ def job(model: LoadedModel, task: str, controlled: bool, prompt: str) -> tasks.O
     }
     request = cls.model_validate({k: v for k, v in every.items() if k in cls.model_fields})
     photo = Image.effect_noise((4, 4) if task == "upscale" else (16, 16), 90).convert("RGB")
-    inputs = {"image": photo, "mask_image": Image.new("L", (16, 16), 255)}
-    inputs["controls/0/image"] = photo
+    inputs = {IMAGE: photo, MASK: Image.new("L", (16, 16), 255)}
+    inputs[control(0)] = photo
     with torch.no_grad():
         return tasks.run(request, model, inputs, on_step=lambda *_: None)
 

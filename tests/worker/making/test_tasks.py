@@ -10,7 +10,9 @@ from PIL import Image
 
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import InvalidOutputError, UnsupportedError
-from darkroom.request import TASKS, Request, input_images
+from darkroom.input_images import IMAGE, MASK, Place, control, input_images
+from darkroom.request import Request
+from darkroom.tasks import TASKS
 from tests import tiny
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
@@ -85,7 +87,7 @@ def masked(size: tuple[int, int] = SIZE, box: tuple[int, ...] = (4, 4, 10, 10)) 
 
 
 def request(model: LoadedModel, *, task: str = "text-to-image", **fields: Any) -> Request:
-    cls = TASKS[task]
+    cls = TASKS[task].request
     usual = {
         "prompt": "a cat",
         "width": 16,
@@ -107,16 +109,17 @@ def request(model: LoadedModel, *, task: str = "text-to-image", **fields: Any) -
 
 
 def job(
-    model: LoadedModel, inputs: dict[str, Image.Image] | None = None, **fields: Any
-) -> tuple[Request, dict[str, Image.Image]]:
+    model: LoadedModel, inputs: dict[Place, Image.Image] | None = None, **fields: Any
+) -> tuple[Request, dict[Place, Image.Image]]:
     """A request and pictures for all that it names, unless they are given."""
     asked = request(model, **fields)
-    given = {"image": noise(*SIZE), "mask_image": masked()} | (inputs or {})
-    return asked, {name: given.get(name, noise(*SIZE, seed=9)) for name in input_images(asked)}
+    given = {IMAGE: noise(*SIZE), MASK: masked()} | (inputs or {})
+    places = input_images(asked.model_dump())
+    return asked, {place: given.get(place, noise(*SIZE, seed=9)) for place in places}
 
 
 def made(
-    model: LoadedModel, inputs: dict[str, Image.Image] | None = None, **fields: Any
+    model: LoadedModel, inputs: dict[Place, Image.Image] | None = None, **fields: Any
 ) -> tasks.Outcome:
     asked, given = job(model, inputs, **fields)
     with torch.no_grad():
@@ -140,7 +143,7 @@ def test_pictures_have_the_size_and_number_asked_for(
     if task in (*PROMPTED, "layout-to-image"):
         size = (24, 16)
     if task == "upscale":
-        size, inputs = (28, 20), {"image": noise(7, 5)}
+        size, inputs = (28, 20), {IMAGE: noise(7, 5)}
     fields |= {"width": size[0], "height": size[1]}
     outcome = made(models[family], inputs, **fields)
     assert [each.shape for each in outcome.pictures] == [(size[1], size[0], 3)] * 2
@@ -249,7 +252,7 @@ def test_strength_says_how_much_of_the_picture_stays(
     task: str, model: LoadedModel, photo: Image.Image
 ) -> None:
     start = np.asarray(photo.resize(SIZE, Image.Resampling.LANCZOS))
-    inputs = {"image": photo}
+    inputs = {IMAGE: photo}
     kept = made(model, inputs, task=task, strength=0.0, num_images=2)
     assert [apart(each, start) for each in kept.pictures] == [0, 0]
     assert "no step" in kept.warnings[0]
@@ -273,7 +276,7 @@ def test_what_the_mask_leaves_black_is_kept_to_the_bit(
     start = np.asarray(photo.resize(SIZE, Image.Resampling.LANCZOS))
     for blur in (0, 1):
         fields = {"task": "inpaint", "strength": strength, "mask_blur": blur}
-        painted = picture(models[family], {"image": photo}, **fields)
+        painted = picture(models[family], {IMAGE: photo}, **fields)
         changed = (painted != start).any(axis=-1)
         assert changed[5:9, 5:9].all()
         reach = 4 - 3 * blur, 10 + 3 * blur
@@ -290,7 +293,7 @@ def test_a_network_with_nine_channels_sees_the_mask_and_nothing_under_it(
     hidden = Image.composite(noise(*SIZE, seed=5), start, masked())
     seen = Image.composite(start, noise(*SIZE, seed=5), masked())
     first, other, third = (
-        picture(models[family], {"image": image}, **fields)[4:10, 4:10]
+        picture(models[family], {IMAGE: image}, **fields)[4:10, 4:10]
         for image in (start, hidden, seen)
     )
     assert apart(first, other) == 0
@@ -298,7 +301,7 @@ def test_a_network_with_nine_channels_sees_the_mask_and_nothing_under_it(
 
 
 def test_a_mask_without_white_leaves_the_picture_alone(model: LoadedModel) -> None:
-    kept = made(model, {"mask_image": Image.new("L", (5, 5), 100)}, task="inpaint", num_images=2)
+    kept = made(model, {MASK: Image.new("L", (5, 5), 100)}, task="inpaint", num_images=2)
     assert [apart(each, np.asarray(noise(*SIZE))) for each in kept.pictures] == [0, 0]
     assert "nothing to repaint" in kept.warnings[0]
 
@@ -307,7 +310,7 @@ def test_padding_is_filled_around_the_picture(model: LoadedModel) -> None:
     fields = {"task": "inpaint", "mask_image": None, "width": 24, "strength": 1.0}
     start = noise(*SIZE)
     padding = {"left": 2, "top": 0, "right": 6, "bottom": 0}
-    wide = picture(model, {"image": start}, **fields, padding=padding)
+    wide = picture(model, {IMAGE: start}, **fields, padding=padding)
     assert apart(wide[:, 2:18], np.asarray(start)) == 0
     for column in (0, 20, 23):
         assert apart(wide[:, column], np.asarray(start)[:, 0 if column == 0 else -1]) > 0
@@ -365,9 +368,9 @@ def test_edges_are_found_where_they_are_asked_for(models: Loaded) -> None:
     drawing = Image.new("RGB", (64, 48), (255, 255, 255))
     drawing.paste((0, 0, 0), (16, 12, 48, 36))
     found = canny(drawing.resize(SIZE, Image.Resampling.LANCZOS))
-    control = {"name": "edges", "image": NOWHERE}
+    edges = {"name": "edges", "image": NOWHERE}
     asked, ready, raw = (
-        picture(model, {"controls/0/image": image}, controls=[control | more])
+        picture(model, {control(0): image}, controls=[edges | more])
         for image, more in ((drawing, {"preprocess": "canny"}), (found, {}), (drawing, {}))
     )
     assert apart(asked, ready) == 0
@@ -375,13 +378,13 @@ def test_edges_are_found_where_they_are_asked_for(models: Loaded) -> None:
 
 
 def test_controls_that_a_task_or_a_model_cannot_take_are_unsupported(models: Loaded) -> None:
-    control = {"name": "edges", "image": NOWHERE}
+    edges = {"name": "edges", "image": NOWHERE}
     with pytest.raises(UnsupportedError, match="no ControlNet 'edges'"):
-        made(models["sd15"], controls=[control])
+        made(models["sd15"], controls=[edges])
     with pytest.raises(UnsupportedError, match="no controls for image-to-image"):
-        made(controlled(models, "sd3"), task="image-to-image", controls=[control])
+        made(controlled(models, "sd3"), task="image-to-image", controls=[edges])
     with pytest.raises(UnsupportedError, match="control guidance"):
-        made(controlled(models, "sd15"), controls=[control | {"start": 0.8, "end": 0.2}])
+        made(controlled(models, "sd15"), controls=[edges | {"start": 0.8, "end": 0.2}])
 
 
 # --- Upscaling
@@ -393,9 +396,7 @@ def test_a_picture_of_any_size_becomes_four_times_larger(
 ) -> None:
     def enlarged(image: Image.Image) -> np.ndarray:
         width, height = (4 * side for side in image.size)
-        large = picture(
-            models[family], {"image": image}, task="upscale", width=width, height=height
-        )
+        large = picture(models[family], {IMAGE: image}, task="upscale", width=width, height=height)
         assert large.shape == (height, width, 3)
         return large
 
@@ -486,7 +487,7 @@ def test_the_demo_model_repaints_what_is_masked_and_nothing_else(emoji: LoadedMo
     side = emoji.record.width
     fields = {"width": side, "height": side, "num_inference_steps": 4, "prompt": "a red heart"}
     start = picture(emoji, **fields)
-    inputs = {"image": Image.fromarray(start), "mask_image": masked((side, side), (8, 8, 40, 40))}
+    inputs = {IMAGE: Image.fromarray(start), MASK: masked((side, side), (8, 8, 40, 40))}
     fields |= {"prompt": "a blue fish", "seed": 5, "strength": 1.0, "mask_blur": 2}
     painted = picture(emoji, inputs, task="inpaint", **fields)
     changed = (painted != start).any(axis=-1)

@@ -1,0 +1,207 @@
+"""The form of a task: the shape of a body on one model; used by service and worker, knows neither
+HTTP nor torch.
+
+What may be left out, and the bounds of each number, depend on the model: a form is a task's request
+class narrowed by a model's offer. Its JSON Schema is the one that `GET /api/v1/models/{id}` shows
+and the one that the check uses.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic_core import PydanticCustomError
+
+from darkroom import schedulers
+from darkroom.catalog import Limits
+from darkroom.offers import Offer
+from darkroom.request import MAX_SEED, Control, Fields, Lora, Text
+from darkroom.tasks import TASKS, Size
+
+_SIZE = {"width", "height"}
+
+_Narrowed = tuple[Any, Any, dict[str, Any]]
+"""A field's type, default and bounds."""
+
+_building = threading.Lock()
+
+
+def form(task: str, offer: Offer) -> type[Fields]:
+    """The request class of `task` with the fields that the model takes, and defaults and bounds as
+    its card sets them. Safe to call from several threads: each form is built once."""
+    terms = _Terms.of(task, offer)
+    with _building:
+        return _built(terms)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """All that a form depends on: offers that agree in it share the form."""
+
+    task: str
+    model: str
+    takes: frozenset[str]
+    limits: Limits
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    strength: float
+    negative_prompt: str
+    schedulers: tuple[str, ...]
+    scheduler: str
+    loras: tuple[str, ...]
+    controlnets: tuple[str, ...]
+    classes: int
+
+    @classmethod
+    def of(cls, task: str, offer: Offer) -> Self:
+        return cls(
+            task=task,
+            model=offer.card.name,
+            takes=offer.takes(task),
+            limits=offer.card.limits,
+            width=offer.width,
+            height=offer.height,
+            steps=offer.steps,
+            guidance=offer.guidance,
+            strength=offer.card.defaults.strength,
+            negative_prompt=offer.card.defaults.negative_prompt,
+            schedulers=offer.schedulers,
+            scheduler=offer.scheduler,
+            loras=offer.loras,
+            controlnets=offer.controlnets,
+            classes=offer.classes,
+        )
+
+
+@lru_cache(maxsize=256)
+def _built(terms: _Terms) -> type[Fields]:
+    base = TASKS[terms.task].request
+    narrowed = _narrowed(terms)
+    fields = {}
+    for name, field in base.model_fields.items():
+        if name not in terms.takes | _SIZE:
+            continue
+        as_it_is: _Narrowed = (
+            field.rebuild_annotation(),
+            ... if field.is_required() else field.default,
+            {},
+        )
+        kind, default, bounds = narrowed.get(name, as_it_is)
+        fields[name] = (kind, Field(default, description=field.description, **bounds))
+    few_pixels = _pixel_check(terms.limits.max_pixels)
+    return _derived(base, Fields, fields, few_pixels=few_pixels)
+
+
+def _derived(
+    like: type[Fields], base: type[Fields], fields: dict[str, Any], **validators: Any
+) -> type[Any]:
+    """A class with the name and words of `like`. Its fields bring their descriptions along: to
+    look for docstrings would parse source, which CPython 3.11 does not do safely in threads."""
+    return create_model(
+        like.__name__,
+        __base__=base,
+        __doc__=like.__doc__,
+        __cls_kwargs__={"use_attribute_docstrings": False},
+        __validators__=validators,
+        **fields,
+    )
+
+
+def _narrowed(terms: _Terms) -> dict[str, _Narrowed]:
+    """Type, default and bounds of each field whose bounds depend on the model."""
+    limits = terms.limits
+    chars = {"max_length": limits.max_prompt_chars}
+    width, height = _sides(terms)
+    scheduler: Any = _annotated(_one_of(*terms.schedulers), BeforeValidator(_class_name))
+    short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
+    known = [*terms.schedulers, *short]
+    return {
+        "task": (_one_of(terms.task), terms.task, {}),
+        "model": (str, terms.model, {}),
+        "prompt": _prompt(terms.task, chars),
+        "negative_prompt": (Text, terms.negative_prompt, chars),
+        "width": width,
+        "height": height,
+        "num_inference_steps": (int, terms.steps, {"ge": 1, "le": limits.max_steps}),
+        "guidance_scale": (float, terms.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
+        "scheduler": (scheduler, terms.scheduler, {"json_schema_extra": {"enum": known}}),
+        "seed": (Annotated[int, Field(ge=0, le=MAX_SEED)] | None, None, {}),
+        "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
+        "strength": (float, terms.strength, {"ge": 0, "le": 1}),
+        "class_label": (int, ..., {"ge": 0, "lt": terms.classes}),
+        "loras": (_named(Lora, terms.loras), (), {"strict": False, "max_length": 8}),
+        "controls": (_named(Control, terms.controlnets), (), {"strict": False, "max_length": 4}),
+    }
+
+
+def _sides(terms: _Terms) -> tuple[_Narrowed, _Narrowed]:
+    """Width and height; what follows from a picture can be left out and has no default."""
+    limits, size = terms.limits, TASKS[terms.task].size
+    side: dict[str, Any] = {
+        "ge": limits.min_size,
+        "le": limits.max_size,
+        "multiple_of": limits.size_multiple,
+    }
+    if size is Size.TIMES_FOUR:
+        free: _Narrowed = (Annotated[int, Field(ge=1)] | None, None, {})
+        return free, free
+    if size is Size.MODELS or "width" not in terms.takes:
+        return (
+            (_one_of(terms.width), terms.width, {}),
+            (_one_of(terms.height), terms.height, {}),
+        )
+    if size is Size.OF_IMAGE:
+        free = (Annotated[int, Field(**side)] | None, None, {})
+        return free, free
+    return (int, terms.width, side), (int, terms.height, side)
+
+
+def _prompt(task: str, chars: dict[str, int]) -> _Narrowed:
+    field = TASKS[task].request.model_fields.get("prompt")
+    if field is None or field.is_required():
+        return (Text, ..., {"min_length": 1, **chars})
+    return (Text, field.default, chars)
+
+
+def _named(kind: type[Fields], names: tuple[str, ...]) -> Any:
+    """A list of `kind` whose names are those that the model has."""
+    name = (
+        _one_of(*names or ("",)),
+        Field(description=kind.model_fields["name"].description),
+    )
+    listed: Any = tuple
+    return listed[_derived(kind, kind, {"name": name}), ...]
+
+
+def _one_of(*values: str | int) -> Any:
+    """The type of just these values. Type checkers read no types that are made at run time, hence
+    the plain names here and nearby."""
+    literal: Any = Literal
+    return literal[values]
+
+
+def _annotated(kind: Any, *more: Any) -> Any:
+    annotated: Any = Annotated
+    return annotated[kind, *more]
+
+
+def _class_name(name: Any) -> Any:
+    """A scheduler's diffusers class name, where `name` is a usual short one."""
+    known = schedulers.resolve(name) if isinstance(name, str) else None
+    return known[0] if known else name
+
+
+def _pixel_check(max_pixels: int) -> Any:
+    def few_pixels(self: Any) -> Any:
+        if self.width and self.height and self.width * self.height > max_pixels:
+            raise PydanticCustomError(
+                "too_many_pixels",
+                f"width x height must be at most {max_pixels} pixels for this model",
+            )
+        return self
+
+    return model_validator(mode="after")(few_pixels)

@@ -1,0 +1,66 @@
+"""How large a picture becomes; used by service and worker, knows neither HTTP nor torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from darkroom.errors import FieldError, InvalidRequestError
+from darkroom.field_errors import pointer
+from darkroom.offers import Offer
+from darkroom.request import UPSCALE
+from darkroom.tasks import TASKS, Size
+
+Sides = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | None) -> Sides:
+    """The size of pictures, as the task's row in tasks.py says, from the checked values of a body
+    and the size of its input picture `image`.
+
+    Raises InvalidRequestError for an upscaled picture beyond the limits."""
+    width, height = values["width"], values["height"]
+    rule = TASKS[task].size
+    if rule is Size.TIMES_FOUR and image is not None:
+        return _upscaled((width, height), image, offer)
+    if rule is Size.OF_IMAGE and image is not None and width is None and height is None:
+        width, height = _shaped(_padded(image, values.get("padding")), offer)
+    return width or offer.width, height or offer.height
+
+
+def _padded(image: Sides, padding: Mapping[str, int] | None) -> Sides:
+    """The picture's size with the canvas that `padding` adds."""
+    if padding is None:
+        return image
+    return (
+        image[0] + padding["left"] + padding["right"],
+        image[1] + padding["top"] + padding["bottom"],
+    )
+
+
+def _upscaled(asked: tuple[int | None, int | None], image: Sides, offer: Offer) -> Sides:
+    limits = offer.card.limits
+    width, height = image[0] * UPSCALE, image[1] * UPSCALE
+    for name, wish, side in (("width", asked[0], width), ("height", asked[1], height)):
+        if wish not in (None, side):
+            detail = f"Is {side}, {UPSCALE} times that of the image; leave it out."
+            raise InvalidRequestError([FieldError(pointer(name), detail, "fixed_size")])
+    if max(width, height) > limits.max_size or width * height > limits.max_pixels:
+        detail = (
+            f"Would become {width} x {height}; this model makes at most {limits.max_size} on a "
+            f"side and {limits.max_pixels} pixels."
+        )
+        raise InvalidRequestError([FieldError("/image", detail, "too_many_pixels")])
+    return width, height
+
+
+def _shaped(image: Sides, offer: Offer) -> Sides:
+    """The size nearest to the picture's shape with the model's usual number of pixels."""
+    limits = offer.card.limits
+    scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)
+    step = limits.size_multiple
+
+    def fit(side: int) -> int:
+        lowest, highest = -(-limits.min_size // step) * step, limits.max_size // step * step
+        return min(max(round(side * scale / step) * step, lowest), highest)
+
+    return fit(image[0]), fit(image[1])

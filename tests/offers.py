@@ -1,0 +1,56 @@
+"""What models of each family offer, and bodies for them, for the tests of validation."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom.catalog import ModelCard, Models
+from darkroom.errors import InvalidRequestError
+from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.validation import completed, parse
+
+FILE = "file_" + "0" * 64
+SMALL = {"min_size": 8, "max_size": 512, "max_pixels": 256 * 256}
+
+
+def offered(pipeline: str, tasks: tuple[str, ...], **record: Any) -> Offer:
+    card = ModelCard(name=pipeline.lower(), source="x", limits=SMALL)
+    known = ModelRecord(
+        name=card.name,
+        pipeline=pipeline,
+        tasks=tasks,
+        schedulers=("DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"),
+        width=64,
+        height=64,
+        **record,
+    )
+    return offer(Models([card], card.name, Path()), card, known)
+
+
+PROMPTED = ("text-to-image", "image-to-image", "inpaint")
+SD = offered(
+    "StableDiffusionPipeline",
+    PROMPTED,
+    loras=("ink", "soft"),
+    controlnets=("canny",),
+    reference=True,
+)
+BARE = offered("StableDiffusionPipeline", PROMPTED)
+SD3 = offered("StableDiffusion3Pipeline", PROMPTED)
+UPSCALER = offered("LDMSuperResolutionPipeline", ("upscale",))
+SD_UPSCALER = offered("StableDiffusionUpscalePipeline", ("upscale",))
+GLIGEN = offered("StableDiffusionGLIGENPipeline", ("layout-to-image", "text-to-image"))
+DIT = offered("DiTPipeline", ("class-to-image",), classes=10)
+LDM = offered("LDMPipeline", ("unconditional",))
+
+CAT = {"prompt": "a cat"}
+CONTROL = {"name": "canny", "image": FILE, "preprocess": "canny"}
+BOX = {"phrase": "a cat", "box": [0.1, 0.1, 0.5, 0.6]}
+
+
+def wrong(body: dict, terms: Offer = SD, others: tuple[Offer, ...] = ()) -> dict[str, str]:
+    """What is refused of a body: a sentence by JSON pointer."""
+    with pytest.raises(InvalidRequestError) as caught:
+        completed(parse(body, terms, lambda: others), terms, (32, 32))
+    return {error.pointer: error.detail for error in caught.value.errors}
