@@ -37,18 +37,32 @@ def pages() -> dict[Path, str]:
 
 
 def _files() -> str:
-    rows = ["| file | what |", "| --- | --- |"]
-    for path in _sources():
-        rows.append(f"| `{path.relative_to(ROOT).as_posix()}` | {_purpose(path)} |")
-    return "\n".join(rows) + "\n"
+    """A table for each room, under what the room's `__init__.py` says of it."""
+    return "\n".join(f"{_heading(room)}\n\n{_rows(room)}" for room in _rooms())
 
 
-def _sources() -> Iterator[Path]:
+def _rooms() -> Iterator[Path]:
+    """Folders with files of their own, each before those in it."""
     for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if path.name != "__init__.py":
-                yield path
-        yield from sorted((ROOT / package).rglob("*.lua"))
+        folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+        yield from sorted(folder for folder in folders if _sources(folder))
+
+
+def _heading(room: Path) -> str:
+    name = room.relative_to(ROOT).as_posix()
+    init = room / "__init__.py"
+    what = _purpose(init) if init.exists() else ""
+    return f"### {name}/\n\n{what}." if what else f"### {name}/"
+
+
+def _rows(room: Path) -> str:
+    rows = [f"| `{path.name}` | {_purpose(path)} |" for path in _sources(room)]
+    return "\n".join(["| file | what |", "| --- | --- |", *rows]) + "\n"
+
+
+def _sources(room: Path) -> list[Path]:
+    modules = sorted(path for path in room.glob("*.py") if path.name != "__init__.py")
+    return modules + sorted(room.glob("*.lua"))
 
 
 def _purpose(path: Path) -> str:
