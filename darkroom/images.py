@@ -1,20 +1,24 @@
-"""Pictures on disk; used by all processes, knows no HTTP, no torch.
+"""The image store: finished pictures and input pictures; used by all processes, knows no HTTP.
 
-Every file name is made here from an id that was checked, and every file appears whole or not at
-all: it is written under a temporary name, synced and renamed.
+Nobody else knows where pictures lie. Every file name is made here from an id that was checked, and
+every file appears whole or not at all: it is written under a temporary name, synced and renamed.
 """
 
 import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
 from darkroom.job import INPUT_ID
+from darkroom.settings import Settings
 
 _INPUTS = "inputs/*/file_*.png"
 _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
@@ -22,25 +26,67 @@ _IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 """What names of files end with, by format."""
 
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+_FORMATS = {suffix: image_format for image_format, suffix in SUFFIXES.items()}
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """What is known of a finished picture without reading it."""
+
+    id: str
+    format: str
+    """png, jpeg or webp."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was stored; seconds since 1970."""
+
+    @property
+    def file_name(self) -> str:
+        """What to call it when it is saved."""
+        return self.id + SUFFIXES[self.format]
+
 
 class ImageStore:
-    """A folder of finished pictures and of input pictures, shared by API, workers and keeper."""
+    """A folder of finished pictures and of input pictures, shared by API, workers and keeper.
+
+    Methods raise StoreUnavailableError where the folder cannot be used."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self._root = root
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ImageStore":
+        """The store that the settings name; all processes have to agree on it."""
+        return cls(settings.store_dir)
+
+    def __str__(self) -> str:
+        """Where it is, for the operator; clients are not told."""
+        return str(self._root.resolve())
+
+    # Finished pictures
 
     def put(self, image_id: str, data: bytes, image_format: str = "png") -> None:
-        """Store a finished picture. Raises StoreUnavailableError, leaving nothing behind."""
+        """Store a finished picture, or leave nothing behind."""
         self._write(self._image(image_id, image_format), data)
 
-    def path(self, image_id: str) -> Path:
-        """Where a finished picture lies; its suffix is that of its format. Raises
-        ImageNotFoundError, StoreUnavailableError."""
+    def find(self, image_id: str) -> StoredImage:
+        """Look for a finished picture. Raises ImageNotFoundError."""
         for path in self._images(image_id):
-            with _translated():
-                if path.is_file():
-                    return path
-        raise ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
+            with _translated(), suppress(*_ABSENT):
+                stat = path.stat()
+                return StoredImage(image_id, _FORMATS[path.suffix], stat.st_size, stat.st_mtime)
+        raise _not_found(image_id)
+
+    def open(self, image: StoredImage) -> BinaryIO:
+        """A finished picture, to be read from any position. Raises ImageNotFoundError."""
+        with _translated():
+            try:
+                return self._image(image.id, image.format).open("rb")
+            except FileNotFoundError as error:  # deleted this moment
+                raise _not_found(image.id) from error
 
     def delete(self, image_ids: Iterable[str]) -> int:
         """Delete pictures; those already gone do not matter. Returns how many were there."""
@@ -50,6 +96,17 @@ class ImageStore:
                 path.unlink()
                 gone += 1
         return gone
+
+    def image_ids(self, older_than_s: float = 0.0) -> Iterator[str]:
+        """Ids of all finished pictures stored at least so many seconds ago."""
+        files = self._files("images/*/img_*", older_than_s)
+        yield from (path.stem for path in files if path.suffix in SUFFIXES.values())
+
+    def delete_unfinished(self, older_than_s: float) -> int:
+        """Delete temporary files that a killed process left, if so many seconds old."""
+        return self._unlink(self._files("*/*/*.tmp", older_than_s))
+
+    # Input pictures
 
     def put_input(self, data: bytes) -> str:
         """Store an input picture under the hash of its bytes; returns `file_<sha256>`."""
@@ -62,32 +119,22 @@ class ImageStore:
                 self._write(path, data)
         return input_id
 
-    def input_path(self, input_id: str) -> Path:
-        """Where an input picture lies. Raises InvalidImageError, StoreUnavailableError."""
+    def open_input(self, input_id: str) -> BinaryIO:
+        """An input picture, and a sign that it is still needed. Raises InvalidImageError."""
         path = self._input(input_id)
         with _translated():
-            exists = path.is_file()
-        if not exists:
-            raise InvalidImageError(f"No input image has the id {input_id[:80]!r}; send it again.")
-        return path
+            try:
+                os.utime(path)
+                return path.open("rb")
+            except _ABSENT as error:
+                raise InvalidImageError(
+                    f"No input image has the id {input_id[:80]!r}; send it again."
+                ) from error
 
     def read_input(self, input_id: str) -> bytes:
-        """An input picture of an accepted job, and a sign that it is still needed.
-
-        Raises InvalidImageError, StoreUnavailableError."""
-        path = self.input_path(input_id)
-        with _translated():
-            os.utime(path)
-            return path.read_bytes()
-
-    def image_ids(self, older_than_s: float = 0.0) -> Iterator[str]:
-        """Ids of all finished pictures stored at least so many seconds ago."""
-        files = self._files("images/*/img_*", older_than_s)
-        yield from (path.stem for path in files if path.suffix in SUFFIXES.values())
-
-    def delete_unfinished(self, older_than_s: float) -> int:
-        """Delete temporary files that a killed process left, if so many seconds old."""
-        return self._unlink(self._files("*/*/*.tmp", older_than_s))
+        """The bytes of an input picture, as `open_input` has them."""
+        with self.open_input(input_id) as file, _translated():
+            return file.read()
 
     def input_ids(self, older_than_s: float) -> Iterator[str]:
         """Ids of input pictures that nobody sent or read for so many seconds."""
@@ -98,17 +145,45 @@ class ImageStore:
         old = self._files(_INPUTS, older_than_s)
         return self._unlink(path for path in old if path.stem not in keep)
 
+    # The store itself
+
     def check(self, size: int = 5) -> None:
-        """Write and delete a file of `size` bytes. Raises StoreUnavailableError."""
-        probe = self.root / "images" / "probe" / f"{secrets.token_hex(8)}.png"
+        """Write and delete a file of `size` bytes."""
+        probe = self._root / "images" / "probe" / f"{secrets.token_hex(8)}.png"
         self._write(probe, bytes(size))
         with _translated():
             probe.unlink(missing_ok=True)
 
+    def free_bytes(self) -> int:
+        """How much more it can hold, as far as it can be known."""
+        folder = self._root.resolve()
+        with _translated():
+            while not folder.exists():
+                folder = folder.parent
+            return shutil.disk_usage(folder).free
+
+    def mark(self) -> str | None:
+        """Whose it is, as `set_mark` noted; None if nothing is noted."""
+        with _translated(), suppress(FileNotFoundError):
+            return self._mark.read_bytes().decode(errors="replace")
+        return None
+
+    def set_mark(self, mark: str) -> bool:
+        """Note whose it is. False: nothing is stored yet, there is nothing to note it at."""
+        with _translated():
+            if not self._root.is_dir():
+                return False
+        self._write(self._mark, mark.encode())
+        return True
+
+    @property
+    def _mark(self) -> Path:
+        return self._root / "store-id"
+
     def _image(self, image_id: str, image_format: str) -> Path:
         if not _IMAGE_ID.fullmatch(image_id):
             raise ImageNotFoundError(f"{image_id[:50]!r} is not an image id.")
-        return self.root / "images" / image_id[-2:] / f"{image_id}{SUFFIXES[image_format]}"
+        return self._root / "images" / image_id[-2:] / f"{image_id}{SUFFIXES[image_format]}"
 
     def _images(self, image_id: str) -> list[Path]:
         """Where it may lie: only its file knows the format of an id."""
@@ -117,23 +192,23 @@ class ImageStore:
     def _input(self, input_id: str) -> Path:
         if not INPUT_ID.fullmatch(input_id):
             raise InvalidImageError(f"{input_id[:80]!r} is not the id of an input image.")
-        return self.root / "inputs" / input_id[-2:] / f"{input_id}.png"
+        return self._root / "inputs" / input_id[-2:] / f"{input_id}.png"
 
     def _files(self, pattern: str, older_than_s: float) -> Iterator[Path]:
         latest = time.time() - older_than_s
-        for path in self.root.glob(pattern):
-            try:
-                if path.stat().st_mtime <= latest:
-                    yield path
-            except FileNotFoundError:
-                continue
+        with _translated():
+            for path in self._root.glob(pattern):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime <= latest:
+                        yield path
 
     @staticmethod
     def _unlink(paths: Iterable[Path]) -> int:
         gone = 0
-        for path in paths:
-            path.unlink(missing_ok=True)
-            gone += 1
+        with _translated():
+            for path in paths:
+                path.unlink(missing_ok=True)
+                gone += 1
         return gone
 
     @staticmethod
@@ -151,6 +226,10 @@ class ImageStore:
                 with suppress(OSError):
                     temporary.unlink()
                 raise
+
+
+def _not_found(image_id: str) -> ImageNotFoundError:
+    return ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
 
 
 @contextmanager

@@ -3,17 +3,14 @@
 Several may run: each step is one atomic script, or deletes what nobody refers to any more.
 """
 
-import secrets
 import threading
 import time
-from pathlib import Path
 
 from redis import Redis
 
 from darkroom import logs
 from darkroom.errors import DependencyError
 from darkroom.images import ImageStore
-from darkroom.queue.connection import translated
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 
@@ -24,13 +21,11 @@ TIDY_EVERY_S = 600.0
 ORPHAN_AGE_S = 3600.0
 """A file that no job refers to may be one whose job is about to end, until it is so old."""
 
-STORE_KEY = "darkroom:store"
-
 
 def run(stop: threading.Event, *, settings: Settings, redis: Redis) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out."""
     queue = Queue.of(redis, settings)
-    keeper = Keeper(queue, ImageStore(settings.store_dir), settings.retention_s)
+    keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s)
     log.info("keeper_started", interval_s=settings.keeper_interval_s)
     well = True
     while not stop.is_set():
@@ -39,7 +34,7 @@ def run(stop: threading.Event, *, settings: Settings, redis: Redis) -> None:
             if not well:
                 log.info("keeper_recovered")
             well = True
-        except (DependencyError, OSError) as error:
+        except DependencyError as error:
             log.warning("keeper_waits", reason=str(error))
             well = False
             keeper.put_off_tidying()
@@ -74,7 +69,7 @@ class Keeper:
     def tidy(self) -> None:
         """Delete files that no job refers to: parts of pictures, pictures whose attempt lost, and
         inputs that were not sent or read for as long as jobs are kept."""
-        if not _belongs(self._store.root, self._queue.redis):
+        if not _belongs(self._store, self._queue):
             return
         unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)
         # The files first: a job that ends in between is then seen to refer to its own.
@@ -93,22 +88,17 @@ class Keeper:
             log.info("retention_passed", job_id=job_id, images=len(images))
 
 
-def _belongs(root: Path, redis: Redis) -> bool:
+def _belongs(store: ImageStore, queue: Queue) -> bool:
     """Whether this Redis knows this store. One that does not, because its data is lost or the
     address is wrong, refers to none of the pictures: they must not be taken for orphans."""
-    if not root.is_dir():
-        return False
-    path = root / "store-id"
-    with translated():
-        if not path.exists():
-            redis.set(STORE_KEY, secrets.token_hex(16), nx=True)
-            path.write_bytes(redis.get(STORE_KEY))
-        known = redis.get(STORE_KEY)
-    if known == path.read_bytes():
+    mark = store.mark()
+    if mark is None:
+        return store.set_mark(queue.new_store_mark())
+    if mark == queue.store_mark():
         return True
     log.warning(
         "store_of_another_redis",
-        store=str(root),
-        reason=f"Orphaned pictures are kept. If this is the right Redis, delete {path}.",
+        store=str(store),
+        reason="Orphaned pictures are kept. If this is the right Redis, delete store-id in it.",
     )
     return False

@@ -62,7 +62,7 @@ def _assemble(settings: Settings) -> Darkroom:
     if not settings.redis_url:
         raise SettingsError("No Redis: set DARKROOM_REDIS_URL, or start `darkroom up`.")
     redis = connect(settings.redis_url)
-    store = ImageStore(settings.store_dir)
+    store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,
         models=Models.read(settings.models),

@@ -4,8 +4,12 @@ Jobs are serialised here, once, instead of by FastAPI: their bytes give their ET
 """
 
 import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
 
+from anyio import AsyncFile, CancelScope, to_thread, wrap_file
 from fastapi import Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict
@@ -13,8 +17,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from darkroom.errors import ImageNotFoundError
-from darkroom.images import SUFFIXES, ImageStore
+from darkroom.images import SUFFIXES, ImageStore, StoredImage
 from darkroom.job import Job
 
 Item = TypeVar("Item")
@@ -110,31 +113,36 @@ def job_response(job: Job, status: int = 200, **headers: str) -> Response:
     return Response(body, status, headers, media_type="application/json")
 
 
-MEDIA_TYPES = {suffix: f"image/{name}" for name, suffix in SUFFIXES.items()}
-
-PICTURE = {
-    kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()
-}
+PICTURE = {f"image/{name}": {"schema": {"type": "string", "format": "binary"}} for name in SUFFIXES}
 """What OpenAPI says about an answer that is a picture."""
 
 
 class ImageFile(FileResponse):
-    """A finished picture: never changes, never guessed at, private to who knows its id."""
+    """A finished picture: never changes, never guessed at, private to who knows its id.
+
+    Starlette's answer knows ranges and their conditions; its file is the store's."""
 
     def __init__(self, store: ImageStore, image_id: str, **headers: str) -> None:
-        path = store.path(image_id)
-        try:
-            stat = path.stat()
-        except FileNotFoundError as error:  # deleted this moment
-            raise ImageNotFoundError(f"The image {image_id} is gone.") from error
+        """Raises ImageNotFoundError, StoreUnavailableError."""
+        self._store = store
+        self._image = store.find(image_id)
         super().__init__(
-            path,
-            stat_result=stat,
-            media_type=MEDIA_TYPES[path.suffix],
-            filename=path.name,
+            self._image.file_name,
+            stat_result=_stat(self._image),
+            media_type=f"image/{self._image.format}",
+            filename=self._image.file_name,
             content_disposition_type="inline",
             headers=image_headers(image_id) | headers,
         )
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
+        file = wrap_file(await to_thread.run_sync(self._store.open, self._image))
+        try:
+            yield file
+        finally:
+            with CancelScope(shield=True):
+                await file.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starlette answers a `Range` it cannot serve in plain text; raised, it is a problem."""
@@ -150,6 +158,11 @@ class ImageFile(FileResponse):
             await send(message)
 
         await super().__call__(scope, receive, send_or_raise)
+
+
+def _stat(image: StoredImage) -> os.stat_result:
+    """What Starlette wants to know of a file: its size and when it was written."""
+    return os.stat_result((0, 0, 0, 0, 0, 0, image.size, 0, int(image.modified), 0))
 
 
 def image_headers(image_id: str) -> dict[str, str]:

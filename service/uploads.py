@@ -6,7 +6,6 @@ Nothing of the client's own bytes is kept: a worker opens only PNGs that were wr
 import base64
 import binascii
 import io
-import os
 import re
 import struct
 import threading
@@ -102,13 +101,12 @@ class InputImages:
         return Stored(self._store.put_input(png), size)
 
     def _size(self, input_id: str) -> tuple[int, int]:
-        path = self._store.input_path(input_id)
-        try:
-            os.utime(path)  # used again: the sweep counts from now
-            with Image.open(path, formats=["PNG"]) as image:
-                return image.size
-        except OSError as error:
-            raise StoreUnavailableError(f"{input_id} cannot be read: {error}") from error
+        with self._store.open_input(input_id) as file:
+            try:
+                with Image.open(file, formats=["PNG"]) as image:
+                    return image.size
+            except OSError as error:
+                raise StoreUnavailableError(f"{input_id} cannot be read: {error}") from error
 
 
 def decode_base64(text: str) -> bytes:

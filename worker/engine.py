@@ -88,7 +88,7 @@ class Engine:
         self._waiting: list[RunningJob] = []
         self._running: dict[str, RunningJob] = {}
         self._drain_at: float | None = None
-        store = ImageStore(settings.store_dir)
+        store = ImageStore.of(settings)
         self._held = Held()
         self._developer = Developer(
             jobs,

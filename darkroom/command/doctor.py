@@ -229,19 +229,17 @@ def _writable(redis: Redis) -> Check:
 
 
 def _store(settings: Settings) -> Check:
+    store = ImageStore.of(settings)
     try:
-        ImageStore(settings.store_dir).check()
+        store.check()
     except DarkroomError as error:
         remedy = "Make the folder writable for this user, or name another: DARKROOM_STORE."
-        return Check("image store", "fault", f"{settings.store_dir}: {error}", remedy)
-    return Check("image store", "ok", f"{settings.store_dir.resolve()} is writable")
+        return Check("image store", "fault", f"{store}: {error}", remedy)
+    return Check("image store", "ok", f"{store} is writable")
 
 
 def _disk(settings: Settings) -> Check:
-    folder = settings.store_dir.resolve()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = ImageStore.of(settings).free_bytes()
     found = f"{free / 2**30:.1f} GiB free"
     if free < LITTLE_DISK:
         remedy = "Jobs are repeated while the disk is full; free some, or shorten the retention."

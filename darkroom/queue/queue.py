@@ -10,6 +10,7 @@ Every method raises QueueUnavailableError while Redis is away, starting, or too 
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -48,6 +49,8 @@ from darkroom.queue.lua import MALFORMED, scripts
 from darkroom.settings import Settings
 
 log = logs.get("queue")
+
+_STORE_MARK = "darkroom:store"
 
 _BATCH = 100
 """What one call of reap, deadlines or retention handles, so that none holds Redis up for long."""
@@ -380,6 +383,18 @@ class Queue:
     def input_ids(self) -> set[str]:
         """Ids of the input pictures of all jobs there are."""
         return {found for data in self._all("data") for found in input_ids(data)}
+
+    def store_mark(self) -> str | None:
+        """What the image store of these jobs is marked with; None if there is none yet."""
+        with translated():
+            mark = self.redis.get(_STORE_MARK)
+        return mark.decode() if isinstance(mark, bytes) else None
+
+    def new_store_mark(self) -> str:
+        """The mark of the store, drawn now if there is none yet."""
+        with translated():
+            self.redis.set(_STORE_MARK, secrets.token_hex(16), nx=True)
+        return self.store_mark() or ""
 
     def _all(self, field: str) -> Iterator[bytes]:
         """One field of all jobs that have it."""

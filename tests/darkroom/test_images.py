@@ -1,11 +1,13 @@
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
 from darkroom.images import ImageStore
 from darkroom.job import new_image_id
+from tests.stored import file_of
 
 
 @pytest.fixture
@@ -14,13 +16,13 @@ def store(tmp_path):
 
 
 def files(store: ImageStore) -> list[str]:
-    return sorted(p.name for p in store.root.rglob("*") if p.is_file())
+    return sorted(p.name for p in Path(str(store)).rglob("*") if p.is_file())
 
 
 def test_a_picture_comes_back_as_stored(store):
     image_id = new_image_id()
     store.put(image_id, b"bytes")
-    assert store.path(image_id).read_bytes() == b"bytes"
+    assert file_of(store, image_id).read_bytes() == b"bytes"
     assert files(store) == [f"{image_id}.png"]
     assert list(store.image_ids()) == [image_id]
 
@@ -31,9 +33,9 @@ def test_a_picture_comes_back_as_stored(store):
 def test_a_picture_is_found_and_deleted_by_its_id_whatever_its_format(store, image_format, suffix):
     image_id = new_image_id()
     store.put(image_id, b"bytes", image_format)
-    assert store.path(image_id).suffix == suffix
-    assert store.path(image_id).read_bytes() == b"bytes"
-    unfinished = store.path(image_id).with_suffix(f"{suffix}.0.tmp")
+    assert file_of(store, image_id).suffix == suffix
+    assert file_of(store, image_id).read_bytes() == b"bytes"
+    unfinished = file_of(store, image_id).with_suffix(f"{suffix}.0.tmp")
     unfinished.write_bytes(b"")
     assert list(store.image_ids()) == [image_id]
     assert store.delete([image_id]) == 1
@@ -44,7 +46,7 @@ def test_inputs_are_kept_once_under_their_hash(store):
     first, second = store.put_input(b"x"), store.put_input(b"x")
     assert first == second
     assert first.startswith("file_2d711642")
-    assert store.input_path(first).read_bytes() == b"x"
+    assert file_of(store, first).read_bytes() == b"x"
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,9 @@ def test_inputs_are_kept_once_under_their_hash(store):
 )
 def test_an_id_that_we_did_not_make_is_not_found(store, image_id):
     with pytest.raises(ImageNotFoundError):
-        store.path(image_id)
+        store.find(image_id)
     with pytest.raises(InvalidImageError):
-        store.input_path(image_id)
+        store.open_input(image_id)
 
 
 def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
@@ -81,13 +83,13 @@ def test_deleting_counts_what_was_there(store):
     store.put(image_id, b"a")
     assert store.delete([image_id, new_image_id()]) == 1
     with pytest.raises(ImageNotFoundError):
-        store.path(image_id)
+        store.find(image_id)
 
 
 def test_only_old_leftovers_are_swept(store):
     kept, old = new_image_id(), store.put_input(b"old")
     store.put(kept, b"a")
-    for path in (store.input_path(old), store.path(kept).with_suffix(".png.0.tmp")):
+    for path in (file_of(store, old), file_of(store, kept).with_suffix(".png.0.tmp")):
         path.write_bytes(b"")
         os.utime(path, (time.time() - 100, time.time() - 100))
     assert store.delete_unfinished(older_than_s=200) == 0
@@ -96,12 +98,12 @@ def test_only_old_leftovers_are_swept(store):
 
 
 def test_a_known_input_that_cannot_be_touched_is_a_fault_of_the_store(store):
-    path = store.input_path(store.put_input(b"x"))
+    path = file_of(store, store.put_input(b"x"))
     path.unlink()
     path.symlink_to(path)
     with pytest.raises(StoreUnavailableError) as caught:
         store.put_input(b"x")
-    assert str(store.root) not in str(caught.value)
+    assert str(store) not in str(caught.value)
 
 
 def test_a_check_writes_as_much_as_asked_and_leaves_nothing(store):

@@ -18,6 +18,7 @@ from darkroom.keeper import Keeper
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.settings import Settings
+from tests.stored import file_of
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def keeping(queue: Queue, store: ImageStore) -> Keeper:
 def picture(store: ImageStore, age_s: float = 0) -> str:
     image_id = new_image_id()
     store.put(image_id, b"png")
-    make_older(store.path(image_id), age_s)
+    make_older(file_of(store, image_id), age_s)
     return image_id
 
 
@@ -90,14 +91,14 @@ def test_tidying_deletes_unfinished_files_and_old_inputs(
     store: ImageStore, keeping: Keeper
 ) -> None:
     old, young = store.put_input(b"old"), store.put_input(b"young")
-    make_older(store.input_path(old), 8 * 86400)
-    part = store.input_path(young).with_suffix(".png.0123.tmp")
+    make_older(file_of(store, old), 8 * 86400)
+    part = file_of(store, young).with_suffix(".png.0123.tmp")
     part.write_bytes(b"half a pict")
     make_older(part, 9999)
     keeping.tidy()
     assert not part.exists()
-    assert store.input_path(young).exists()
-    assert len(list(store.root.glob("inputs/*/*"))) == 1
+    assert file_of(store, young).exists()
+    assert len(list(Path(str(store)).glob("inputs/*/*"))) == 1
 
 
 def test_inputs_of_jobs_that_still_wait_are_kept(
@@ -105,7 +106,7 @@ def test_inputs_of_jobs_that_still_wait_are_kept(
 ) -> None:
     ids = [store.put_input(data) for data in (b"image", b"edges", b"of nobody")]
     for input_id in ids:
-        make_older(store.input_path(input_id), 8 * 86400)
+        make_older(file_of(store, input_id), 8 * 86400)
     queue.submit({"image": ids[0], "controls": [{"image": ids[1]}]}, model="emoji")
     keeping.tidy()
     assert set(store.input_ids(0)) == set(ids[:2])
@@ -120,7 +121,7 @@ def test_pictures_of_another_redis_are_no_orphans(
     redis.flushall()  # its data is lost, or the address was wrong
     keeping.tidy()
     assert orphan in store.image_ids()
-    (store.root / "store-id").unlink()
+    (Path(str(store)) / "store-id").unlink()
     keeping.tidy()
     assert orphan not in store.image_ids()
 

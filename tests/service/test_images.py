@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
 from tests.service.conftest import picture, png
+from tests.stored import file_of
 
 UNKNOWN = "/api/v1/images/img_" + "0" * 32
 
@@ -62,6 +65,27 @@ def test_a_part_of_a_picture(api, image):
     assert api.get(image.url, headers=changed).content == whole
     many = "bytes=" + ",".join(f"{n}-{n}" for n in range(5000))
     assert api.get(image.url, headers={"Range": many}).status_code in (200, 416)
+
+
+def test_several_parts_of_a_picture(api, image):
+    whole = api.get(image.url).content
+    response = api.get(image.url, headers={"Range": "bytes=0-3,8-9"})
+    assert response.status_code == 206
+    assert response.headers["content-type"].startswith("multipart/byteranges; boundary=")
+    for part, place in ((whole[:4], b"0-3"), (whole[8:10], b"8-9")):
+        head = b"Content-Range: bytes %b/%d\r\n\r\n" % (place, len(whole))
+        assert head + part + b"\r\n" in response.content
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
+def test_a_part_of_a_picture_that_is_as_old_as_it_was(api, image, here):
+    os.utime(file_of(here.store, image.id), (1763724543.9, 1763724543.9))
+    last_modified = api.head(image.url).headers["last-modified"]
+    assert last_modified == "Fri, 21 Nov 2025 11:29:03 GMT"
+    same = {"Range": "bytes=2-9", "If-Range": last_modified}
+    assert api.get(image.url, headers=same).status_code == 206
+    older = same | {"If-Range": "Fri, 21 Nov 2025 11:29:02 GMT"}
+    assert api.get(image.url, headers=older).status_code == 200
 
 
 @pytest.mark.parametrize(

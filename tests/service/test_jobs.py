@@ -10,6 +10,7 @@ from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
 from tests.service.conftest import picture, png
+from tests.stored import file_of
 
 JOBS = "/api/v1/jobs"
 UNKNOWN = "job_" + "0" * 32
@@ -216,7 +217,7 @@ def test_an_image_is_stored_under_its_hash_and_sets_the_shape(submitted, here):
     request = job["request"]
     assert request["task"] == "image-to-image"
     assert (request["width"], request["height"]) == (88, 64)
-    with Image.open(here.store.input_path(request["image"])) as stored:
+    with here.store.open_input(request["image"]) as file, Image.open(file) as stored:
         assert stored.size == (40, 20)
 
 
@@ -231,7 +232,7 @@ def test_an_image_sent_before_is_named_by_its_hash(submitted, api):
 
 def test_a_stored_image_that_rotted_is_our_fault(submitted, api, here):
     image = submitted(image=base64.b64encode(png((5, 5))).decode())["request"]["image"]
-    here.store.input_path(image).write_bytes(b"rotten")
+    file_of(here.store, image).write_bytes(b"rotten")
     response = api.post(JOBS, json={"prompt": "a cat", "image": image})
     problem(response, 503, "store_unavailable")
 

@@ -14,6 +14,7 @@ from darkroom.job import ImageRecord, Job, JobStatus
 from darkroom.provenance import request_of
 from darkroom.queue.queue import Queue
 from tests import tiny
+from tests.stored import file_of
 from tests.worker.test_engine import MODEL, Running
 
 FORMATS = ("png", "jpeg", "webp")
@@ -39,7 +40,7 @@ class Engine(Running):
         return jobs
 
     def file(self, image: ImageRecord) -> Path:
-        return ImageStore(self.settings.store_dir).path(image.id)
+        return file_of(ImageStore.of(self.settings), image.id)
 
     def pixels(self, image: ImageRecord) -> np.ndarray:
         return np.asarray(Image.open(self.file(image)), int)
