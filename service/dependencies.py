@@ -48,8 +48,8 @@ class Darkroom:
         return [worker for worker in self.workers.all() if model in worker.serves]
 
 
-async def _darkroom(request: Request) -> Darkroom:
-    return request.app.state.darkroom
+async def _darkroom(http: Request) -> Darkroom:
+    return http.app.state.darkroom
 
 
 async def _job_id(

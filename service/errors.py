@@ -62,7 +62,7 @@ _JOB_STATUS = {
 
 
 def problem(
-    request: Request,
+    http: Request,
     status: int,
     code: str,
     detail: str,
@@ -71,15 +71,15 @@ def problem(
     headers: dict[str, str] | None = None,
     **more: object,
 ) -> Response:
-    """A problem document (RFC 9457) about `request`, of which it repeats nothing but the path."""
+    """A problem document (RFC 9457) about `http`, of which it repeats nothing but the path."""
     document = Problem(
         type=f"urn:darkroom:error:{code}",
         title=code.replace("_", " ").capitalize(),
         status=status,
         detail=detail,
-        instance=request.scope.get("raw_path", b"").decode("ascii", "replace")[:200],
+        instance=http.scope.get("raw_path", b"").decode("ascii", "replace")[:200],
         code=code,
-        request_id=request.scope.get("request_id", ""),
+        request_id=http.scope.get("request_id", ""),
         errors=[FieldProblem(pointer=e.pointer, detail=e.detail, code=e.code) for e in errors],
         **more,
     )
@@ -89,12 +89,12 @@ def problem(
     return Response(document.model_dump_json(), status, headers, media_type=PROBLEM)
 
 
-def failed_job(request: Request, job: Job) -> Response:
+def failed_job(http: Request, job: Job) -> Response:
     """The problem of a job that ended without a picture."""
     error = job.error or JobError(code=job.status, message=f"The job was {job.status}.")
     status = _JOB_STATUS.get(error.code, 503 if error.retryable else 502)
     return problem(
-        request, status, error.code, error.message, headers={"Location": job.urls.self_}, job=job.id
+        http, status, error.code, error.message, headers={"Location": job.urls.self_}, job=job.id
     )
 
 
@@ -104,20 +104,20 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
 
 
-def unexpected(request: Request, error: Exception) -> Response:
+def unexpected(http: Request, error: Exception) -> Response:
     """A fault of ours: its traceback goes to the log, clients get an id to quote."""
     log.error("request failed", exc_info=error)
-    return problem(request, 500, "internal", "Something failed here; quote the request_id.")
+    return problem(http, 500, "internal", "Something failed here; quote the request_id.")
 
 
-async def _darkroom_error(request: Request, error: DarkroomError) -> Response:
+async def _darkroom_error(http: Request, error: DarkroomError) -> Response:
     status = next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), None)
     if status is None:
-        return unexpected(request, error)
+        return unexpected(http, error)
     if status >= 429:
         log.warning("refused", code=error.code, reason=str(error))
     return problem(
-        request,
+        http,
         status,
         error.code,
         _detail(error),
@@ -133,17 +133,17 @@ def _detail(error: DarkroomError) -> str:
     return str(error)
 
 
-async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+async def _validation_error(http: Request, error: RequestValidationError) -> Response:
     """FastAPI's own check of query and headers. Its text may repeat the input; ours does not."""
     errors = [
         FieldError("/" + "/".join(str(part) for part in e["loc"]), e["msg"], e["type"])
         for e in error.errors()
     ]
     detail = "; ".join(f"{e.pointer}: {e.detail}" for e in errors)
-    return problem(request, 422, InvalidRequestError.code, detail, errors=errors)
+    return problem(http, 422, InvalidRequestError.code, detail, errors=errors)
 
 
-async def _http_exception(request: Request, error: HTTPException) -> Response:
+async def _http_exception(http: Request, error: HTTPException) -> Response:
     code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
     detail = str(error.detail)
-    return problem(request, error.status_code, code, detail, headers=dict(error.headers or {}))
+    return problem(http, error.status_code, code, detail, headers=dict(error.headers or {}))

@@ -51,7 +51,7 @@ async def livez() -> Alive:
 
 
 @router.get("/readyz", responses=problems(503), response_model=Ready)
-async def readyz(request: Request, here: Here) -> Response | Ready:
+async def readyz(http: Request, here: Here) -> Response | Ready:
     """Jobs are accepted. 503 only while Redis or the image store is away.
 
     Missing workers make it `degraded`, still 200: jobs wait for them, nothing is lost.
@@ -73,7 +73,7 @@ async def readyz(request: Request, here: Here) -> Response | Ready:
     if {"redis", "store"}.isdisjoint(wrong):
         return Ready(status="degraded" if wrong else "ready", detail=detail, checks=checks)
     fault = QueueUnavailableError if "redis" in wrong else StoreUnavailableError
-    return problem(request, 503, fault.code, detail, checks=checks)
+    return problem(http, 503, fault.code, detail, checks=checks)
 
 
 @router.get("/metrics", response_class=Response)

@@ -43,7 +43,7 @@ JOB_REFUSALS = problems(404, 410, 503)
     openapi_extra=JOB_BODY,
 )
 async def create_job(
-    request: Request,
+    http: Request,
     here: Here,
     idempotency_key: Annotated[
         str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
@@ -59,8 +59,8 @@ async def create_job(
     with a problem document. A request sent again with the same `Idempotency-Key` within 24 hours
     returns the same job; with another body it is refused.
     """
-    _require_json(request)
-    raw = await request.body()
+    _require_json(http)
+    raw = await http.body()
     wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
 
     def agree(output: Output) -> None:
@@ -80,7 +80,7 @@ async def create_job(
     if preferences.answer(accept, _format(job)) != "picture":
         return job_response(job, 200, **headers)
     if job.status is not JobStatus.SUCCEEDED or not job.kept:
-        return failed_job(request, job)
+        return failed_job(http, job)
     image_id = job.kept[0].id
     headers["Content-Location"] = job.kept[0].url
     return await to_thread.run_sync(lambda: ImageFile(here.store, image_id, **headers))
@@ -88,7 +88,7 @@ async def create_job(
 
 @router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
 def list_jobs(
-    request: Request,
+    http: Request,
     here: Here,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
     model: Annotated[str | None, Query(max_length=200, description="Name or alias.")] = None,
@@ -108,9 +108,9 @@ def list_jobs(
     )
     headers = {"Cache-Control": "private, no-store"}
     if page.next_cursor:
-        asked = {k: v for k, v in request.query_params.items() if k != "cursor"}
+        asked = {k: v for k, v in http.query_params.items() if k != "cursor"}
         query = urlencode(asked | {"cursor": page.next_cursor})
-        headers["Link"] = f'<{request.scope["path"]}?{query}>; rel="next"'
+        headers["Link"] = f'<{http.scope["path"]}?{query}>; rel="next"'
     return Response(body.model_dump_json(by_alias=True), 200, headers, "application/json")
 
 
@@ -206,13 +206,13 @@ def _format(job: Job) -> str:
     return job.request.get("output", {}).get("format", "png")
 
 
-def _require_json(request: Request) -> None:
+def _require_json(http: Request) -> None:
     """Refuse what a form or another site's page can send unasked (CSRF), and what is no JSON."""
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    declared = http.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = declared == "application/json" or (
         declared.startswith("application/") and declared.endswith("+json")
     )
-    from_a_program = not declared and "origin" not in request.headers
+    from_a_program = not declared and "origin" not in http.headers
     if not is_json and not from_a_program:
         raise HTTPException(415, "Send JSON with the header 'Content-Type: application/json'.")
 
