@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from darkroom.catalog import ModelCard, Models
 from tests import tiny
 from worker.loading import adapter_files
-from worker.loading.adapters import Adapters, Setting, lora_layers, turn
+from worker.loading.adapters import Adapters, Setting, follow, lora_layers, turn
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 RANK = 16
@@ -75,6 +75,7 @@ def measured(rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         plain, added = loaded(Path(folder))
     adapted = added.adapted["unet"]
+    follow(adapted, added.current)
     inputs = torch.randn(1, 4, 8, 8), 5, torch.randn(1, 7, 16)
     layers = lora_layers(adapted)
     ink, oil = (Setting(((name, 1.0),)) for name in added.loras.values())

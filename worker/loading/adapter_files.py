@@ -28,7 +28,7 @@ from darkroom.catalog import (
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.networks import network_of
 from worker.device import is_out_of_memory
-from worker.loading.adapters import Adapters, follow, lora_layers, sharing
+from worker.loading.adapters import Adapters, lora_layers, sharing
 from worker.loading.hub import cached
 from worker.loading.weights import PICKLES, Complaints, first_lines, strict_logs, task_classes
 
@@ -87,8 +87,6 @@ def load(card: ModelCard, models: Models, pipeline: DiffusionPipeline) -> Adapte
         embeddings=embeddings,
         faults=loader.faults,
     )
-    for _, module in adapters.modules:
-        follow(module, adapters.current)
     return adapters
 
 

@@ -79,10 +79,13 @@ class Adapters:
     def _state(self) -> ModuleState:
         return ModuleState(self.current.capture, self.current.restore)
 
+    def is_adapted(self, module: torch.nn.Module) -> bool:
+        """Whether a setting changes how `module` works."""
+        return any(each is module for each in (*self.adapted.values(), self.reference.get("unet")))
+
     def state_of(self, module: torch.nn.Module, own: ModuleState | None) -> ModuleState | None:
         """What `module` holds beside its weights, when without adapters that would be `own`."""
-        changed = (*self.adapted.values(), self.reference.get("unet"))
-        if all(each is not module for each in changed):
+        if not self.is_adapted(module):
             return own
         return self._state if own is None else _both(self._state, own)
 
@@ -137,13 +140,10 @@ class Adapters:
 
 
 def sharing(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of `module` that may be changed, with the very same parameters and buffers."""
+    """A copy of `module` that may be changed, with the very same parameters and buffers. Nothing
+    may be wrapped around it yet: the copy would call the original."""
     kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
-    made = copy.deepcopy(module, kept)
-    for each in made.modules():
-        # Set by whoever wrapped or compiled it, and bound to the original.
-        each.__dict__.pop("forward", None)
-    return made
+    return copy.deepcopy(module, kept)
 
 
 def follow(module: torch.nn.Module, current: Current) -> None:
@@ -156,8 +156,6 @@ def follow(module: torch.nn.Module, current: Current) -> None:
         if type(each).__name__.startswith("IPAdapter")
     ]
     inner, stands_at = module.forward, None
-    if not layers and not processors:
-        return
 
     @functools.wraps(inner)
     def forward(*args: Any, **kwargs: Any) -> Any:

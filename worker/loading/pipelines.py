@@ -17,12 +17,18 @@ from darkroom.networks import AUTOENCODERS, network_of
 from darkroom.offers import ModelRecord, diffusers_table
 from darkroom.request import SchedulerOptions
 from worker.gathering.gather import Gather
-from worker.gathering.grounding import switch_of
-from worker.loading import adapter_files
+from worker.loading import adapter_files, stack
 from worker.loading.adapters import Adapters
 from worker.loading.offload import Offload
 from worker.loading.schedulers import Schedulers
-from worker.loading.weights import dtype_of, is_offloaded, modules_of, read, task_classes
+from worker.loading.weights import (
+    dtype_of,
+    is_offloaded,
+    modules_of,
+    read,
+    task_classes,
+    vae_dtype,
+)
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
@@ -86,7 +92,7 @@ def _on(cls: type[DiffusionPipeline], device: str) -> type[DiffusionPipeline]:
 
 
 def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:
-    """Load the model of `card`, one of `models`, and wrap what is heavy.
+    """Load the model of `card`, one of `models`, and stack around its modules what they need.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
@@ -102,10 +108,18 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
     added = adapter_files.load(card, models, pipeline)
     components = dict(pipeline.components)
     offload = Offload(device) if is_offloaded(card, device) else None
+    network = network_of(pipeline)
+    dtype = dtype_of(card, device, type(pipeline))
     for name, module in [*modules_of(components), *added.modules]:
-        if offload is not None:
-            offload.wrap(module, name)
-        gather.wrap(module, name, state=added.state_of(module, switch_of(module)))
+        stack.build(
+            module,
+            name,
+            gather,
+            adapters=added,
+            is_compiled=card.compile and module is network,
+            cast=dtype if name == "vae" and vae_dtype(dtype) != dtype else None,
+            offload=offload,
+        )
     return LoadedModel(
         record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
         components=components,

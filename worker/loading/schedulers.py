@@ -7,8 +7,7 @@ import copy
 import functools
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -85,31 +84,32 @@ def compatible(cls: type[SchedulerMixin]) -> list[str]:
     return sorted(names - UNSUITABLE | {cls.__name__})
 
 
-@contextmanager
-def counted(pipeline: Any, steps: int, on_step: OnStep) -> Iterator[None]:
-    """Call `on_step(step, steps)` after each denoising step of `pipeline`, which makes `steps`.
+def counted(
+    pipeline: Any, steps: int, on_step: OnStep
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A layer around the scheduler's step, which calls `on_step(step, steps)` after each denoising
+    step of `pipeline`, which makes `steps`.
 
     The scheduler is asked because it knows best: several pipelines have no callback, and Heun or
     PNDM take more calls than steps. `steps` is the scale that clients see."""
-    scheduler = pipeline.scheduler
-    inner, calls, told = scheduler.step, 0, 0
 
-    @functools.wraps(inner)
-    def step(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls, told
-        result = inner(*args, **kwargs)
-        calls += 1
-        done = min(calls * steps // max(_calls_in_all(pipeline), 1), steps)
-        if done > told:
-            told = done
-            on_step(done, steps)
-        return result
+    def layer(inner: Callable[..., Any]) -> Callable[..., Any]:
+        calls = told = 0
 
-    scheduler.step = step
-    try:
-        yield
-    finally:
-        del scheduler.step  # the cycle through it would keep tensors until the next collection
+        @functools.wraps(inner)
+        def step(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls, told
+            result = inner(*args, **kwargs)
+            calls += 1
+            done = min(calls * steps // max(_calls_in_all(pipeline), 1), steps)
+            if done > told:
+                told = done
+                on_step(done, steps)
+            return result
+
+        return step
+
+    return layer
 
 
 def _calls_in_all(pipeline: Any) -> int:

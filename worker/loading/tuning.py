@@ -1,7 +1,6 @@
 """Options of a model's card that change how its networks run: attention, VAE, compiling.
 
-Used when the worker loads a model, knows no jobs. What gets compiled is a network itself, before it
-is wrapped for parking.
+Used when the worker loads a model, knows no jobs.
 """
 
 from __future__ import annotations
@@ -23,16 +22,20 @@ if TYPE_CHECKING:
 
 log = logs.get("tuning")
 
+_FAULT = "compile_fault"
+"""The attribute in which a network that was to be compiled says why it is not."""
+
 
 def tune(pipeline: DiffusionPipeline, card: ModelCard) -> None:
-    """Apply the options of `card`. Raises ModelLoadError for what this model cannot do."""
+    """Apply the options of `card`, but for compiling, which waits until adapters have made their
+    copies. Raises ModelLoadError for what this model cannot do."""
     if card.attention:
         _choose_attention(_network(pipeline), card.attention)
     for option in ("slicing", "tiling"):
         if getattr(card, f"vae_{option}"):
             _switch_on(getattr(pipeline, "vae", None), option)
     if card.compile:
-        compile_network(_network(pipeline))
+        _network(pipeline)
 
 
 def compile_network(network: torch.nn.Module) -> None:
@@ -41,15 +44,15 @@ def compile_network(network: torch.nn.Module) -> None:
     is written; `compile_fault` tells."""
     names = getattr(network, "_repeated_blocks", None) or ()
     blocks = [each for each in network.modules() if type(each).__name__ in names]
-    network.compile_fault = None
+    vars(network)[_FAULT] = None
     for each in blocks or [network]:
         _compile_forward(each, network)
 
 
 def compile_fault(components: Mapping[str, Any]) -> str | None:
     """Why a network that was to be compiled is not, as far as it was called."""
-    faults = (getattr(each, "compile_fault", None) for each in components.values())
-    return next((fault for fault in faults if fault), None)
+    networks = (each for each in components.values() if isinstance(each, torch.nn.Module))
+    return next(filter(None, (vars(each).get(_FAULT) for each in networks)), None)
 
 
 def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
@@ -58,12 +61,12 @@ def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
 
     @functools.wraps(plain)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if network.compile_fault is None:
+        if vars(network)[_FAULT] is None:
             try:
                 return compiled(*args, **kwargs)
             except torch._dynamo.exc.TorchDynamoException as error:
                 reason = " ".join(str(error).split())[:300]
-                network.compile_fault = f"{type(error).__name__}: {reason}"
+                vars(network)[_FAULT] = f"{type(error).__name__}: {reason}"
                 log.warning("compile_failed", network=type(network).__name__, reason=reason)
         return plain(*args, **kwargs)
 

@@ -151,8 +151,6 @@ def _read(
         # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
         # around each call, in any dtype: fatal for a VAE that other jobs use in between.
         vae.register_to_config(force_upcast=False)
-        if dtype == torch.float16:
-            _cast_at_edges(vae, dtype)
     return pipeline
 
 
@@ -216,26 +214,6 @@ def dtype_of(
     if card.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return getattr(torch, card.dtype)
-
-
-def _cast_at_edges(vae: torch.nn.Module, outside: torch.dtype) -> None:
-    """Let a VAE in float32 be called with, and answer in, the dtype of the rest."""
-    encode, decode = vae.encode, vae.decode
-
-    def cast_encode(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = encode(x.to(vae.dtype), *args, **kwargs)
-        latents = output.latent_dist
-        output.latent_dist = type(latents)(latents.parameters.to(outside))
-        return output
-
-    def cast_decode(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = decode(z.to(vae.dtype), *args, **kwargs)
-        if isinstance(output, tuple):
-            return tuple(each.to(outside) for each in output)
-        output.sample = output.sample.to(outside)
-        return output
-
-    vae.encode, vae.decode = cast_encode, cast_decode
 
 
 def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:

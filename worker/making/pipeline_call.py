@@ -4,7 +4,7 @@ becomes of its output; runs in a job's greenlet, knows no models and no other jo
 import functools
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import Request
 from worker.loading.schedulers import OnStep, counted
+from worker.loading.stack import Layer, layered
 
 # What a request always has, and some pipelines have no argument for: the picture they begin with
 # has the size, and a model without classifier-free guidance has no use for its scale.
@@ -36,9 +37,9 @@ def call(
     }
     if unknown := next((name for name in arguments if name not in accepted), None):
         raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
-    _seed_steps(pipeline.scheduler, drawn_from)
+    layers = seeded(drawn_from), counted(pipeline, steps_of(request), on_step)
     try:
-        with counted(pipeline, steps_of(request), on_step):
+        with layered(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)
     except ValueError as error:
         if _raised_in(error) == "check_inputs":  # before anything ran, and in words for people
@@ -60,20 +61,23 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
-def _seed_steps(scheduler: Any, drawn_from: list[torch.Generator]) -> None:
-    """Let each step draw its noise from the pictures' own generators: the pipelines without a
+def seeded(drawn_from: list[torch.Generator]) -> Layer:
+    """Lets each step draw its noise from the pictures' own generators: the pipelines without a
     prompt forget to. Under guidance there are two rows to each picture."""
-    inner = scheduler.step
-    if "generator" not in inspect.signature(inner).parameters:
-        return
 
-    @functools.wraps(inner)
-    def step(model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("generator") is None:
-            kwargs["generator"] = drawn_from * (model_output.shape[0] // len(drawn_from))
-        return inner(model_output, *args, **kwargs)
+    def layer(inner: Callable[..., Any]) -> Callable[..., Any]:
+        if "generator" not in inspect.signature(inner).parameters:
+            return inner
 
-    scheduler.step = step
+        @functools.wraps(inner)
+        def step(model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("generator") is None:
+                kwargs["generator"] = drawn_from * (model_output.shape[0] // len(drawn_from))
+            return inner(model_output, *args, **kwargs)
+
+        return step
+
+    return layer
 
 
 def _raised_in(error: BaseException) -> str:

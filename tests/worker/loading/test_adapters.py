@@ -23,7 +23,6 @@ from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
-from worker.loading.adapters import sharing
 from worker.loading.pipelines import LoadedModel
 from worker.making import tasks
 
@@ -862,15 +861,6 @@ def test_adapted_modules_share_the_weights_of_the_plain_ones(
         assert unet is not model.components["unet"]
         assert own < {id(each) for each in unet.parameters()}
         assert not any("lora" in name for name, _ in model.components["unet"].named_modules())
-
-
-def test_a_sharing_copy_calls_its_own_parts() -> None:
-    module = tiny.unet(cross_attention_dim=16)
-    block = module.mid_block
-    block.forward = block.forward  # as whoever compiles or wraps it does
-    copy = sharing(module)
-    assert "forward" not in copy.mid_block.__dict__
-    assert "forward" in block.__dict__
 
 
 def test_nothing_keeps_a_model_that_left(kits: dict[str, Kit]) -> None:

@@ -21,6 +21,7 @@ from worker.gathering.gather import Gather
 from worker.loading.diffusers_table import _scheduler_classes
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import UNSUITABLE, Schedulers, counted, options_of
+from worker.loading.stack import layered
 from worker.making import tasks
 
 USUAL = [
@@ -88,7 +89,8 @@ def test_steps_are_counted_on_the_scale_of_the_request(
     scheduler = Schedulers(PNDMScheduler(**BETAS)).new(name)
     pipeline = SimpleNamespace(scheduler=scheduler)
     told, calls = [], 0
-    with counted(pipeline, 4, lambda step, steps: told.append((step, steps, calls))):
+    layer = counted(pipeline, 4, lambda step, steps: told.append((step, steps, calls)))
+    with layered(scheduler, layer):
         scheduler.set_timesteps(4)
         sample = torch.ones(1, 4, 2, 2)
         for timestep in scheduler.timesteps:
