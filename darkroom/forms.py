@@ -22,7 +22,7 @@ from darkroom.tasks import TASKS, Size
 
 _SIZE = {"width", "height"}
 
-_Narrowed = tuple[Any, Any, dict[str, Any]]
+_Field = tuple[Any, Any, dict[str, Any]]
 """A field's type, default and bounds."""
 
 _building = threading.Lock()
@@ -33,7 +33,7 @@ def form(task: str, offer: Offer) -> type[Fields]:
     its card sets them. Safe to call from several threads: each form is built once."""
     terms = _Terms.of(task, offer)
     with _building:
-        return _built(terms)
+        return _build(terms)
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class _Terms:
 
 
 @lru_cache(maxsize=256)
-def _built(terms: _Terms) -> type[Fields]:
+def _build(terms: _Terms) -> type[Fields]:
     base = TASKS[terms.task].request
-    narrowed = _narrowed(terms)
+    narrowed = _model_fields(terms)
     fields = {}
     for name, field in base.model_fields.items():
         if name not in terms.takes | _SIZE:
             continue
-        as_it_is: _Narrowed = (
+        as_it_is: _Field = (
             field.rebuild_annotation(),
             ... if field.is_required() else field.default,
             {},
@@ -93,10 +93,10 @@ def _built(terms: _Terms) -> type[Fields]:
         kind, default, bounds = narrowed.get(name, as_it_is)
         fields[name] = (kind, Field(default, description=field.description, **bounds))
     few_pixels = _pixel_check(terms.limits.max_pixels)
-    return _derived(base, Fields, fields, few_pixels=few_pixels)
+    return _derive(base, Fields, fields, few_pixels=few_pixels)
 
 
-def _derived(
+def _derive(
     like: type[Fields], base: type[Fields], fields: dict[str, Any], **validators: Any
 ) -> type[Any]:
     """A class with the name and words of `like`. Its fields bring their descriptions along: to
@@ -111,12 +111,12 @@ def _derived(
     )
 
 
-def _narrowed(terms: _Terms) -> dict[str, _Narrowed]:
+def _model_fields(terms: _Terms) -> dict[str, _Field]:
     """Type, default and bounds of each field whose bounds depend on the model."""
     limits = terms.limits
     chars = {"max_length": limits.max_prompt_chars}
     width, height = _sides(terms)
-    scheduler: Any = _annotated(_one_of(*terms.schedulers), BeforeValidator(_class_name))
+    scheduler: Any = _annotate(_one_of(*terms.schedulers), BeforeValidator(_class_name))
     short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
     known = [*terms.schedulers, *short]
     return {
@@ -133,12 +133,12 @@ def _narrowed(terms: _Terms) -> dict[str, _Narrowed]:
         "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
         "strength": (float, terms.strength, {"ge": 0, "le": 1}),
         "class_label": (int, ..., {"ge": 0, "lt": terms.classes}),
-        "loras": (_named(Lora, terms.loras), (), {"strict": False, "max_length": 8}),
-        "controls": (_named(Control, terms.controlnets), (), {"strict": False, "max_length": 4}),
+        "loras": (_list_of(Lora, terms.loras), (), {"strict": False, "max_length": 8}),
+        "controls": (_list_of(Control, terms.controlnets), (), {"strict": False, "max_length": 4}),
     }
 
 
-def _sides(terms: _Terms) -> tuple[_Narrowed, _Narrowed]:
+def _sides(terms: _Terms) -> tuple[_Field, _Field]:
     """Width and height; what follows from a picture can be left out and has no default."""
     limits, size = terms.limits, TASKS[terms.task].size
     side: dict[str, Any] = {
@@ -147,7 +147,7 @@ def _sides(terms: _Terms) -> tuple[_Narrowed, _Narrowed]:
         "multiple_of": limits.size_multiple,
     }
     if size is Size.TIMES_FOUR:
-        free: _Narrowed = (Annotated[int, Field(ge=1)] | None, None, {})
+        free: _Field = (Annotated[int, Field(ge=1)] | None, None, {})
         return free, free
     if size is Size.MODELS or "width" not in terms.takes:
         return (
@@ -160,21 +160,21 @@ def _sides(terms: _Terms) -> tuple[_Narrowed, _Narrowed]:
     return (int, terms.width, side), (int, terms.height, side)
 
 
-def _prompt(task: str, chars: dict[str, int]) -> _Narrowed:
+def _prompt(task: str, chars: dict[str, int]) -> _Field:
     field = TASKS[task].request.model_fields.get("prompt")
     if field is None or field.is_required():
         return (Text, ..., {"min_length": 1, **chars})
     return (Text, field.default, chars)
 
 
-def _named(kind: type[Fields], names: tuple[str, ...]) -> Any:
+def _list_of(kind: type[Fields], names: tuple[str, ...]) -> Any:
     """A list of `kind` whose names are those that the model has."""
     name = (
         _one_of(*names or ("",)),
         Field(description=kind.model_fields["name"].description),
     )
     listed: Any = tuple
-    return listed[_derived(kind, kind, {"name": name}), ...]
+    return listed[_derive(kind, kind, {"name": name}), ...]
 
 
 def _one_of(*values: str | int) -> Any:
@@ -184,7 +184,7 @@ def _one_of(*values: str | int) -> Any:
     return literal[values]
 
 
-def _annotated(kind: Any, *more: Any) -> Any:
+def _annotate(kind: Any, *more: Any) -> Any:
     annotated: Any = Annotated
     return annotated[kind, *more]
 

@@ -128,8 +128,8 @@ def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers, scheduler})),
         scheduler=scheduler,
-        width=_allowed(card.limits, card.defaults.width or known.width or 512),
-        height=_allowed(card.limits, card.defaults.height or known.height or 512),
+        width=_nearest_allowed(card.limits, card.defaults.width or known.width or 512),
+        height=_nearest_allowed(card.limits, card.defaults.height or known.height or 512),
         loras=known.loras,
         controlnets=known.controlnets,
         classes=known.classes or 1000,
@@ -154,7 +154,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     return task.brings | {name for name, need in asked.items() if need in met}
 
 
-def _allowed(limits: Limits, side: int) -> int:
+def _nearest_allowed(limits: Limits, side: int) -> int:
     """The nearest side that a client may ask for, so that a request without one is accepted."""
     most = min(limits.max_size, math.isqrt(limits.max_pixels))
     side = max(min(side, most), limits.min_size)

@@ -155,21 +155,21 @@ def infotext(request: Mapping[str, Any], seed: int) -> str:
         "Mask blur": request.get("mask_blur"),
         "Clip skip": clip_skip + 1 if clip_skip else None,  # A1111 counts the layer it stops at
         "Class": request.get("class_label"),
-        "Lora": _scaled(request.get("loras", ())),
-        "ControlNet": _scaled(request.get("controls", ())),
+        "Lora": _names_and_scales(request.get("loras", ())),
+        "ControlNet": _names_and_scales(request.get("controls", ())),
         "Version": f"darkroom-{__version__}",
     }
-    line = ", ".join(f"{k}: {_quoted(v)}" for k, v in settings.items() if v not in (None, ""))
+    line = ", ".join(f"{k}: {_quote(v)}" for k, v in settings.items() if v not in (None, ""))
     negative = request.get("negative_prompt")
     parts = [request.get("prompt"), f"Negative prompt: {negative}" if negative else "", line]
     return "\n".join(part for part in parts if part)
 
 
-def _scaled(adapters: Iterable[Mapping[str, Any]]) -> str:
+def _names_and_scales(adapters: Iterable[Mapping[str, Any]]) -> str:
     """`one:0.8; other:1.0`. Without commas: many readers split there, quoted or not."""
     return "; ".join(f"{each['name']}:{each['scale']}" for each in adapters)
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = str(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text

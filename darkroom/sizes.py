@@ -21,13 +21,13 @@ def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | N
     width, height = values["width"], values["height"]
     rule = TASKS[task].size
     if rule is Size.TIMES_FOUR and image is not None:
-        return _upscaled((width, height), image, offer)
+        return _upscaled_size((width, height), image, offer)
     if rule is Size.OF_IMAGE and image is not None and width is None and height is None:
-        width, height = _shaped(_padded(image, values.get("padding")), offer)
+        width, height = _size_like(_with_padding(image, values.get("padding")), offer)
     return width or offer.width, height or offer.height
 
 
-def _padded(image: Sides, padding: Mapping[str, int] | None) -> Sides:
+def _with_padding(image: Sides, padding: Mapping[str, int] | None) -> Sides:
     """The picture's size with the canvas that `padding` adds."""
     if padding is None:
         return image
@@ -37,7 +37,7 @@ def _padded(image: Sides, padding: Mapping[str, int] | None) -> Sides:
     )
 
 
-def _upscaled(asked: tuple[int | None, int | None], image: Sides, offer: Offer) -> Sides:
+def _upscaled_size(asked: tuple[int | None, int | None], image: Sides, offer: Offer) -> Sides:
     limits = offer.card.limits
     width, height = image[0] * UPSCALE, image[1] * UPSCALE
     for name, wish, side in (("width", asked[0], width), ("height", asked[1], height)):
@@ -53,7 +53,7 @@ def _upscaled(asked: tuple[int | None, int | None], image: Sides, offer: Offer) 
     return width, height
 
 
-def _shaped(image: Sides, offer: Offer) -> Sides:
+def _size_like(image: Sides, offer: Offer) -> Sides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
     limits = offer.card.limits
     scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)

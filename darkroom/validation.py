@@ -48,8 +48,8 @@ def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> 
     asked["model"] = offer.card.name
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
-    filled, wrong = _checked(form(task, offer), _plain_scheduler(asked))
-    options, wrong_options = _checked(JobOptions, given)
+    filled, wrong = _check(form(task, offer), _plain_scheduler(asked))
+    options, wrong_options = _check(JobOptions, given)
     errors = [*not_taken.values(), *wrong, *wrong_options]
     if filled is None or options is None or errors:
         raise InvalidRequestError(errors)
@@ -68,11 +68,11 @@ def completed(draft: Draft, offer: Offer, image_size: Sides | None) -> Request:
         raise UnsupportedError(f"The model {offer.card.name!r} does not do {draft.task}.")
     narrow, known = form(draft.task, offer), _without_nulls(draft.values)
     # A draft may come from the queue, so it is checked like a body before anything is made of it.
-    values = _valid(narrow, known).model_dump()
+    values = _valid_or_raise(narrow, known).model_dump()
     width, height = size_of(draft.task, values, offer, image_size)
     seed = values["seed"] if values["seed"] is not None else secrets.randbelow(2**32)
-    whole = _valid(narrow, values | {"seed": seed, "width": width, "height": height})
-    return _valid(TASKS[draft.task].request, whole.model_dump())
+    whole = _valid_or_raise(narrow, values | {"seed": seed, "width": width, "height": height})
+    return _valid_or_raise(TASKS[draft.task].request, whole.model_dump())
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _valid(cls: type[Model], values: Mapping[str, Any]) -> Model:
-    checked, errors = _checked(cls, values)
+def _valid_or_raise(cls: type[Model], values: Mapping[str, Any]) -> Model:
+    checked, errors = _check(cls, values)
     if checked is None:
         raise InvalidRequestError(errors)
     return checked
 
 
-def _checked(cls: type[Model], values: Mapping[str, Any]) -> tuple[Model | None, list[FieldError]]:
+def _check(cls: type[Model], values: Mapping[str, Any]) -> tuple[Model | None, list[FieldError]]:
     """The values as `cls` has them, or what is wrong with them."""
     try:
         return cls.model_validate(values), []

@@ -83,11 +83,11 @@ def test_a_service_has_the_classes_of_its_models_before_anyone_asks(serving, val
     fresh = tmp_path / "models.toml"
     fresh.write_text(MODELS.replace("max_steps = 100", "max_steps = 77"))
     served = serving(redis_url=valkey.url, state_dir=tmp_path, models=fresh)
-    built = forms._built.cache_info().misses
+    built = forms._build.cache_info().misses
     with httpx2.Client(base_url=served.url, timeout=20) as client:
         body = {"prompt": "a cat", "num_inference_steps": 78}
         assert client.post("/api/v1/jobs", json=body).status_code == 422
-    assert forms._built.cache_info().misses == built
+    assert forms._build.cache_info().misses == built
 
 
 @pytest.mark.usefixtures("redis")
