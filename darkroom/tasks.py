@@ -46,6 +46,8 @@ class Task:
     example: Mapping[str, Any]
     """The body of a job, for documentation and trials. Pictures in it are small but whole. Its
     model is named where the default one does not do the task."""
+    pipelines: tuple[str, ...] = ()
+    """diffusers classes made for just this task, beside those that AutoPipeline knows."""
     brings: frozenset[str] = frozenset()
     """Fields for which the pipeline's call needs no argument, because Darkroom sees to them."""
     meant_by: frozenset[str] = frozenset()
@@ -106,12 +108,14 @@ _ROWS = (
     Task(
         request=Upscale,
         call=frozenset({"image"}),
+        pipelines=("LDMSuperResolutionPipeline", "StableDiffusionUpscalePipeline"),
         size=Size.TIMES_FOUR,
         example={"model": "emoji-upscale", "image": _DISC},
     ),
     Task(
         request=LayoutToImage,
         call=frozenset({"prompt", "gligen_phrases", "gligen_boxes"}),
+        pipelines=("StableDiffusionGLIGENPipeline",),
         size=Size.ASKED,
         meant_by=frozenset({"regions"}),
         example={
@@ -123,6 +127,7 @@ _ROWS = (
     Task(
         request=ClassToImage,
         call=frozenset({"class_labels"}),
+        pipelines=("DiTPipeline",),
         size=Size.MODELS,
         meant_by=frozenset({"class_label"}),
         example={"model": "dit", "class_label": 0},
@@ -130,6 +135,7 @@ _ROWS = (
     Task(
         request=Unconditional,
         call=frozenset({"batch_size"}),
+        pipelines=("LDMPipeline",),
         size=Size.MODELS,
         example={"model": "ldm", "seed": 7},
     ),

@@ -28,18 +28,13 @@ CONTROL = {"controlnet_conditioning_scale", "control_guidance_start", "control_g
 # These need more than a task can give, a second scheduler, which jobs would share, or change the
 # network's attention while they run, and so that of every other job.
 BEYOND = {"control_image", "controlnet_conditioning_scale", "prior_scheduler", "pag_scale"}
-# Classes that AutoPipeline does not know, the one that a model is loaded with first.
-DEDICATED = {
-    "DiTPipeline": {"class-to-image": "DiTPipeline"},
-    "LDMPipeline": {"unconditional": "LDMPipeline"},
-    "LDMSuperResolutionPipeline": {"upscale": "LDMSuperResolutionPipeline"},
+# What models of a task's own class can do besides, with the class that does it.
+BESIDES = {
     "StableDiffusionGLIGENPipeline": {
-        "layout-to-image": "StableDiffusionGLIGENPipeline",
         "text-to-image": "StableDiffusionPipeline",
         "image-to-image": "StableDiffusionImg2ImgPipeline",
         "inpaint": "StableDiffusionInpaintPipeline",
     },
-    "StableDiffusionUpscalePipeline": {"upscale": "StableDiffusionUpscalePipeline"},
 }
 # The first forgets the noise's own scale, the second scales the picture along with the noise:
 # right only with schedulers that scale nothing (where the noise's scale is no computed property).
@@ -82,9 +77,11 @@ def _pipelines() -> Iterator[tuple[str, dict[str, Any]]]:
         "image-to-image": auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
         "inpaint": auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
     }
-    for name, classes in DEDICATED.items():
-        found = {task: getattr(diffusers, each) for task, each in classes.items()}
-        yield name, _entry(name, found, {})
+    for task in TASKS.values():
+        for name in task.pipelines:
+            classes = {task.name: name} | BESIDES.get(name, {})
+            found = {each: getattr(diffusers, cls) for each, cls in classes.items()}
+            yield name, _entry(name, found, {})
     families = {cls.__name__: key for each in mappings.values() for key, cls in each.items()}
     for name, key in families.items():
         offered = mappings
