@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from darkroom.errors import DarkroomError, ModelNotFoundError
+from darkroom.model_files import ModelFiles
 
 
 class ModelsFileError(DarkroomError):
@@ -222,10 +223,10 @@ class Models:
         Raises ModelNotFoundError."""
         return tuple(self.find(name).name for name in asked) or tuple(self.cards)
 
-    def folder(self, card: ModelCard) -> Path | None:
-        """Where the card's files lie, or None for a repository id."""
+    def files(self, card: ModelCard) -> ModelFiles | None:
+        """The card's files, or None for a repository id."""
         folder = self.locate(card.source)
-        return folder if folder and folder.is_dir() else None
+        return ModelFiles(folder) if folder and folder.is_dir() else None
 
     def locate(self, source: str) -> Path | None:
         """The file or folder that a source names, or None for a repository id."""

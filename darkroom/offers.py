@@ -9,14 +9,12 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 
 from darkroom.catalog import Limits, ModelCard, Models
-from darkroom.networks import AUTOENCODERS, main_names
 from darkroom.queue.connection import translated
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
@@ -165,12 +163,9 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
     """What can be known of a model without loading it."""
     table = diffusers_table()
     pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
-    if folder := models.folder(card):
-        index = read_json(folder / "model_index.json")
-        pipeline = index.get("_class_name", pipeline)
-        scheduler = (index.get("scheduler") or [None, None])[1]
-        size = _native_size(folder)
-        classes = read_json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
+    if files := models.files(card):
+        pipeline = files.pipeline or pipeline
+        scheduler, size, classes = files.scheduler, files.native_size, files.classes
     known = table["pipelines"].get(pipeline, {})
     tasks = known.get("tasks", ())
     names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
@@ -189,25 +184,6 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
         classes=classes,
         pipeline=pipeline,
     )
-
-
-def _native_size(folder: Path) -> int | None:
-    configs = (read_json(folder / name / "config.json") for name in AUTOENCODERS)
-    vae = next(filter(None, configs), {})
-    for part in main_names():
-        config = read_json(folder / part / "config.json")
-        if isinstance(size := config.get("sample_size"), int):
-            return size * 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
-    return None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a model; empty if it cannot be read."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 @cache

@@ -23,11 +23,11 @@ from worker.loading.safety import SafetyChecker
 from worker.loading.tuning import compile_fault
 from worker.loading.weights import (
     dtype_of,
+    files_of,
     first_lines,
-    folder_of,
     is_offloaded,
     modules_of,
-    vae_folder,
+    vae_files,
 )
 
 log = logs.get("models")
@@ -209,9 +209,9 @@ class LoadedModels:
     def _need(self, card: ModelCard) -> int:
         """Bytes the model needs on the device while it is loaded."""
         if card.name not in self._needs:
-            folder, dtype = folder_of(card, self._catalog), dtype_of(card, self._device)
-            vae = vae_folder(card, self._catalog)
-            parts = expected_bytes(card, folder, dtype, vae=vae).values()
+            files, dtype = files_of(card, self._catalog), dtype_of(card, self._device)
+            vae = vae_files(card, self._catalog)
+            parts = expected_bytes(card, files, dtype, vae=vae).values()
             offloaded = is_offloaded(card, self._device)
             self._needs[card.name] = max(parts, default=0) if offloaded else sum(parts)
         return self._needs[card.name]

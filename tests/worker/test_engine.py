@@ -10,6 +10,7 @@ from PIL import Image
 from darkroom.catalog import Models
 from darkroom.draft import stored
 from darkroom.job import JobStatus
+from darkroom.model_files import ModelFiles
 from darkroom.offers import ModelRecords, offer
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
@@ -215,7 +216,9 @@ def test_pictures_that_cannot_be_developed_end_their_job(running):
 def room_for_one(folder) -> float:
     """GiB for one and a half of the models."""
     card = Models.read(folder / "models.toml").find("tiny")
-    return 1.5 * sum(expected_bytes(card, folder / "tiny", torch.float32).values()) / 2**30
+    return (
+        1.5 * sum(expected_bytes(card, ModelFiles(folder / "tiny"), torch.float32).values()) / 2**30
+    )
 
 
 def step_of(jobs: Queue, job_id: str) -> int:

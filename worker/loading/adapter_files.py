@@ -26,11 +26,12 @@ from darkroom.catalog import (
     Models,
 )
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.model_files import CONFIG, SAFETENSORS, PartFiles
 from darkroom.networks import network_of
 from worker.device import is_out_of_memory
 from worker.loading.adapters import Adapters, lora_layers, sharing
 from worker.loading.hub import cached
-from worker.loading.weights import PICKLES, Complaints, first_lines, strict_logs, task_classes
+from worker.loading.weights import Complaints, first_lines, strict_logs, task_classes
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
@@ -241,7 +242,7 @@ class _Loader:
         if place is not None:
             folder = place / card.image_encoder
         else:
-            folder = cached(card.source, None, f"{card.image_encoder}/config.json")
+            folder = cached(card.source, None, f"{card.image_encoder}/{CONFIG}")
         _safetensors_in(folder)
         encoder = CLIPVisionModelWithProjection.from_pretrained(
             folder, use_safetensors=True, dtype=self._network.dtype
@@ -250,7 +251,7 @@ class _Loader:
 
     def _controlnet(self, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
         folder = self._models.locate(card.source)
-        folder = folder or cached(card.source, card.revision, "config.json")
+        folder = folder or cached(card.source, card.revision, CONFIG)
         _safetensors_in(folder)
         name = diffusers.ControlNetModel.load_config(folder).get("_class_name")
         takers = task_classes(self._kind, controlled=True)
@@ -383,12 +384,12 @@ def _refuse_missing(complaints: Complaints) -> None:
 def _safetensors_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ModelLoadError(f"the folder {folder.name} is missing")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    weights = [name for name in names if name.endswith(".safetensors")]
-    if weights:
-        return weights
-    pickles = [name for name in names if name.endswith(PICKLES)]
-    raise ModelLoadError(_could_run_code(pickles[0]) if pickles else "holds no safetensors file")
+    files = PartFiles(folder)
+    if files.safetensors:
+        return files.safetensors
+    raise ModelLoadError(
+        _could_run_code(files.pickles[0]) if files.pickles else "holds no safetensors file"
+    )
 
 
 def _only(names: Sequence[str], usual: str) -> str:
@@ -400,7 +401,7 @@ def _only(names: Sequence[str], usual: str) -> str:
 def _harmless(name: str) -> str:
     """The name of a file, which only counts as data if it ends in .safetensors: diffusers would
     read others too."""
-    if not name.endswith(".safetensors"):
+    if not name.endswith(SAFETENSORS):
         raise ModelLoadError(_could_run_code(name))
     return name
 

@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import DarkroomError, ModelLoadError
+from darkroom.model_files import SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
 
 TEXTS = ("*.json", "*.txt", "*.model")
@@ -79,7 +80,7 @@ def pull(each: Wanted) -> Path:
 def _named(card: ModelCard) -> Iterator[Wanted]:
     # What is called otherwise, or lies in the root, is the same once more for other programs.
     variant = f".{card.variant}*" if card.variant else ""
-    weights = [f"*/{name}*{variant}.safetensors" for name in ("model", "diffusion_pytorch_model")]
+    weights = [f"*/{name}*{variant}{SAFETENSORS}" for name in WEIGHTS]
     others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
     without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
     yield Wanted(card.source, card.revision, (*TEXTS, *weights), (*others, *without))

@@ -1,52 +1,32 @@
-"""How much memory models take and leave; reads headers of weight files, counts what is loaded.
+"""How much memory models take and leave: what their files say, what is loaded.
 
 Used by the worker's models, knows no jobs.
 """
 
-import json
-import math
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 
 from darkroom.catalog import ModelCard
-from darkroom.offers import read_json
-
-_WEIGHTS = re.compile(
-    r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[a-z0-9_]+))?"
-    r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
-)
-_BITS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
+from darkroom.model_files import ModelFiles, PartFiles
+from worker.loading.weights import vae_dtype
 
 
 def expected_bytes(
-    card: ModelCard, folder: Path, dtype: torch.dtype, *, vae: Path | None = None
+    card: ModelCard, files: ModelFiles, dtype: torch.dtype, *, vae: PartFiles | None = None
 ) -> dict[str, int]:
-    """Bytes that each part of a model in `folder` will take once it is loaded in `dtype`, by the
-    headers of its files; `vae` is the folder of another VAE. Parts that hold no weights are left
-    out, and so is what cannot be read: loading will say why."""
-    index = read_json(folder / "model_index.json")
+    """Bytes that each part of a model will take once it is loaded in `dtype`; `vae` is another VAE
+    in place of its own. Parts that hold no weights are left out, and so is what cannot be read:
+    loading will say why."""
     left_out = {"safety_checker"} | (set() if card.text_encoders else {"text_encoder_3"})
-    parts = {}
-    for part, entry in index.items():
-        if isinstance(entry, list) and entry and entry[0] and part not in left_out:
-            where = vae if part == "vae" and vae else folder / part
-            wide = dtype if part != "vae" or dtype != torch.float16 else torch.float32
-            if size := sum(_loaded(file, wide) for file in weight_files(where, card.variant)):
-                parts[part] = size
-    return parts
-
-
-def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
-    """The safetensors of a part of a model: those of `variant`, else those of none."""
-    found: dict[str | None, list[Path]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        if match := _WEIGHTS.fullmatch(path.name):
-            found.setdefault(match["variant"] or match["late"], []).append(path)
-    return found.get(variant) or found.get(None, [])
+    sizes = {}
+    for part, (library, *_) in files.parts.items():
+        if library and part not in left_out:
+            where = vae if part == "vae" and vae else files.part(part)
+            wide = vae_dtype(dtype) if part == "vae" else dtype
+            if size := where.size(wide.itemsize, card.variant):
+                sizes[part] = size
+    return sizes
 
 
 def held_bytes(modules: Iterable[torch.nn.Module]) -> int:
@@ -60,26 +40,3 @@ def held_bytes(modules: Iterable[torch.nn.Module]) -> int:
 
 def in_words(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
-
-
-def _loaded(file: Path, dtype: torch.dtype) -> int:
-    """Bytes of the tensors of a file when those of floating point are turned into `dtype`."""
-    return sum(
-        math.prod(entry["shape"]) * dtype.itemsize
-        if _BITS.match(entry["dtype"])
-        else entry["data_offsets"][1] - entry["data_offsets"][0]
-        for entry in _header(file).values()
-    )
-
-
-def _header(file: Path) -> Mapping[str, Any]:
-    """What a safetensors file says of its tensors."""
-    try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > file.stat().st_size:
-                return {}
-            content = json.loads(opened.read(length))
-        return {name: entry for name, entry in content.items() if "shape" in entry}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}

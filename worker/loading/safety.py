@@ -7,7 +7,6 @@ that jobs which are denoising go on in between.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 
 from darkroom.catalog import Models, SafetyCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.model_files import CONFIG, PartFiles
 from worker.device import is_out_of_memory
 from worker.loading.hub import cached
 from worker.loading.weights import first_lines, refuse_pickles, strict_logs
@@ -80,9 +80,11 @@ class SafetyChecker:
 
 
 def _read(card: SafetyCard, models: Models, device: torch.device) -> SafetyChecker:
-    folder = models.locate(card.source) or cached(card.source, None, "config.json")
-    refuse_pickles(folder, "its folder")
-    config = _json(folder / "config.json")
+    files = PartFiles(models.locate(card.source) or cached(card.source, None, CONFIG))
+    refuse_pickles(files, "its folder")
+    if not (config := files.config):
+        raise ModelLoadError(f"{CONFIG} is missing or damaged")
+    folder = files.folder
     architecture = (config.get("architectures") or [None])[0]
     if architecture == OWN:
         from diffusers.pipelines.stable_diffusion.safety_checker import (  # slow to import
@@ -125,11 +127,3 @@ def _processor_folder(folder: Path) -> Path:
     name = "preprocessor_config.json"
     beside = folder.parent / "feature_extractor"
     return beside if not (folder / name).is_file() and (beside / name).is_file() else folder
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ModelLoadError(f"{path.name} is damaged: {error}") from None
-    return content if isinstance(content, dict) else {}

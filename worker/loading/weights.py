@@ -4,11 +4,9 @@ nothing missing; used by the worker's pipelines, knows no jobs."""
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, times_smaller
 from darkroom.offers import diffusers_table
 from worker.device import is_out_of_memory
 from worker.loading.hub import cached
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers import DiffusionPipeline
 
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 OUT_OF_MEMORY = "out of memory"
 # The first makes its noise and its pictures in nothing else; and the nearest entry of a codebook is
 # found by differences that half precision does not see.
@@ -54,23 +52,27 @@ def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipe
     raise ModelLoadError(f"{card.source}: {reason}")
 
 
-def folder_of(card: ModelCard, models: Models) -> Path:
-    """Where the model's files lie. Raises ModelLoadError if they are not on this machine."""
-    return models.folder(card) or cached(card.source, card.revision, "model_index.json")
+def files_of(card: ModelCard, models: Models) -> ModelFiles:
+    """The model's files. Raises ModelLoadError if they are not on this machine."""
+    return models.files(card) or ModelFiles(cached(card.source, card.revision, INDEX))
 
 
-def vae_folder(card: ModelCard, models: Models) -> Path | None:
-    """Where the VAE lies that the card puts in place of the model's own, if it does."""
-    return card.vae and (models.locate(card.vae) or cached(card.vae, None, "config.json"))
+def vae_files(card: ModelCard, models: Models) -> PartFiles | None:
+    """The files of the VAE that the card puts in place of the model's own, if it does."""
+    if card.vae is None:
+        return None
+    return PartFiles(models.locate(card.vae) or cached(card.vae, None, CONFIG))
 
 
 def _read_whole(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
     with strict_logs() as complaints:
-        folder = folder_of(card, models)
-        index = diffusers.DiffusionPipeline.load_config(folder)
-        cls = pipeline_class(index)
-        _refuse_pickles(folder, index)
-        pipeline = _read(card, folder, cls, index, device, vae_folder(card, models))
+        files = files_of(card, models)
+        if not files.index:
+            raise ModelLoadError(f"{INDEX} is missing or damaged")
+        cls = pipeline_class(files)
+        for part in files.parts:
+            refuse_pickles(files.part(part), part)
+        pipeline = _read(card, files, cls, device, vae_files(card, models))
         _check_whole(pipeline, complaints)
         tune(pipeline, card)
         return pipeline if is_offloaded(card, device) else pipeline.to(device)
@@ -81,14 +83,14 @@ def is_offloaded(card: ModelCard, device: torch.device) -> bool:
     return card.offload == "model" and device.type != "cpu"
 
 
-def pipeline_class(index: Mapping[str, Any]) -> type[DiffusionPipeline]:
+def pipeline_class(files: ModelFiles) -> type[DiffusionPipeline]:
     """The class of the first task of a model, or its own where the table has none."""
-    name = index.get("_class_name")
-    cls = getattr(diffusers, name, None) if isinstance(name, str) else None
-    for part, entry in index.items():
-        if isinstance(entry, (list, tuple)) and entry and entry[0] not in _libraries(cls):
-            raise ModelLoadError(f"{part} needs code of its own ({entry[0]}), which is not run")
-    if cls is None:
+    name = files.pipeline
+    cls = getattr(diffusers, name, None) if name else None
+    for part, (library, *_) in files.parts.items():
+        if library not in _libraries(cls):
+            raise ModelLoadError(f"{part} needs code of its own ({library}), which is not run")
+    if name is None or cls is None:
         raise ModelLoadError(
             f"the pipeline {name!r} is not one of diffusers {diffusers.__version__}"
         )
@@ -109,43 +111,35 @@ def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
     return {"diffusers", "transformers", None, own, "stable_diffusion"}
 
 
-def _refuse_pickles(folder: Path, index: Mapping[str, Any]) -> None:
-    for part in (name for name, entry in index.items() if isinstance(entry, (list, tuple))):
-        refuse_pickles(folder / part, part)
-
-
-def refuse_pickles(folder: Path, part: str) -> None:
+def refuse_pickles(files: PartFiles, part: str) -> None:
     """Pickles beside safetensors do not matter: they are not read."""
-    files = [path.name for path in folder.glob("*") if path.is_file()]
-    pickles = [name for name in files if name.endswith(PICKLES)]
-    if pickles and not any(name.endswith(".safetensors") for name in files):
+    if files.pickles and not files.safetensors:
         raise ModelLoadError(
-            f"{part} holds {pickles[0]}, which could run code when it is read; "
+            f"{part} holds {files.pickles[0]}, which could run code when it is read; "
             "only safetensors are loaded"
         )
 
 
 def _read(
     card: ModelCard,
-    folder: Path,
+    files: ModelFiles,
     cls: type[DiffusionPipeline],
-    index: Mapping[str, Any],
     device: torch.device,
-    vae: Path | None,
+    other_vae: PartFiles | None,
 ) -> DiffusionPipeline:
     dtype = dtype_of(card, device, cls)
     dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
-    given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
+    given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in files.index else {}
     expected = inspect.signature(cls.__init__).parameters
     for name in expected:
-        if name.startswith(_MAY_BE_ABSENT) and index.get(name, (None, None))[0] is None:
+        if name.startswith(_MAY_BE_ABSENT) and files.parts.get(name, (None,))[0] is None:
             given[name] = None
     if not card.text_encoders:
-        given |= _without_text_encoders(index)
-    if vae is not None:
-        given["vae"] = _other_vae(vae, folder, vae_dtype(dtype))
+        given |= _without_text_encoders(files)
+    if other_vae is not None:
+        given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
     pipeline = cls.from_pretrained(
-        folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
+        files.folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
     )
     if (vae := getattr(pipeline, "vae", None)) is not None:
         # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
@@ -154,50 +148,39 @@ def _read(
     return pipeline
 
 
-def _without_text_encoders(index: Mapping[str, Any]) -> dict[str, None]:
+def _without_text_encoders(files: ModelFiles) -> dict[str, None]:
     """The parts to leave out: SD 3's T5, whose place its pipelines fill with zeros."""
-    parts = dict.fromkeys(name for name in ("text_encoder_3", "tokenizer_3") if name in index)
+    names = ("text_encoder_3", "tokenizer_3")
+    parts = dict.fromkeys(name for name in names if name in files.index)
     if not parts:
-        name = index.get("_class_name")
-        raise ModelLoadError(f"text_encoders: {name} has none that it can do without")
+        raise ModelLoadError(f"text_encoders: {files.pipeline} has none that it can do without")
     return parts
 
 
-def _other_vae(folder: Path, model: Path, dtype: torch.dtype) -> torch.nn.Module:
-    """The VAE in `folder`, if its latents are made like those of the model's own."""
-    config = _config(folder)
-    cls = getattr(diffusers, str(config.get("_class_name")), None)
+def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.Module:
+    """The VAE of `files`, if its latents are made like those of the model's own."""
+    name = files.folder.name
+    cls: Any = getattr(diffusers, str(files.config.get("_class_name")), None)
     if not hasattr(cls, "decode"):
-        raise ModelLoadError(f"vae: {folder.name} holds no autoencoder of diffusers")
-    refuse_pickles(folder, "vae")
-    own = _config(model / "vae")
-    for what, told in (("channels", _latent_channels), ("times smaller", _shrinks)):
-        if own and told(config) != told(own):
+        raise ModelLoadError(f"vae: {name} holds no autoencoder of diffusers")
+    refuse_pickles(files, "vae")
+    for what, told in (("channels", _latent_channels), ("times smaller", times_smaller)):
+        if own.config and told(files.config) != told(own.config):
             raise ModelLoadError(
-                f"vae: the latents of {folder.name} have {told(config)} {what}, "
-                f"the model's {told(own)}"
+                f"vae: the latents of {name} have {told(files.config)} {what}, "
+                f"the model's {told(own.config)}"
             )
     try:
-        return cls.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        vae: torch.nn.Module = cls.from_pretrained(files.folder, dtype=dtype, use_safetensors=True)
+        return vae
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
         raise ModelLoadError(f"vae: {first_lines(error)}") from None
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return {}
-
-
 def _latent_channels(config: Mapping[str, Any]) -> int:
-    return config.get("latent_channels", 4)
-
-
-def _shrinks(config: Mapping[str, Any]) -> int:
-    return 2 ** (len(config.get("block_out_channels", (0,))) - 1)
+    return int(config.get("latent_channels", 4))
 
 
 def vae_dtype(dtype: torch.dtype) -> torch.dtype:

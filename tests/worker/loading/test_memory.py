@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from darkroom.catalog import ModelCard
+from darkroom.model_files import ModelFiles, PartFiles
 from tests import tiny
 from worker.gathering.gather import Gather
-from worker.loading.memory import expected_bytes, held_bytes, in_words, weight_files
+from worker.loading.memory import expected_bytes, held_bytes, in_words
 from worker.loading.weights import modules_of
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -21,7 +22,7 @@ def card(folder: Path, **more: object) -> ModelCard:
 @pytest.mark.parametrize("family", ["sd15", "sd35", "super-resolution"])
 def test_headers_tell_what_a_loaded_model_holds(family: str, tmp_path: Path) -> None:
     model = tiny.load(family, tmp_path, Gather())
-    parts = expected_bytes(card(tmp_path), tmp_path, torch.float32)
+    parts = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float32)
     for name, module in modules_of(model.components):
         held = held_bytes([module])
         assert abs(parts[name] - held) <= 0.02 * held, name
@@ -30,55 +31,41 @@ def test_headers_tell_what_a_loaded_model_holds(family: str, tmp_path: Path) -> 
 
 def test_narrow_numbers_take_less_except_in_a_vae_of_float16(tmp_path: Path) -> None:
     tiny.write("sd15", tmp_path)
-    wide = expected_bytes(card(tmp_path), tmp_path, torch.float32)
-    half = expected_bytes(card(tmp_path), tmp_path, torch.float16)
-    brain = expected_bytes(card(tmp_path), tmp_path, torch.bfloat16)
+    wide = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float32)
+    half = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float16)
+    brain = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.bfloat16)
     assert half["unet"] == brain["unet"] == wide["unet"] // 2
     assert (half["vae"], brain["vae"]) == (wide["vae"], wide["vae"] // 2)
 
 
 def test_what_is_left_out_or_replaced_does_not_count(tmp_path: Path) -> None:
     tiny.write("sd35", tmp_path)
-    whole = expected_bytes(card(tmp_path), tmp_path, torch.float32)
-    less = expected_bytes(card(tmp_path, text_encoders=False), tmp_path, torch.float32)
+    whole = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float32)
+    less = expected_bytes(card(tmp_path, text_encoders=False), ModelFiles(tmp_path), torch.float32)
     assert whole.keys() - less.keys() == {"text_encoder_3"}
-    other = expected_bytes(card(tmp_path), tmp_path, torch.float32, vae=tmp_path / "transformer")
+    other = expected_bytes(
+        card(tmp_path), ModelFiles(tmp_path), torch.float32, vae=PartFiles(tmp_path / "transformer")
+    )
     assert other["vae"] == whole["transformer"]
-
-
-def test_weights_of_a_variant_and_in_shards_are_found(tmp_path: Path) -> None:
-    names = [
-        "model.safetensors",
-        "model.fp16.safetensors",
-        "model-00001-of-00002.safetensors",
-        "model-00002-of-00002.safetensors",
-        "diffusion_pytorch_model.bf16-00001-of-00001.safetensors",
-        "lora.safetensors",
-        "model.bin",
-    ]
-    for name in names:
-        (tmp_path / name).touch()
-    assert [p.name for p in weight_files(tmp_path, "fp16")] == [names[1]]
-    assert [p.name for p in weight_files(tmp_path, "bf16")] == [names[4]]
-    assert {p.name for p in weight_files(tmp_path)} == {names[0], names[2], names[3]}
-    assert weight_files(tmp_path, "fp8") == weight_files(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 20, b"\x02\0\0\0\0\0\0\0[]", b"12345678{"])
 def test_a_damaged_file_counts_for_nothing(content: bytes, tmp_path: Path) -> None:
     tiny.write("sd15", tmp_path)
     (tmp_path / "unet" / WEIGHTS).write_bytes(content)
-    assert "unet" not in expected_bytes(card(tmp_path), tmp_path, torch.float32)
+    assert "unet" not in expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float32)
     (tmp_path / "model_index.json").write_text(json.dumps([]))
-    assert expected_bytes(card(tmp_path), tmp_path, torch.float32) == {}
+    assert expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float32) == {}
 
 
 def test_numbers_that_are_no_floats_keep_their_size(tmp_path: Path) -> None:
     tiny.write("sd15", tmp_path)
-    before = expected_bytes(card(tmp_path), tmp_path, torch.float16)["unet"]
+    before = expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float16)["unet"]
     file = tmp_path / "unet" / WEIGHTS
     save_file(load_file(file) | {"ids": torch.zeros(1000, dtype=torch.int64)}, file)
-    assert expected_bytes(card(tmp_path), tmp_path, torch.float16)["unet"] == before + 8000
+    assert (
+        expected_bytes(card(tmp_path), ModelFiles(tmp_path), torch.float16)["unet"] == before + 8000
+    )
 
 
 def test_shared_tensors_are_counted_once() -> None:

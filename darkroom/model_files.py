@@ -1,0 +1,154 @@
+"""What lies on disk for a model: its index, its parts, their configurations and weights; used by
+all processes, knows neither torch nor diffusers.
+
+Today a folder as diffusers writes it. Whatever else a model can be kept in is known here, by the
+catalog, which finds it, and by worker/loading/weights.py, which loads it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from darkroom.networks import AUTOENCODERS, main_names
+
+INDEX, CONFIG = "model_index.json", "config.json"
+SAFETENSORS = ".safetensors"
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+"""Endings of files that can run code when they are read."""
+WEIGHTS = ("model", "diffusion_pytorch_model")
+"""How files of weights are called by transformers and by diffusers."""
+
+_WEIGHTS = re.compile(
+    rf"(?:{'|'.join(WEIGHTS)})(?:\.(?P<variant>[a-z0-9_]+))?"
+    r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
+)
+_FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """The files of one part of a model, or of something that is loaded by itself."""
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its configuration; empty if it cannot be read."""
+        return read_json(self.folder / CONFIG)
+
+    @property
+    def safetensors(self) -> list[str]:
+        """Names of the files that hold weights and can run no code."""
+        return [name for name in self._names if name.endswith(SAFETENSORS)]
+
+    @property
+    def pickles(self) -> list[str]:
+        """Names of the files that hold weights and can run code."""
+        return [name for name in self._names if name.endswith(PICKLES)]
+
+    def weights(self, variant: str | None = None) -> list[Path]:
+        """The files that are loaded: those of `variant`, else those of none."""
+        found: dict[str | None, list[Path]] = {}
+        for name in self._names:
+            if match := _WEIGHTS.fullmatch(name):
+                found.setdefault(match["variant"] or match["late"], []).append(self.folder / name)
+        return found.get(variant) or found.get(None, [])
+
+    def size(self, width: int, variant: str | None = None) -> int:
+        """Bytes that the weights take once each number of floating point takes `width` bytes, by
+        the headers of the files; what cannot be read takes none."""
+        return sum(_size(file, width) for file in self.weights(variant))
+
+    @property
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of a model."""
+
+    folder: Path
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """What the model is made of; empty if it cannot be read."""
+        return read_json(self.folder / INDEX)
+
+    @property
+    def pipeline(self) -> str | None:
+        """The diffusers class of its pipeline."""
+        name = self.index.get("_class_name")
+        return name if isinstance(name, str) else None
+
+    @property
+    def parts(self) -> dict[str, tuple[Any, ...]]:
+        """The library and the class of each part; None for both of one that is left out."""
+        lists = {name: entry for name, entry in self.index.items() if isinstance(entry, list)}
+        return {name: tuple(entry) for name, entry in lists.items() if entry}
+
+    @property
+    def scheduler(self) -> str | None:
+        """The class of its noise scheduler."""
+        _, name, *_ = (*self.parts.get("scheduler", ()), None, None)
+        return name if isinstance(name, str) else None
+
+    @property
+    def native_size(self) -> int | None:
+        """Pixels, each side, that its network was trained at."""
+        vae = next(filter(None, (self.part(name).config for name in AUTOENCODERS)), {})
+        for name in main_names():
+            if isinstance(size := self.part(name).config.get("sample_size"), int):
+                return size * times_smaller(vae, 4)
+        return None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes of pictures it knows, where it makes pictures of classes."""
+        number = self.part("transformer").config.get("num_embeds_ada_norm")
+        return number if isinstance(number, int) else None
+
+    def part(self, name: str) -> PartFiles:
+        return PartFiles(self.folder / name)
+
+
+def times_smaller(vae: Mapping[str, Any], levels: int = 1) -> int:
+    """How many times smaller than the picture the latents of a VAE are on each side, by its
+    configuration; `levels` are taken for granted."""
+    return int(2 ** (len(vae.get("block_out_channels", (0,) * levels)) - 1))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model; empty if it cannot be read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _size(file: Path, width: int) -> int:
+    return sum(
+        math.prod(entry["shape"]) * width
+        if _FLOATS.match(entry["dtype"])
+        else entry["data_offsets"][1] - entry["data_offsets"][0]
+        for entry in _tensors(file)
+    )
+
+
+def _tensors(file: Path) -> Iterator[Mapping[str, Any]]:
+    """What the header of a safetensors file says of each tensor."""
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > file.stat().st_size:
+                return
+            content = json.loads(opened.read(length))
+        yield from [entry for entry in content.values() if "shape" in entry]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return

@@ -1,0 +1,113 @@
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom.model_files import ModelFiles, PartFiles, read_json
+
+INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "safety_checker": [None, None],
+    "requires_safety_checker": False,
+}
+
+
+def model(folder: Path, index: Any, **configs: Any) -> ModelFiles:
+    """Files of a model whose parts have these configurations."""
+    (folder / "model_index.json").write_text(json.dumps(index))
+    for name, config in configs.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(config))
+    return ModelFiles(folder)
+
+
+def write_weights(file: Path, **tensors: tuple[str, list[int], int]) -> None:
+    """A safetensors file of which only the header is there: dtype, shape, bytes."""
+    header = {
+        name: {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}
+        for name, (dtype, shape, size) in tensors.items()
+    }
+    content = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    file.write_bytes(struct.pack("<Q", len(content)) + content)
+
+
+def test_an_index_tells_what_a_model_is_made_of(tmp_path: Path) -> None:
+    files = model(tmp_path, INDEX)
+    assert files.pipeline == "StableDiffusionPipeline"
+    assert files.scheduler == "DDIMScheduler"
+    assert files.parts == {
+        "scheduler": ("diffusers", "DDIMScheduler"),
+        "unet": ("diffusers", "UNet2DConditionModel"),
+        "safety_checker": (None, None),
+    }
+
+
+@pytest.mark.parametrize(
+    "index", [[], {}, {"scheduler": 5, "_class_name": 5}, {"scheduler": []}, {"scheduler": ["a"]}]
+)
+def test_nonsense_tells_nothing(index: Any, tmp_path: Path) -> None:
+    files = model(tmp_path, index)
+    assert (files.pipeline, files.scheduler, files.native_size) == (None, None, None)
+    assert files.classes is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", None])
+def test_a_file_that_cannot_be_read_is_empty(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    assert read_json(tmp_path / "config.json") == PartFiles(tmp_path).config == {}
+
+
+def test_a_size_is_that_of_the_latents_times_what_the_vae_makes_of_them(tmp_path: Path) -> None:
+    vae = {"block_out_channels": [8, 16, 16]}
+    files = model(tmp_path, INDEX, unet={"sample_size": 16}, vae=vae)
+    assert files.native_size == 16 * 4
+
+
+def test_a_size_of_a_model_without_a_known_vae_is_the_usual_one(tmp_path: Path) -> None:
+    assert model(tmp_path, INDEX, transformer={"sample_size": 64}).native_size == 64 * 8
+
+
+def test_classes_are_those_of_a_transformer(tmp_path: Path) -> None:
+    assert model(tmp_path, INDEX, transformer={"num_embeds_ada_norm": 10}).classes == 10
+
+
+def test_floats_take_the_width_that_they_are_loaded_with(tmp_path: Path) -> None:
+    write_weights(
+        tmp_path / "model.safetensors",
+        a=("F32", [10, 2], 80),
+        ids=("I64", [4], 32),
+        b=("F8_E4M3", [3], 3),
+    )
+    assert PartFiles(tmp_path).size(2) == 20 * 2 + 32 + 3 * 2
+    assert PartFiles(tmp_path / "nowhere").size(2) == 0
+
+
+def test_what_could_run_code_is_told_from_what_cannot(tmp_path: Path) -> None:
+    for name in ("b.safetensors", "a.safetensors", "c.bin", "d.pt", "e.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.bin").mkdir()
+    assert PartFiles(tmp_path).safetensors == ["a.safetensors", "b.safetensors"]
+    assert PartFiles(tmp_path).pickles == ["c.bin", "d.pt"]
+
+
+def test_weights_of_a_variant_and_in_shards_are_found(tmp_path: Path) -> None:
+    names = [
+        "model.safetensors",
+        "model.fp16.safetensors",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "diffusion_pytorch_model.bf16-00001-of-00001.safetensors",
+        "lora.safetensors",
+        "model.bin",
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [p.name for p in PartFiles(tmp_path).weights("fp16")] == [names[1]]
+    assert [p.name for p in PartFiles(tmp_path).weights("bf16")] == [names[4]]
+    assert {p.name for p in PartFiles(tmp_path).weights()} == {names[0], names[2], names[3]}
+    assert PartFiles(tmp_path).weights("fp8") == PartFiles(tmp_path).weights()
