@@ -11,10 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -40,7 +39,8 @@ from worker import device
 from worker.batcher import Waiting, choose, slack
 from worker.finish import Developer
 from worker.gathering.gather import Call, Ended, Gather
-from worker.gathering.ladder import RUNGS, Ladder, on, rungs
+from worker.gathering.ladder import higher
+from worker.gathering.runner import Parts, Runner
 from worker.intake import Held, Intake, Leases
 from worker.loaded import LoadedModels
 from worker.loading.pipelines import LoadedModel
@@ -71,8 +71,7 @@ class Engine:
         self.catalog = Models.read(Path(settings.models))
         self.serves = self.catalog.names(settings.serves)
         self.gather = Gather(row_counts=device.row_counts(self.device))
-        self._most_rows: dict[Hashable, int] = {}
-        self._ladder = Ladder()
+        most_rows: dict[Hashable, int] = {}
         self.models = LoadedModels(
             self.catalog,
             records.put,
@@ -81,9 +80,10 @@ class Engine:
             worker=worker,
             loading=self._loading,
             # What was learned hangs on modules that are gone, whose names new ones can get.
-            evicted=self._most_rows.clear,
+            evicted=most_rows.clear,
             limit_gb=settings.model_memory_gb,
         )
+        self._runner = Runner(self.gather, most_rows=most_rows, evict_idle=self.models.evict_idle)
         self._pass_s = 0.1
         self._waiting: list[RunningJob] = []
         self._running: dict[str, RunningJob] = {}
@@ -250,7 +250,7 @@ class Engine:
         chosen = choose(
             [self._waiting_call(call) for call in parked.values()],
             most_jobs=self.settings.max_jobs,
-            most_rows=self._most_rows,
+            most_rows=self._runner.most_rows,
         )
         for token, job in self._running.items():
             job.ticks_waited = 0 if token in chosen else job.ticks_waited + 1
@@ -280,66 +280,16 @@ class Engine:
         )
 
     def _run(self, calls: Sequence[Call]) -> None:
-        """Run `calls` as one; halve the group when the device's memory is too short for it."""
-        name, components = self._model_of(calls[0])
-        rung = self._ladder.remembered(calls[0], name)
-        try:
-            with on(rung, calls[0], components):
-                self.gather.run(calls)
-            self._note(rung, calls)
-        except DeviceMemoryError as error:
-            left = [call for call in calls if self.gather.parked.get(call.owner) is call]
-            device.free_device_memory()
-            if len(left) == 1:
-                self._climb(left[0], error)
-                return
-            log.warning("group_halved", jobs=len(left), module=left[0].module_name)
-            self._note("smaller_group", left)
-            self._most_rows[left[0].key] = sum(call.rows for call in left) // 2
-            half = len(left) // 2
-            self._run(left[:half])
-            self._run(left[half:])
-
-    def _climb(self, call: Call, error: DeviceMemoryError) -> None:
-        """Make a call fit that does not by itself; its job fails if nothing helps."""
-        name, components = self._model_of(call)
-        while self.models.evict_idle(self._busy):
-            if self._fits(call, "models_evicted", components):
-                return
-        for rung in rungs(call, components):
-            if self._fits(call, rung, components):
-                self._ladder.remember(call, name, rung)
-                return
-        request = self._running[call.owner].request
-        self.gather.throw(
-            call.owner,
-            DeviceMemoryError(
-                f"The model {name!r} has too little memory for {request.num_images} x "
-                f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
-                "Ask for a smaller size or fewer pictures."
-            ),
-        )
-
-    def _fits(self, call: Call, rung: str, components: Mapping[str, Any]) -> bool:
-        try:
-            with on(rung, call, components):
-                self.gather.run([call])
-        except DeviceMemoryError:
-            device.free_device_memory()
-            return False
-        log.warning("memory_ladder", rung=rung, module=call.module_name)
-        self._note(rung, [call])
-        return True
-
-    def _note(self, rung: str | None, calls: Sequence[Call]) -> None:
-        """Let the jobs of `calls` tell that they needed the rung, if not a higher one before."""
-        for call in calls if rung else ():
-            job = self._running[call.owner]
-            job.memory = max(job.memory or RUNGS[0], rung, key=RUNGS.index)
-
-    def _model_of(self, call: Call) -> tuple[str, Mapping[str, Any]]:
-        name = self._running[call.owner].request.model
-        return name, self.models.get(name).components
+        """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
+        one for which nothing helped fails."""
+        name = self._running[calls[0].owner].request.model
+        parts = Parts(name, self.models.get(name).components)
+        for outcome in self._runner.run(calls, parts, self._busy):
+            job = self._running[outcome.owner]
+            if outcome.error is None:
+                job.memory = higher(job.memory, outcome.rung)
+            else:
+                self.gather.throw(outcome.owner, _too_large(job, outcome.error))
 
     def _settle(self) -> None:
         """Hand ended jobs on."""
@@ -438,6 +388,15 @@ def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:
     if model.safety is not None:
         job.flagged = model.safety.flagged(outcome.pictures)
     return outcome
+
+
+def _too_large(job: RunningJob, error: DeviceMemoryError) -> DeviceMemoryError:
+    request = job.request
+    return DeviceMemoryError(
+        f"The model {request.model!r} has too little memory for {request.num_images} x "
+        f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
+        "Ask for a smaller size or fewer pictures."
+    )
 
 
 def _job_error(error: BaseException) -> JobError:

@@ -44,16 +44,23 @@ def rungs(call: Call, components: Mapping[str, Any]) -> list[str]:
     return [*able, "offload"]
 
 
-def on(rung: str | None, call: Call, components: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Run what is within as `rung` has it; None as it is."""
+def higher(one: str | None, other: str) -> str:
+    """The rung of the two that is tried later."""
+    return other if one is None else max(one, other, key=RUNGS.index)
+
+
+def relief(
+    rung: str | None, call: Call, components: Mapping[str, Any]
+) -> AbstractContextManager[None]:
+    """Let what is within need less memory, as `rung` has it; None leaves everything as it is."""
     vae = _vae(call, components)
     if rung == "offload":
-        return _alone(vae, call, components)
-    return nullcontext() if rung is None or vae is None else _switched(vae, rung, call)
+        return _others_in_host_memory(vae, call, components)
+    return nullcontext() if rung is None or vae is None else _vae_in_parts(vae, rung, call)
 
 
 @contextmanager
-def _alone(
+def _others_in_host_memory(
     vae: torch.nn.Module | None, call: Call, components: Mapping[str, Any]
 ) -> Iterator[None]:
     """With everything else of the model in the host's memory, and a VAE in tiles besides."""
@@ -70,7 +77,7 @@ def _alone(
         free_device_memory()
         with ExitStack() as switched:
             if hasattr(vae, "use_tiling"):
-                switched.enter_context(_switched(vae, "vae_tiling", call))
+                switched.enter_context(_vae_in_parts(vae, "vae_tiling", call))
             yield
     finally:
         for tensor, device in moved:
@@ -83,7 +90,7 @@ def _tensors(part: Any) -> Iterator[torch.Tensor]:
 
 
 @contextmanager
-def _switched(vae: torch.nn.Module, rung: str, call: Call) -> Iterator[None]:
+def _vae_in_parts(vae: torch.nn.Module, rung: str, call: Call) -> Iterator[None]:
     before = {name: getattr(vae, name) for name in _SETTINGS if hasattr(vae, name)}
     try:
         if "use_slicing" in before:
