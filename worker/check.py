@@ -24,8 +24,8 @@ from worker import trial
 from worker.device import free_device_memory, peak, pick_device, row_counts, start_peak
 from worker.gathering.gather import Gather
 from worker.loaded import LoadedModels
+from worker.loading.complaints import first_lines
 from worker.loading.pipelines import LoadedModel
-from worker.loading.weights import first_lines
 from worker.report import private_stdout
 
 

@@ -18,13 +18,13 @@ from worker import trial
 from worker.device import free_device_memory, is_out_of_memory, room_left
 from worker.gathering.gather import Gather, ModuleState
 from worker.loading import pipelines
+from worker.loading.complaints import first_lines
 from worker.loading.memory import expected_bytes, held_bytes, in_words
 from worker.loading.safety import SafetyChecker
 from worker.loading.tuning import compile_fault
 from worker.loading.weights import (
     dtype_of,
     files_of,
-    first_lines,
     is_offloaded,
     modules_of,
     vae_files,

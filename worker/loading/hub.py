@@ -16,6 +16,7 @@ from darkroom.catalog import ModelCard, Models
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.model_files import SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
+from worker.loading.complaints import first_lines
 
 TEXTS = ("*.json", "*.txt", "*.model")
 """Configurations, vocabularies, and sentencepiece models."""
@@ -72,8 +73,7 @@ def pull(each: Wanted) -> Path:
             ignore_patterns=list(each.besides) or None,
         )
     except (OSError, ValueError) as error:  # no network, no such repository, not a repository's id
-        reason = " ".join(str(error).split())[:300]
-        raise PullError(f"{each.source}: {type(error).__name__}: {reason}") from error
+        raise PullError(f"{each.source}: {first_lines(error)}") from error
     return Path(folder)
 
 

@@ -32,7 +32,7 @@ from worker.loading.weights import (
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     from worker.loading.safety import SafetyChecker
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
 
 from darkroom.catalog import Models, SafetyCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import CONFIG, PartFiles
 from worker.device import is_out_of_memory
+from worker.loading.complaints import UNREADABLE, reason_of, strict_logs
 from worker.loading.hub import cached
-from worker.loading.weights import first_lines, refuse_pickles, strict_logs
+from worker.loading.weights import refuse_pickles
 
 OWN = "StableDiffusionSafetyChecker"
 """The class of the checker that came with Stable Diffusion 1."""
@@ -49,17 +49,14 @@ class SafetyChecker:
         try:
             with strict_logs() as complaints:
                 checker = _read(card, models, device)
-                if missing := complaints.about("newly initialized"):
-                    raise ModelLoadError(f"some weights are missing: {missing}")
+                complaints.refuse_missing()
                 return checker
         except ModelLoadError as error:
             reason = str(error)
-        except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             if is_out_of_memory(error):
                 raise DeviceMemoryError("no memory is left for the safety checker") from None
-            reason = first_lines(error)
-        except (AttributeError, SafetensorError) as error:
-            reason = f"damaged: {first_lines(error)}"
+            reason = reason_of(error)
         raise ModelLoadError(f"safety checker {card.source}: {reason}")
 
     def flagged(self, pictures: Sequence[np.ndarray]) -> tuple[bool, ...]:

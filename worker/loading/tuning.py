@@ -15,10 +15,11 @@ from darkroom import logs
 from darkroom.catalog import ModelCard
 from darkroom.errors import ModelLoadError
 from darkroom.networks import network_of
+from worker.loading.complaints import first_lines
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 log = logs.get("tuning")
 
@@ -65,8 +66,7 @@ def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
             try:
                 return compiled(*args, **kwargs)
             except torch._dynamo.exc.TorchDynamoException as error:
-                reason = " ".join(str(error).split())[:300]
-                vars(network)[_FAULT] = f"{type(error).__name__}: {reason}"
+                vars(network)[_FAULT] = reason = first_lines(error)
                 log.warning("compile_failed", network=type(network).__name__, reason=reason)
         return plain(*args, **kwargs)
 

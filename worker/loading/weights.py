@@ -4,27 +4,24 @@ nothing missing; used by the worker's pipelines, knows no jobs."""
 from __future__ import annotations
 
 import inspect
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
-import transformers
-from safetensors import SafetensorError
 
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, times_smaller
 from darkroom.offers import diffusers_table
 from worker.device import is_out_of_memory
+from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.hub import cached
 from worker.loading.tuning import tune
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 OUT_OF_MEMORY = "out of memory"
 # The first makes its noise and its pictures in nothing else; and the nearest entry of a codebook is
@@ -42,10 +39,8 @@ def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipe
         return _read_whole(card, models, device)
     except ModelLoadError as error:
         reason = str(error)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
-        reason = OUT_OF_MEMORY if is_out_of_memory(error) else first_lines(error)
-    except (AttributeError, SafetensorError) as error:
-        reason = f"damaged: {first_lines(error)}"
+    except UNREADABLE as error:
+        reason = OUT_OF_MEMORY if is_out_of_memory(error) else reason_of(error)
     # Raised anew: the frames of the first error hold the weights, for as long as it is kept.
     if reason == OUT_OF_MEMORY:
         raise DeviceMemoryError(f"{card.source} does not fit into the memory that is left")
@@ -173,10 +168,10 @@ def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.
     try:
         vae: torch.nn.Module = cls.from_pretrained(files.folder, dtype=dtype, use_safetensors=True)
         return vae
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except UNREADABLE as error:
         if is_out_of_memory(error):
             raise
-        raise ModelLoadError(f"vae: {first_lines(error)}") from None
+        raise ModelLoadError(f"vae: {reason_of(error)}") from None
 
 
 def _latent_channels(config: Mapping[str, Any]) -> int:
@@ -200,9 +195,7 @@ def dtype_of(
 
 
 def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
-    """Both libraries only warn about weights that are not in the files, and fill in noise."""
-    if missing := complaints.about("newly initialized"):
-        raise ModelLoadError(f"some weights are missing: {missing}")
+    complaints.refuse_missing()
     for name, part in pipeline.components.items():
         if name.startswith("tokenizer") and part is not None and len(part) <= 4:
             raise ModelLoadError(f"{name}: its vocabulary is missing")
@@ -210,41 +203,3 @@ def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
 
 def modules_of(components: Mapping[str, Any]) -> list[tuple[str, torch.nn.Module]]:
     return [(k, v) for k, v in components.items() if isinstance(v, torch.nn.Module)]
-
-
-class Complaints(logging.Handler):
-    """What a library said while it loaded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
-
-    def about(self, phrase: str) -> str:
-        return next((said.splitlines()[0] for said in self._said if phrase in said), "")
-
-
-@contextmanager
-def strict_logs() -> Iterator[Complaints]:
-    """Listen to the libraries instead of letting them print; silent ever after."""
-    complaints = Complaints()
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    roots = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    for library, root in zip(libraries, roots, strict=True):
-        library.disable_default_handler()
-        library.disable_progress_bar()
-        library.set_verbosity_warning()
-        root.addHandler(complaints)
-    try:
-        yield complaints
-    finally:
-        for library, root in zip(libraries, roots, strict=True):
-            root.removeHandler(complaints)
-            library.set_verbosity_error()
-
-
-def first_lines(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"

@@ -1,0 +1,78 @@
+"""Loads ControlNets that fit a model; used by adapter_files.py."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+
+from darkroom.catalog import ControlNetCard
+from darkroom.errors import ModelLoadError
+from darkroom.model_files import CONFIG
+from worker.loading.complaints import Complaints
+from worker.loading.weights import task_classes
+from worker.loading.workbench import Workbench
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+# A ControlNet fits a network if these are equal, as far as both have them.
+TRAITS = (
+    "cross_attention_dim",
+    "block_out_channels",
+    "layers_per_block",
+    "addition_embed_type",
+    "inner_dim",
+    "joint_attention_dim",
+    "pooled_projection_dim",
+)
+
+
+def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.nn.Module]:
+    """The ControlNets that can be used, by the names that requests know them by."""
+    loaded = {}
+    for card in cards:
+        with bench.noting(f"controlnet:{card.name}", card.source) as complaints:
+            loaded[card.name] = _load(bench, card, complaints)
+    return loaded
+
+
+def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
+    folder = bench.folder(card.source, CONFIG, card.revision)
+    name = diffusers.ControlNetModel.load_config(folder).get("_class_name")
+    takers = task_classes(bench.kind, controlled=True)
+    if not takers:
+        raise ModelLoadError(f"{bench.kind} takes no ControlNets")
+    if name not in _classes_of(next(iter(takers.values())), "controlnet"):
+        raise ModelLoadError(f"a {name} does not work with {bench.kind}")
+    net = getattr(diffusers, name).from_pretrained(
+        folder, variant=card.variant, dtype=bench.network.dtype, use_safetensors=True
+    )
+    complaints.refuse_missing()
+    _check_traits(net, bench.network)
+    moved: torch.nn.Module = net.to(bench.network.device)
+    return moved
+
+
+def _classes_of(cls: type[DiffusionPipeline], part: str) -> set[str]:
+    """Names of the classes that a pipeline takes as `part`."""
+    annotation = inspect.signature(cls.__init__).parameters[part].annotation
+    return set(re.findall(r"\w+", str(annotation)))
+
+
+def _check_traits(net: Any, network: Any) -> None:
+    for name in TRAITS:
+        theirs, own = _trait(net, name), _trait(network, name)
+        unknown = None in (theirs, own) and name != "addition_embed_type"
+        if theirs != own and not unknown:
+            raise ModelLoadError(f"does not fit: its {name} is {theirs}, the model's {own}")
+
+
+def _trait(module: Any, name: str) -> Any:
+    value = module.config.get(name, getattr(module, name, None))
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,137 @@
+"""Where the adapters of one model are loaded: a pipeline to load them into, the files that they are
+read from, the faults of those that cannot be used; used by adapter_files.py, knows no jobs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from darkroom.catalog import Models
+from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.model_files import SAFETENSORS, PartFiles
+from darkroom.networks import network_of
+from worker.device import is_out_of_memory
+from worker.loading.complaints import UNREADABLE, Complaints, first_lines, strict_logs
+from worker.loading.hub import cached
+from worker.loading.weights import task_classes
+
+if TYPE_CHECKING:
+    # diffusers loads its parts when they are first named, slowly and leaving files.
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+
+class Workbench:
+    """What is needed to load adapters into one model."""
+
+    def __init__(self, models: Models, pipeline: DiffusionPipeline) -> None:
+        self.faults: dict[str, str] = {}
+        """What cannot be used, such as `lora:NAME`, and why."""
+        self.kind = type(pipeline).__name__
+        self.pipeline = _for_loading(pipeline)
+        """The model's parts; an adapter that changes one gets a copy of it."""
+        self._models = models
+
+    @property
+    def network(self) -> Any:
+        return network_of(self.pipeline)
+
+    def pipeline_of(self, parts: Mapping[str, Any]) -> DiffusionPipeline:
+        """The pipeline with other parts, for loading something into them."""
+        changed = copy.copy(self.pipeline)
+        for name, part in parts.items():
+            setattr(changed, name, part)
+        return changed
+
+    def folder(self, source: str, landmark: str, revision: str | None = None) -> Path:
+        """The folder of `source` that holds a file of the name of `landmark`, which is a path from
+        there. Raises ModelLoadError if that is not on this machine, or holds no safetensors."""
+        place = self._models.locate(source)
+        folder = (place / landmark).parent if place else cached(source, revision, landmark)
+        _safetensors_in(folder)
+        return folder
+
+    def file(self, source: str, weight_name: str | None, usual: str) -> Path:
+        """The safetensors file that a card means. Raises ModelLoadError if there is none."""
+        place = self._models.locate(source)
+        if place is None:
+            name = _harmless(weight_name or usual)
+            file = cached(source, None, name) / Path(name).name
+        elif place.is_dir():
+            file = place / _harmless(weight_name or _only(_safetensors_in(place), usual))
+        else:
+            file = place.with_name(_harmless(place.name))
+        if not file.is_file():
+            raise ModelLoadError(f"{file.name} is missing")
+        return file
+
+    @contextmanager
+    def noting(self, what: str, source: str) -> Iterator[Complaints]:
+        """Turn an error of the block into the fault of `what`. Raises DeviceMemoryError."""
+        try:
+            with strict_logs() as complaints, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield complaints
+            return
+        except ModelLoadError as error:
+            reason = str(error)
+        except UNREADABLE as error:
+            if is_out_of_memory(error):
+                raise DeviceMemoryError(f"{source} does not fit into the memory left") from None
+            reason = _in_words(error)
+        self.faults[what] = f"{source}: {reason}"
+
+
+def _for_loading(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+    """The parts of `pipeline` in the class that makes pictures from text, where there is one:
+    GLIGEN's own knows no loading of adapters."""
+    cls = task_classes(type(pipeline).__name__).get("text-to-image", type(pipeline))
+    accepted = inspect.signature(cls.__init__).parameters
+    parts = {**pipeline.components, "requires_safety_checker": False}
+    return cls(**{name: part for name, part in parts.items() if name in accepted})
+
+
+def _safetensors_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise ModelLoadError(f"the folder {folder.name} is missing")
+    files = PartFiles(folder)
+    if files.safetensors:
+        return files.safetensors
+    raise ModelLoadError(
+        _could_run_code(files.pickles[0]) if files.pickles else "holds no safetensors file"
+    )
+
+
+def _only(names: Sequence[str], usual: str) -> str:
+    if len(names) == 1 or usual in names:
+        return names[0] if len(names) == 1 else usual
+    raise ModelLoadError(f"holds {len(names)} safetensors files; name one: weight_name")
+
+
+def _harmless(name: str) -> str:
+    """The name of a file, which only counts as data if it ends in .safetensors: diffusers would
+    read others too."""
+    if not name.endswith(SAFETENSORS):
+        raise ModelLoadError(_could_run_code(name))
+    return name
+
+
+def _could_run_code(name: str) -> str:
+    return f"{name} could run code when it is read; only safetensors are loaded"
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, SafetensorError) or "Unable to load weights" in text:
+        return f"damaged: {first_lines(error)}"
+    if "size mismatch" in text or "ignore_mismatched_sizes" in text or "shape" in text:
+        return f"does not fit: weights of another shape ({first_lines(error)})"
+    if "not found in the base model" in text:
+        return f"does not fit: layers that the model does not have ({first_lines(error)})"
+    return first_lines(error)
