@@ -3,7 +3,7 @@
 #   make demo        a prompt becomes a picture, with everything started and stopped again
 #   make test        the whole suite without the tests that take minutes
 #   make test-all    with them
-#   make lint        ruff check and format --check
+#   make lint        ruff check, ruff format --check and mypy
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
 #   make constraints write constraints.txt anew from the newest versions
@@ -52,6 +52,7 @@ test-all: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
@@ -101,4 +102,4 @@ constraints: | $(VENV)/.torch
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
