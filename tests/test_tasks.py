@@ -79,7 +79,7 @@ def test_the_example_of_a_task_makes_a_picture(
     request = completed(draft, offers[family], sizes[0] if sizes else None)
     model = tiny.load(family, folders[family], Gather())
     with torch.no_grad():
-        outcome = run(request, model, given, on_step=lambda *_: None)
+        outcome = run(request, model, given)
     assert [picture.shape for picture in outcome.pictures] == [(request.height, request.width, 3)]
 
 

@@ -384,7 +384,7 @@ class Engine:
 
 def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:
     """What runs in the job's greenlet."""
-    outcome = tasks.run(job.request, model, job.inputs, on_step=job.stepped)
+    outcome = tasks.run(job.request, model, job.inputs, job)
     if model.safety is not None:
         job.flagged = model.safety.flagged(outcome.pictures)
     return outcome

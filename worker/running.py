@@ -66,16 +66,16 @@ class RunningJob:
         self._stage_since = now
         self.progress = self.progress.model_copy(update={"stage": stage})
 
-    def stepped(self, step: int, steps: int) -> None:
-        """`step` of `steps` denoising steps are done."""
+    def step(self, i: int, n: int, _: object) -> None:
+        """`i` of `n` denoising steps are done."""
         self.enter("denoise")
         denoising = time.monotonic() - self._stage_since + self.spent.get("denoise", 0.0)
         self.progress = Progress(
             stage="denoise",
-            step=step,
-            steps=steps,
-            ratio=min(step / steps, 1.0) if steps else 0.0,
-            eta_s=round(denoising / step * (steps - step), 2) if step else None,
+            step=i,
+            steps=n,
+            ratio=min(i / n, 1.0) if n else 0.0,
+            eta_s=round(denoising / i * (n - i), 2) if i else None,
         )
 
     def timings(self) -> Timings:

@@ -31,7 +31,7 @@ def run(model: LoadedModel, offer: Offer, *, task: str | None = None) -> tasks.O
     request = completed(_draft(name, offer), offer, size)
     inputs = {place: Image.new("RGB", size, GREY) for place in input_images(request.model_dump())}
     with torch.no_grad():
-        return tasks.run(request, model, inputs, on_step=lambda *_: None)
+        return tasks.run(request, model, inputs)
 
 
 def _draft(task: str, offer: Offer) -> Draft:

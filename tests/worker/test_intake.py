@@ -141,7 +141,7 @@ def test_a_job_taken_away_is_interrupted(intake, jobs, leases):
 @pytest.mark.usefixtures("leases")
 def test_progress_is_told(intake, jobs):
     job = submit(jobs)
-    intake.arrived.get(timeout=20).stepped(1, 4)
+    intake.arrived.get(timeout=20).step(1, 4, None)
     for _ in range(200):
         if (progress := jobs.fetch(job.id).progress) and progress.step == 1:
             break

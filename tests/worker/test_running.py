@@ -18,17 +18,17 @@ def job() -> RunningJob:
 
 def test_steps_are_told_with_the_time_left():
     one = job()
-    one.stepped(5, 20)
+    one.step(5, 20, None)
     assert (one.progress.stage, one.progress.step, one.progress.ratio) == ("denoise", 5, 0.25)
     assert one.progress.eta_s is not None
-    one.stepped(20, 20)
+    one.step(20, 20, None)
     assert one.progress.ratio == 1.0
     assert one.progress.eta_s == 0
 
 
 def test_no_time_left_is_told_before_the_first_step():
     one = job()
-    one.stepped(0, 20)
+    one.step(0, 20, None)
     assert one.progress.eta_s is None
 
 

@@ -9,9 +9,10 @@ import inspect
 import json
 from collections.abc import Callable, Collection
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import diffusers
+import torch
 
 from darkroom.errors import UnsupportedError
 from darkroom.request import SchedulerOptions
@@ -41,7 +42,24 @@ DEAF = frozenset({"DDIMInverseScheduler", "LCMScheduler", "TCDScheduler"})
 # diffusion: clipping is meant for pixels, and PNDM's first steps need four of them.
 FITTING = MappingProxyType({"clip_sample": False, "skip_prk_steps": True})
 
-OnStep = Callable[[int, int], None]
+
+class StepListener(Protocol):
+    """Hears of the denoising steps of one job, in its greenlet, between two model calls."""
+
+    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+        """`i` of `n` steps are done, and `latents` is the sample after the last of them: the
+        scheduler's own tensor, on the device and as the pipeline lays it out, a row for each
+        picture. To be read or copied, never written; whoever keeps it keeps its memory."""
+
+
+class Nobody:
+    """Listens to no steps."""
+
+    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+        """Hears it and does nothing."""
+
+
+NOBODY = Nobody()
 
 
 class Schedulers:
@@ -85,10 +103,10 @@ def compatible(cls: type[SchedulerMixin]) -> list[str]:
 
 
 def counted(
-    pipeline: Any, steps: int, on_step: OnStep
+    pipeline: Any, steps: int, listener: StepListener
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A layer around the scheduler's step, which calls `on_step(step, steps)` after each denoising
-    step of `pipeline`, which makes `steps`.
+    """A layer around the scheduler's step, which tells `listener` of each denoising step of
+    `pipeline`, which makes `steps`.
 
     The scheduler is asked because it knows best: several pipelines have no callback, and Heun or
     PNDM take more calls than steps. `steps` is the scale that clients see."""
@@ -104,7 +122,8 @@ def counted(
             done = min(calls * steps // max(_calls_in_all(pipeline), 1), steps)
             if done > told:
                 told = done
-                on_step(done, steps)
+                latents = result[0] if isinstance(result, tuple) else result.prev_sample
+                listener.step(done, steps, latents)
             return result
 
         return step

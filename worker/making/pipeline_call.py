@@ -12,7 +12,7 @@ import torch
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import Request
-from worker.loading.schedulers import OnStep, counted
+from worker.loading.schedulers import StepListener, counted
 from worker.loading.stack import Layer, layered
 
 # What a request always has, and some pipelines have no argument for: the picture they begin with
@@ -20,11 +20,11 @@ from worker.loading.stack import Layer, layered
 _LEFT_OUT = {"width", "height", "guidance_scale"}
 
 
-def call(
-    request: Request, pipeline: Any, on_step: OnStep, arguments: dict[str, Any]
+def call_pipeline(
+    request: Request, pipeline: Any, listener: StepListener, arguments: dict[str, Any]
 ) -> tuple[np.ndarray, ...]:
     """The pictures that `pipeline` makes of `request`, uint8 height x width x 3, when it is called
-    with `arguments` and with what all tasks have.
+    with `arguments` and with what all tasks have; `listener` hears of its steps.
 
     Raises UnsupportedError, InvalidOutputError."""
     accepted = accepted_by(pipeline)
@@ -37,7 +37,7 @@ def call(
     }
     if unknown := next((name for name in arguments if name not in accepted), None):
         raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
-    layers = seeded(drawn_from), counted(pipeline, steps_of(request), on_step)
+    layers = seeded(drawn_from), counted(pipeline, steps_of(request), listener)
     try:
         with layered(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)

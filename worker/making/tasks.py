@@ -4,7 +4,7 @@ job's greenlet, knows neither Redis nor other jobs."""
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -26,12 +26,13 @@ from darkroom.request import (
     Upscale,
 )
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import OnStep
+from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import prompts
 from worker.making.canvas import canvas, extended, fitted
-from worker.making.pipeline_call import accepted_by, call, steps_of
+from worker.making.pipeline_call import accepted_by, call_pipeline, steps_of
 
 Inputs = Mapping[Place, Image.Image]
+Asked = TypeVar("Asked", bound=Request, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -43,71 +44,95 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def run(request: Request, model: LoadedModel, inputs: Inputs, *, on_step: OnStep) -> Outcome:
-    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it.
+@dataclass(frozen=True)
+class Work(Generic[Asked]):
+    """What the function of a task works on."""
+
+    request: Asked
+    model: LoadedModel
+    inputs: Inputs
+    listener: StepListener
+
+    def call(self, pipeline: Any, arguments: dict[str, Any]) -> tuple[np.ndarray, ...]:
+        """The pictures of one call of `pipeline`."""
+        return call_pipeline(self.request, pipeline, self.listener, arguments)
+
+
+def run(
+    request: Request, model: LoadedModel, inputs: Inputs, listener: StepListener = NOBODY
+) -> Outcome:
+    """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it,
+    `listener` hears of each denoising step.
 
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
+    work = Work(request, model, inputs, listener)
     if request.deterministic and request.num_images > 1:
-        return _one_by_one(request, model, inputs, on_step)
-    return FUNCTIONS[request.task](request, model, inputs, on_step)
+        return _one_by_one(work)
+    return FUNCTIONS[request.task](work)
 
 
-def _one_by_one(request: Request, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
+def _one_by_one(work: Work[Request]) -> Outcome:
     """Each picture in the rows that it has when it is asked for by itself: then its bits are the
     same, however many there are."""
-    count, made = request.num_images, []
-    for index in range(count):
+    request, made = work.request, []
+    for index in range(request.num_images):
         one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
-        made.append(run(one, model, inputs, on_step=_after(index, count, on_step)))
+        listener = _OneOfMany(work.listener, index, request.num_images)
+        made.append(run(one, work.model, work.inputs, listener))
     warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
     return Outcome(tuple(each.pictures[0] for each in made), tuple(warnings))
 
 
-def _after(done: int, count: int, on_step: OnStep) -> OnStep:
+@dataclass(frozen=True)
+class _OneOfMany:
     """Tells the steps of one of `count` pictures as steps of all, when `done` are made."""
-    return lambda step, steps: on_step(done * steps + step, count * steps)
+
+    listener: StepListener
+    done: int
+    count: int
+
+    def step(self, i: int, n: int, latents: torch.Tensor) -> None:
+        self.listener.step(self.done * n + i, self.count * n, latents)
 
 
-def text_to_image(
-    request: TextToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
-) -> Outcome:
-    pipeline = _view(request, model)
-    return _prompted(request, model, pipeline, inputs, on_step)
+def text_to_image(work: Work[TextToImage]) -> Outcome:
+    return _prompted(work, _view(work.request, work.model))
 
 
-def image_to_image(
-    request: ImageToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
-) -> Outcome:
-    image = fitted(inputs[IMAGE], (request.width, request.height))
+def image_to_image(work: Work[ImageToImage]) -> Outcome:
+    request = work.request
+    image = fitted(work.inputs[IMAGE], (request.width, request.height))
     if steps_of(request) == 0:
         return _kept(request, image, "strength leaves no step to make")
-    pipeline = _view(request, model)
+    pipeline = _view(request, work.model)
     # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
     start = {"image": [image] * request.num_images, "strength": request.strength}
-    return _prompted(request, model, pipeline, inputs, on_step, **start)
+    return _prompted(work, pipeline, **start)
 
 
-def inpaint(request: Inpaint, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
-    begun = canvas(request, inputs[IMAGE], inputs.get(MASK))
+def inpaint(work: Work[Inpaint]) -> Outcome:
+    request = work.request
+    begun = canvas(request, work.inputs[IMAGE], work.inputs.get(MASK))
     if steps_of(request) == 0:
         return _kept(request, begun.picture, "strength leaves no step to make")
     if begun.is_kept:
         return _kept(request, begun.picture, "the mask leaves nothing to repaint")
-    pipeline = _view(request, model)
+    pipeline = _view(request, work.model)
     start = {
         "image": [begun.picture] * request.num_images,
         "mask_image": begun.blocks(pipeline.vae_scale_factor),
         "strength": request.strength,
     }
-    made = _prompted(request, model, pipeline, inputs, on_step, **start)
+    made = _prompted(work, pipeline, **start)
     return replace(made, pictures=tuple(begun.composed(picture) for picture in made.pictures))
 
 
-def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnStep) -> Outcome:
-    pipeline = _view(request, model)
-    image = extended(inputs[IMAGE], _multiple(pipeline))
+def upscale(work: Work[Upscale]) -> Outcome:
+    request = work.request
+    pipeline = _view(request, work.model)
+    image = extended(work.inputs[IMAGE], _multiple(pipeline))
     if "prompt" not in accepted_by(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
         pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
@@ -120,15 +145,14 @@ def upscale(request: Upscale, model: LoadedModel, inputs: Inputs, on_step: OnSte
             "guidance_scale": request.guidance_scale,
             "noise_level": request.noise_level,
         }
-    pictures = call(request, pipeline, on_step, arguments)
-    width, height = (UPSCALE * side for side in inputs[IMAGE].size)
+    pictures = work.call(pipeline, arguments)
+    width, height = (UPSCALE * side for side in work.inputs[IMAGE].size)
     return Outcome(tuple(each[:height, :width] for each in pictures), tuple(warnings))
 
 
-def layout_to_image(
-    request: LayoutToImage, model: LoadedModel, inputs: Inputs, on_step: OnStep
-) -> Outcome:
-    pipeline = _view(request, model)
+def layout_to_image(work: Work[LayoutToImage]) -> Outcome:
+    request = work.request
+    pipeline = _view(request, work.model)
     longest = pipeline.tokenizer.model_max_length
     for index, region in enumerate(request.regions):
         if len(pipeline.tokenizer(region.phrase).input_ids) > longest:
@@ -137,28 +161,26 @@ def layout_to_image(
         "gligen_phrases": [region.phrase for region in request.regions],
         "gligen_boxes": [list(region.box) for region in request.regions],
     }
-    return _prompted(request, model, pipeline, inputs, on_step, **layout)
+    return _prompted(work, pipeline, **layout)
 
 
-def class_to_image(
-    request: ClassToImage, model: LoadedModel, _: Inputs, on_step: OnStep
-) -> Outcome:
-    pipeline = _view(request, model)
+def class_to_image(work: Work[ClassToImage]) -> Outcome:
+    request = work.request
+    pipeline = _view(request, work.model)
     classes = pipeline.transformer.config.num_embeds_ada_norm
     if request.class_label >= classes:
         raise UnsupportedError(f"class_label must be less than {classes}.")
     labels = [request.class_label] * request.num_images
     guidance = request.guidance_scale
     arguments = {"class_labels": labels, "guidance_scale": guidance}
-    return Outcome(call(request, pipeline, on_step, arguments), _only_size(request, model))
+    return Outcome(work.call(pipeline, arguments), _only_size(request, work.model))
 
 
-def unconditional(
-    request: Unconditional, model: LoadedModel, _: Inputs, on_step: OnStep
-) -> Outcome:
-    pipeline = _view(request, model)
-    pictures = call(request, pipeline, on_step, {"batch_size": request.num_images})
-    return Outcome(pictures, _only_size(request, model))
+def unconditional(work: Work[Unconditional]) -> Outcome:
+    request = work.request
+    pipeline = _view(request, work.model)
+    pictures = work.call(pipeline, {"batch_size": request.num_images})
+    return Outcome(pictures, _only_size(request, work.model))
 
 
 FUNCTIONS: Mapping[str, Callable[..., Outcome]] = {
@@ -211,29 +233,23 @@ def _view(request: Request, model: LoadedModel) -> Any:
     return pipeline
 
 
-def _prompted(
-    request: Prompted,
-    model: LoadedModel,
-    pipeline: Any,
-    inputs: Inputs,
-    on_step: OnStep,
-    **more: Any,
-) -> Outcome:
+def _prompted(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
+    request = work.request
     given, warnings = prompts.arguments(request, pipeline)
     arguments = {
         "guidance_scale": request.guidance_scale,
         "width": request.width,
         "height": request.height,
         **given,
-        **model.adapters.arguments(request, inputs),
+        **work.model.adapters.arguments(request, work.inputs),
         **more,
     }
     if request.num_images > 1:
         arguments["num_images_per_prompt"] = request.num_images
     if request.guidance_rescale:
         arguments["guidance_rescale"] = request.guidance_rescale
-    arguments |= _controls(request, inputs, pipeline)
-    return Outcome(call(request, pipeline, on_step, arguments), tuple(warnings))
+    arguments |= _controls(request, work.inputs, pipeline)
+    return Outcome(work.call(pipeline, arguments), tuple(warnings))
 
 
 def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:

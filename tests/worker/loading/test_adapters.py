@@ -582,7 +582,7 @@ def test_adapters_work_in_every_task_that_follows_a_prompt(kits: dict[str, Kit])
 
     def job(request: Request) -> np.ndarray:
         with torch.no_grad():
-            made = tasks.run(request, kit.model, photos, on_step=lambda *_: None)
+            made = tasks.run(request, kit.model, photos)
         return made.pictures[0].astype(int)
 
     alone = [job(request) for request in wanted]
@@ -614,7 +614,7 @@ def test_loras_and_boxes_work_together(tmp_path: Path) -> None:
 
     def job(request: Request) -> np.ndarray:
         with torch.no_grad():
-            return tasks.run(request, model, {}, on_step=lambda *_: None).pictures[0].astype(int)
+            return tasks.run(request, model, {}).pictures[0].astype(int)
 
     alone = [job(request) for request in wanted]
     jobs = {index: lambda r=request: job(r) for index, request in enumerate(wanted)}

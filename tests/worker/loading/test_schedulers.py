@@ -89,13 +89,27 @@ def test_steps_are_counted_on_the_scale_of_the_request(
     scheduler = Schedulers(PNDMScheduler(**BETAS)).new(name)
     pipeline = SimpleNamespace(scheduler=scheduler)
     told, calls = [], 0
-    layer = counted(pipeline, 4, lambda step, steps: told.append((step, steps, calls)))
-    with layered(scheduler, layer):
+    previous: torch.Tensor | None = None
+
+    class Listener:
+        def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+            told.append((i, n, calls))
+            assert latents is previous, "the scheduler's own tensor, not a copy"
+
+    inner = scheduler.step
+
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        nonlocal previous
+        result = inner(*args, **kwargs)
+        previous = result[0] if isinstance(result, tuple) else result.prev_sample
+        return result
+
+    with layered(scheduler, lambda _: remembered, counted(pipeline, 4, Listener())):
         scheduler.set_timesteps(4)
         sample = torch.ones(1, 4, 2, 2)
         for timestep in scheduler.timesteps:
             calls += 1
-            scheduler.step(sample, timestep, sample)
+            scheduler.step(sample, timestep, sample, return_dict=calls % 2 == 0)
     assert told == [(step, 4, after) for step, after in enumerate(told_after_calls, 1)]
     assert "step" not in vars(scheduler)
 
@@ -125,7 +139,7 @@ def made(model: LoadedModel, **fields: Any) -> bytes:
         **{"scheduler": model.schedulers.own, **fields},
     )
     with torch.no_grad():
-        pictures = tasks.run(request, model, {}, on_step=lambda *_: None).pictures
+        pictures = tasks.run(request, model, {}).pictures
     return b"".join(each.tobytes() for each in pictures)
 
 

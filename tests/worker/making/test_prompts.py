@@ -468,7 +468,7 @@ def job(model: LoadedModel, task: str, controlled: bool, prompt: str) -> tasks.O
     inputs = {IMAGE: photo, MASK: Image.new("L", (16, 16), 255)}
     inputs[control(0)] = photo
     with torch.no_grad():
-        return tasks.run(request, model, inputs, on_step=lambda *_: None)
+        return tasks.run(request, model, inputs)
 
 
 @pytest.mark.parametrize(("family", "task", "controlled"), ALL + CONTROLLED)

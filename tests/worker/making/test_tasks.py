@@ -86,6 +86,18 @@ def masked(size: tuple[int, int] = SIZE, box: tuple[int, ...] = (4, 4, 10, 10)) 
     return mask
 
 
+class Heard:
+    """Keeps all that is told of the steps of a job."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.latents: list[torch.Tensor] = []
+
+    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+        self.steps.append((i, n))
+        self.latents.append(latents)
+
+
 def request(model: LoadedModel, *, task: str = "text-to-image", **fields: Any) -> Request:
     cls = TASKS[task].request
     usual = {
@@ -123,7 +135,7 @@ def made(
 ) -> tasks.Outcome:
     asked, given = job(model, inputs, **fields)
     with torch.no_grad():
-        return tasks.run(asked, model, given, on_step=lambda *_: None)
+        return tasks.run(asked, model, given)
 
 
 def picture(model: LoadedModel, inputs: Any = None, **fields: Any) -> np.ndarray:
@@ -176,7 +188,7 @@ def company(
 
     def start(**fields: Any) -> Callable[[], tasks.Outcome]:
         asked, given = job(models[family], task=task, **fields)
-        return lambda: tasks.run(asked, models[family], given, on_step=lambda *_: None)
+        return lambda: tasks.run(asked, models[family], given)
 
     torch.manual_seed(neighbours)
     first, gather = start(**fields, deterministic=True), models.gathers[family]
@@ -518,9 +530,31 @@ def test_steps_are_told_one_by_one_up_to_those_that_are_made(
 ) -> None:
     model = models[family]
     asked, inputs = job(model, **{"num_inference_steps": 10, **fields})
-    seen: list[tuple[int, int]] = []
-    tasks.run(asked, model, inputs, on_step=lambda step, of: seen.append((step, of)))
-    assert seen == [(step, steps) for step in range(1, steps + 1)]
+    heard = Heard()
+    tasks.run(asked, model, inputs, heard)
+    assert heard.steps == [(step, steps) for step in range(1, steps + 1)]
+
+
+def test_steps_of_pictures_made_one_by_one_are_told_as_steps_of_all(models: Loaded) -> None:
+    asked, inputs = job(models["sd15"], num_inference_steps=2, num_images=3, deterministic=True)
+    heard = Heard()
+    tasks.run(asked, models["sd15"], inputs, heard)
+    assert heard.steps == [(step, 6) for step in range(1, 7)]
+
+
+def test_the_last_step_has_the_latents_that_are_decoded(models: Loaded) -> None:
+    model = models["sd15"]
+    asked, inputs = job(model, num_inference_steps=3, num_images=2, width=24)
+    heard = Heard()
+    decoded: list[torch.Tensor] = []
+    vae = model.components["vae"]
+    hook = vae.decoder.register_forward_pre_hook(lambda _, given: decoded.append(given[0]))
+    tasks.run(asked, model, inputs, heard)
+    hook.remove()
+    assert [each.shape for each in heard.latents] == [(2, 4, 8, 12)] * 3
+    with torch.no_grad():
+        expected = vae.post_quant_conv(heard.latents[-1] / vae.config.scaling_factor)
+    assert torch.equal(decoded[0], expected)
 
 
 def test_jobs_run_in_company_on_their_own_schedulers(tmp_path: Path) -> None:
@@ -534,7 +568,7 @@ def test_jobs_run_in_company_on_their_own_schedulers(tmp_path: Path) -> None:
     ]
 
     def run(index: int) -> tasks.Outcome:
-        return tasks.run(jobs[index][0], model, jobs[index][1], on_step=lambda *_: None)
+        return tasks.run(jobs[index][0], model, jobs[index][1])
 
     with torch.no_grad():
         alone = [run(index) for index in range(4)]
