@@ -12,7 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -21,10 +21,6 @@ from darkroom.errors import UnsupportedError
 from darkroom.input_images import Place, reference
 from darkroom.request import Request
 from worker.gathering.gather import ModuleState
-
-if TYPE_CHECKING:
-    # diffusers loads its parts when they are first named, slowly and leaving files.
-    pass
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,8 @@ class Setting:
 
 @dataclass
 class Current:
-    """The setting of the job whose turn it is. The gather keeps it, so it refers to no module."""
+    """The setting of the call that parks or runs now. The gather keeps it, so it refers to no
+    module."""
 
     setting: Setting = Setting()
 
@@ -47,6 +44,16 @@ class Current:
 
     def restore(self, setting: Setting) -> None:
         self.setting = setting
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The adapters that one job works with."""
+
+    components: Mapping[str, Any] = field(default_factory=dict)
+    """What the job's pipeline is built from in place of the model's own components."""
+    is_controlled: bool = False
+    """Whether there are ControlNets among them."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ class Adapters:
     def _state(self) -> ModuleState:
         return ModuleState(self.current.capture, self.current.restore)
 
-    def is_adapted(self, module: torch.nn.Module) -> bool:
-        """Whether a setting changes how `module` works."""
+    def is_adapted(self, module: Any) -> bool:
+        """Whether a setting changes how `module`, one of these, works."""
         return any(each is module for each in (*self.adapted.values(), self.reference.get("unet")))
 
     def state_of(self, module: torch.nn.Module, own: ModuleState | None) -> ModuleState | None:
@@ -89,27 +96,25 @@ class Adapters:
             return own
         return self._state if own is None else _both(self._state, own)
 
-    def use(self, request: Request) -> None:
-        """Let the job that calls this run with the adapters of its request; to be called before
-        its pipeline runs. Raises UnsupportedError for a LoRA that cannot be used."""
-        scale = request.reference_scale if _references(request) else None
-        self.current.setting = Setting(self._scales(request), scale)
-
-    def components(self, request: Request) -> dict[str, Any]:
-        """What the pipeline of this request is built from in place of the model's own components.
-
-        Raises UnsupportedError."""
+    def choose(self, request: Request) -> Choice:
+        """The adapters that a request asks for. Raises UnsupportedError."""
+        scales, references = self._scales(request), _references(request)
         chosen: dict[str, Any] = {}
-        if self._scales(request):
+        if scales:
             chosen |= self.adapted
-        if _references(request):
+        if references:
             if not self.reference:
                 raise self._unusable("ip_adapter", "takes no reference images")
             chosen |= self.reference
+        setting = Setting(scales, getattr(request, "reference_scale", None) if references else None)
+        components = {
+            name: bind(part, self.current, setting) if self.is_adapted(part) else part
+            for name, part in chosen.items()
+        }
         nets = [self._controlnet(each.name) for each in getattr(request, "controls", ())]
         if nets:
-            chosen["controlnet"] = nets if len(nets) > 1 else nets[0]
-        return chosen
+            components["controlnet"] = nets if len(nets) > 1 else nets[0]
+        return Choice(components, is_controlled=bool(nets))
 
     def arguments(self, request: Request, inputs: Mapping[Place, Image.Image]) -> dict[str, Any]:
         """What the pipeline is called with because of reference images: all of them for the one
@@ -144,6 +149,20 @@ def sharing(module: torch.nn.Module) -> torch.nn.Module:
     may be wrapped around it yet: the copy would call the original."""
     kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, kept)
+
+
+def bind(module: torch.nn.Module, current: Current, setting: Setting) -> torch.nn.Module:
+    """`module` as one job sees it, whose calls ask for `setting`: an object of its own that holds
+    the very parts and weights of the other."""
+    bound, inner = copy.copy(module), module.forward
+
+    @functools.wraps(inner)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        current.setting = setting  # the call within takes it along when it parks, which is next
+        return inner(*args, **kwargs)
+
+    bound.forward = forward
+    return bound
 
 
 def follow(module: torch.nn.Module, current: Current) -> None:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from darkroom.catalog import ModelCard, Models
-from darkroom.errors import ModelLoadError
+from darkroom.errors import ModelLoadError, UnsupportedError
 from darkroom.networks import AUTOENCODERS, network_of
 from darkroom.offers import ModelRecord, diffusers_table
 from darkroom.request import SchedulerOptions
 from worker.gathering.gather import Gather
 from worker.loading import adapter_files, stack
-from worker.loading.adapters import Adapters
+from worker.loading.adapters import Adapters, Choice
 from worker.loading.offload import Offload
 from worker.loading.schedulers import Schedulers
+from worker.loading.vaes import UNSEEDED, MeanVAE
 from worker.loading.weights import (
     dtype_of,
     is_offloaded,
@@ -62,23 +63,26 @@ class LoadedModel:
         scheduler: str,
         options: SchedulerOptions | None = None,
         *,
-        components: Mapping[str, Any] | None = None,
-        controlled: bool = False,
+        adapters: Choice | None = None,
     ) -> DiffusionPipeline:
         """A pipeline for one job, made in a millisecond: pipelines keep the guidance scale and
         more on themselves, schedulers count steps. Never `from_pipe`, which casts in place.
 
-        `components` take the place of the model's own; `controlled`: one that ControlNets, which
-        are among them, hold to pictures."""
-        cls = (self.controlled if controlled else self.pipelines)[task]
+        `adapters` are those that the job works with. Raises UnsupportedError."""
+        adapters = adapters or Choice()
+        if adapters.is_controlled and task not in self.controlled:
+            raise UnsupportedError(f"The model {self.record.name!r} takes no controls for {task}.")
+        cls = (self.controlled if adapters.is_controlled else self.pipelines)[task]
         accepted = inspect.signature(cls.__init__).parameters
-        arguments = {**self.components, **(components or {}), **self.options}
+        arguments = {**self.components, **adapters.components, **self.options}
         arguments["scheduler"] = self.schedulers.new(scheduler, options)
         # The tensors of parts that are offloaded belong in the host's memory, even while one of
         # the parts is on the device.
         cls = _on(cls, "cpu" if self.offload is not None else self.record.device)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
+        if cls.__name__ in UNSEEDED:
+            pipeline.vae = MeanVAE(pipeline.vae)
         return pipeline
 
 

@@ -29,6 +29,7 @@ from worker.gathering.grounding import switch_of
 from worker.loading.adapters import Adapters, follow
 from worker.loading.offload import Offload
 from worker.loading.tuning import compile_network
+from worker.loading.vaes import cast_at_edges
 
 Layer = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes of a method one that does more."""
@@ -71,23 +72,3 @@ def layered(scheduler: Any, *layers: Layer) -> Iterator[None]:
         yield
     finally:
         del scheduler.step
-
-
-def cast_at_edges(vae: Any, outside: torch.dtype) -> None:
-    """Let a VAE in float32 be called with, and answer in, the dtype of the rest."""
-    encode, decode = vae.encode, vae.decode
-
-    def cast_encode(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = encode(x.to(vae.dtype), *args, **kwargs)
-        latents = output.latent_dist
-        output.latent_dist = type(latents)(latents.parameters.to(outside))
-        return output
-
-    def cast_decode(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = decode(z.to(vae.dtype), *args, **kwargs)
-        if isinstance(output, tuple):
-            return tuple(each.to(outside) for each in output)
-        output.sample = output.sample.to(outside)
-        return output
-
-    vae.encode, vae.decode = cast_encode, cast_decode

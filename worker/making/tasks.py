@@ -215,22 +215,12 @@ def _multiple(pipeline: Any) -> int:
 
 def _view(request: Request, model: LoadedModel) -> Any:
     """The job's own pipeline, with the adapters that it asks for."""
-    model.adapters.use(request)
-    components = model.adapters.components(request)
-    controlled = bool(getattr(request, "controls", ()))
-    if controlled and request.task not in model.controlled:
-        name = model.record.name
-        raise UnsupportedError(f"The model {name!r} takes no controls for {request.task}.")
-    pipeline = model.view(
+    return model.view(
         request.task,
         request.scheduler,
         request.scheduler_options,
-        components=components,
-        controlled=controlled,
+        adapters=model.adapters.choose(request),
     )
-    if type(pipeline).__name__ == "StableDiffusion3ControlNetPipeline":
-        pipeline.vae = _Certain(pipeline.vae)
-    return pipeline
 
 
 def _prompted(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
@@ -277,23 +267,6 @@ def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.I
 
         return canny(image)
     return image
-
-
-class _Certain:
-    """A VAE whose encodings are their means. SD 3's pipeline for ControlNets draws the encoding of
-    a map from no generator that could be given to it."""
-
-    def __init__(self, vae: torch.nn.Module) -> None:
-        self._vae = vae
-
-    def encode(self, pixels: torch.Tensor) -> Any:
-        encoded = self._vae.encode(pixels)
-        latents = encoded.latent_dist
-        encoded.latent_dist = type(latents)(latents.parameters, deterministic=True)
-        return encoded
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._vae, name)
 
 
 def _repeated(given: Any, count: int) -> Any:

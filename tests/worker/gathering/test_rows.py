@@ -15,6 +15,7 @@ from tests import tiny
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.gathering.rows import JOINABLE, NotJoinableError, normalize
+from worker.loading.adapters import Choice
 from worker.loading.pipelines import LoadedModel
 from worker.making.pipeline_call import generators
 
@@ -63,9 +64,8 @@ class Company:
         """What the job makes, as floats."""
         nets = [self.controlnets[index] for index in job.get("controls", ())]
         components = {"controlnet": nets if len(nets) > 1 else nets[0]} if nets else {}
-        view = self.model.view(
-            job["task"], job["scheduler"], components=components, controlled=bool(nets)
-        )
+        chosen = Choice(components, is_controlled=bool(nets))
+        view = self.model.view(job["task"], job["scheduler"], adapters=chosen)
         accepted = inspect.signature(view.__call__).parameters
         arguments = {k: v for k, v in asked_of(job).items() if k in accepted}
         if nets:

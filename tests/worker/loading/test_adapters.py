@@ -109,13 +109,7 @@ def photo(seed: int) -> Image.Image:
 def latents(model: LoadedModel, request: TextToImage) -> torch.Tensor:
     """What a job makes, before it is decoded. Reference picture i is the photo of seed i."""
     adapters = model.adapters
-    adapters.use(request)
-    pipeline = model.view(
-        request.task,
-        request.scheduler,
-        components=adapters.components(request),
-        controlled=bool(request.controls),
-    )
+    pipeline = model.view(request.task, request.scheduler, adapters=adapters.choose(request))
     inputs = {reference(i): photo(i) for i in range(len(request.reference_images))}
     arguments = adapters.arguments(request, inputs)
     if request.controls:
@@ -224,8 +218,7 @@ def test_calls_of_one_setting_share_a_pass_and_no_others(family: str, kits: dict
         inputs = noise(2, 4, 8, 8), 5 + seed, noise(2, 7, width)
 
         def job() -> torch.Tensor:
-            kit.model.adapters.use(request)
-            unet = (kit.model.components | kit.model.adapters.components(request))["unet"]
+            unet = (kit.model.components | kit.model.adapters.choose(request).components)["unet"]
             with torch.no_grad():
                 return unet(*inputs, added_cond_kwargs=more or None).sample
 
@@ -345,11 +338,10 @@ def test_several_controlnets_work_together(tmp_path: Path) -> None:
     nets = [{"name": each.name, "source": str(each)} for each in sources]
     model = tiny.load("sd15", tmp_path / "model", Gather(), controlnets=nets)
     request = asked(model, controls=control("b") + control("a"))
-    parts = model.adapters.components(request)["controlnet"]
+    chosen = model.adapters.choose(request)
+    parts = chosen.components["controlnet"]
     assert parts == [model.adapters.controlnets[name] for name in "ba"]
-    view = model.view(
-        request.task, request.scheduler, components={"controlnet": parts}, controlled=True
-    )
+    view = model.view(request.task, request.scheduler, adapters=chosen)
     assert list(view.controlnet.nets) == parts
 
 
@@ -502,7 +494,7 @@ def test_a_lora_that_cannot_be_used_is_named_and_harms_no_other(
     assert torch.equal(latents(model, request), latents(kit.model, request))
     assert torch.equal(latents(model, asked(model)), latents(kit.plain, asked(kit.plain)))
     with pytest.raises(UnsupportedError, match="cannot be used"):
-        model.adapters.use(asked(model, loras=loras(bad=1.0)))
+        model.adapters.choose(asked(model, loras=loras(bad=1.0)))
 
 
 @pytest.mark.parametrize(
@@ -706,7 +698,7 @@ def test_a_controlnet_that_cannot_be_used_is_named_and_harms_no_other(
     request = asked(model, controls=control())
     assert torch.equal(latents(model, request), latents(kit.model, request))
     with pytest.raises(UnsupportedError, match="cannot be used"):
-        model.adapters.components(asked(model, controls=control("bad")))
+        model.adapters.choose(asked(model, controls=control("bad")))
 
 
 @pytest.mark.parametrize(
@@ -757,7 +749,7 @@ def test_an_ip_adapter_that_cannot_be_used_is_named_and_harms_nothing_else(
     request = asked(model, loras=loras(ink=1.0))
     assert torch.equal(latents(model, request), latents(kit.model, request))
     with pytest.raises(UnsupportedError, match="cannot be used"):
-        model.adapters.components(asked(model, reference_images=["file_" + "0" * 64]))
+        model.adapters.choose(asked(model, reference_images=["file_" + "0" * 64]))
 
 
 @pytest.mark.parametrize(
@@ -861,6 +853,31 @@ def test_adapted_modules_share_the_weights_of_the_plain_ones(
         assert unet is not model.components["unet"]
         assert own < {id(each) for each in unet.parameters()}
         assert not any("lora" in name for name, _ in model.components["unet"].named_modules())
+
+
+def test_jobs_of_other_settings_that_take_turns_keep_their_own(kits: dict[str, Kit]) -> None:
+    """Nobody else sets what a job works with, whoever makes views or runs in between."""
+    kit = kits["sd15"]
+    requests = [asked(kit.model, loras=loras(ink=scale)) for scale in (1.0, 0.5)]
+    expected = [latents(kit.model, request) for request in requests]
+    views = [
+        kit.model.view(each.task, each.scheduler, adapters=kit.model.adapters.choose(each))
+        for each in requests
+    ]
+    made = [call(view, each) for view, each in zip(views, requests, strict=True)]
+    assert all(map(torch.equal, made, expected))
+    assert not torch.equal(*made)
+
+
+def test_a_view_holds_the_very_parts_of_the_adapted_module(kits: dict[str, Kit]) -> None:
+    model = kits["sd15"].model
+    chosen = model.adapters.choose(asked(model, loras=loras(ink=1.0)))
+    adapted, bound = model.adapters.adapted["unet"], chosen.components["unet"]
+    assert bound is not adapted
+    assert list(map(id, bound.parameters())) == list(map(id, adapted.parameters()))
+    gone = weakref.ref(bound)
+    del bound, chosen
+    assert gone() is None
 
 
 def test_nothing_keeps_a_model_that_left(kits: dict[str, Kit]) -> None:

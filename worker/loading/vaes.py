@@ -1,0 +1,44 @@
+"""What VAEs are made to do that they do not do by themselves; worker only, knows no jobs."""
+
+from typing import Any
+
+import torch
+
+UNSEEDED = frozenset({"StableDiffusion3ControlNetPipeline"})
+"""Pipelines that draw an encoding from no generator that could be given to them."""
+
+
+class MeanVAE:
+    """A VAE whose encodings are their means, and nothing is drawn from them."""
+
+    def __init__(self, vae: Any) -> None:
+        self._vae = vae
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        encoded = self._vae.encode(pixels)
+        latents = encoded.latent_dist
+        encoded.latent_dist = type(latents)(latents.parameters, deterministic=True)
+        return encoded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
+
+
+def cast_at_edges(vae: Any, outside: torch.dtype) -> None:
+    """Let a VAE in float32 be called with, and answer in, the dtype of the rest."""
+    encode, decode = vae.encode, vae.decode
+
+    def cast_encode(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = encode(x.to(vae.dtype), *args, **kwargs)
+        latents = output.latent_dist
+        output.latent_dist = type(latents)(latents.parameters.to(outside))
+        return output
+
+    def cast_decode(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = decode(z.to(vae.dtype), *args, **kwargs)
+        if isinstance(output, tuple):
+            return tuple(each.to(outside) for each in output)
+        output.sample = output.sample.to(outside)
+        return output
+
+    vae.encode, vae.decode = cast_encode, cast_decode
