@@ -7,6 +7,7 @@ them to the nearest entry of a codebook.
 import copy
 import random
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ from training.run import (
 )
 
 UNSEEN_SEED = 1_000_003  # compositions that training never draws
-Autoencoder = AutoencoderKL | VQModel
+Autoencoder: TypeAlias = AutoencoderKL | VQModel
 
 
 def make_autoencoder(config: dict) -> Autoencoder:

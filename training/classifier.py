@@ -100,7 +100,10 @@ def train(name: str, config: dict) -> None:
         right = targets(batch, device)
         with autocast(device):
             answers = classifier(to_tensor(rendered, device))
-        loss = sum(F.cross_entropy(answers[part].float(), right[part]) for part in answers)
+        loss = sum(
+            (F.cross_entropy(answers[part].float(), right[part]) for part in answers),
+            start=torch.zeros((), device=device),
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

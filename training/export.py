@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from diffusers import DiffusionPipeline, ModelMixin, StableDiffusionPipeline
@@ -16,7 +17,7 @@ from training.run import RUNS, read_config, select
 TARGET = Path("models/emoji")
 CARD = "README.md"
 
-Saveable = DiffusionPipeline | ModelMixin
+Saveable: TypeAlias = DiffusionPipeline | ModelMixin
 
 
 def assemble(config: dict) -> StableDiffusionPipeline:

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ class Run:
         return max(step / self.config["steps"], by_time)
 
     def resume(
-        self, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+        self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
     ) -> int:
         """Load the newest state, where there is one; the step to go on from.
 
@@ -129,9 +129,12 @@ class Run:
         return facts["step"]
 
     def save(
-        self, step: int, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+        self,
+        step: int,
+        modules: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
     ) -> None:
-        state = {}
+        state: dict[str, Tensor] = {}
         for name, module in modules.items():
             state |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
         for name, optimizer in optimizers.items():
@@ -148,7 +151,7 @@ class Run:
         for name, value in losses.items():
             self.running[name] = 0.95 * self.running.get(name, value) + 0.05 * value
         if step % every == 0:
-            line = {"step": step, "seconds": round(self.seconds)}
+            line: dict[str, float] = {"step": step, "seconds": round(self.seconds)}
             line |= {name: round(value, 5) for name, value in self.running.items()}
             with (self.folder / "losses.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
