@@ -50,7 +50,7 @@ class FieldError:
 class DarkroomError(Exception):
     """Base of all. `code` is stable for clients; `retryable` says whether a repeat may succeed."""
 
-    code: ClassVar[str] = "internal"
+    code: str = "internal"
     retryable: ClassVar[bool] = False
 
 
@@ -168,7 +168,7 @@ class InternalError(JobFailure):
 class JobInterrupt(BaseException):
     """Thrown into the greenlet of a running job while it is parked."""
 
-    code: ClassVar[str] = "canceled"
+    code: str = "canceled"
 
 
 class Canceled(JobInterrupt):

@@ -196,7 +196,7 @@ class Job(Frozen):
         """The pictures that can be had: not those that were withheld."""
         return [image for image in self.images if image.url]
 
-    @computed_field
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's documentation has it
     @property
     def urls(self) -> JobUrls:
         here = f"/api/v1/jobs/{self.id}"

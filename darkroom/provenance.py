@@ -146,7 +146,7 @@ def infotext(request: Mapping[str, Any], seed: int) -> str:
     settings = {
         "Steps": request["num_inference_steps"],
         "Sampler": short(request["scheduler"]),
-        "Schedule type": SCHEDULE_TYPES.get(options.get("sigmas")),
+        "Schedule type": SCHEDULE_TYPES.get(options.get("sigmas") or ""),
         "CFG scale": request.get("guidance_scale"),
         "Seed": seed,
         "Size": f"{request['width']}x{request['height']}",

@@ -19,6 +19,7 @@ from typing import Any
 from redis import Redis
 
 from darkroom import __version__, logs
+from darkroom.back_off import back_off_s
 from darkroom.catalog import Models, ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
 from darkroom.queue.connection import connect
@@ -34,7 +35,6 @@ ANNOUNCE_EVERY_S = 1.0
 ANNOUNCED_FOR_S = 10.0
 EXTRA_GRACE_S = 10.0
 """Seconds beyond the grace period in which the engine may write out what it finished."""
-LONGEST_BACK_OFF_S = 30.0
 
 
 class EngineProcess:
@@ -61,11 +61,14 @@ class EngineProcess:
             },
             preexec_fn=tether(signal.SIGKILL),
         )
-        os.set_blocking(self.process.stdout.fileno(), False)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._orders, self.reports = self.process.stdin, self.process.stdout
+        os.set_blocking(self.reports.fileno(), False)
 
     def read(self) -> None:
         """Take in what the engine reported since the last call."""
-        *lines, self._rest = (self._rest + (self.process.stdout.read() or b"")).split(b"\n")
+        *lines, self._rest = (self._rest + (self.reports.read() or b"")).split(b"\n")
         for line in lines:
             report = Report.parse(line)
             if (report.tick, report.state) != (self.report.tick, self.report.state):
@@ -81,8 +84,8 @@ class EngineProcess:
 
     def drain(self) -> None:
         try:
-            self.process.stdin.write(b"drain\n")
-            self.process.stdin.flush()
+            self._orders.write(b"drain\n")
+            self._orders.flush()
         except OSError:
             log.debug("engine_gone_before_drain", engine=self.id)
 
@@ -91,7 +94,7 @@ class EngineProcess:
         self.process.wait()
 
     def close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self._orders, self.reports):
             try:
                 pipe.close()
             except OSError:
@@ -131,7 +134,7 @@ class Supervisor:
             finished = engine.report.finished
             if self._drain_until is not None:
                 break
-            back_off = 0.5 if finished else min(max(0.5, back_off * 2), LONGEST_BACK_OFF_S)
+            back_off = back_off_s(back_off, steady=finished > 0)
             log.warning("engine_restarts", status=status, in_s=back_off)
             self._pause(back_off)
         self._leave()
@@ -140,7 +143,7 @@ class Supervisor:
     def _watch(self, engine: EngineProcess) -> int:
         """Follow one engine to its end; returns its exit status."""
         with selectors.DefaultSelector() as selector:
-            selector.register(engine.process.stdout, selectors.EVENT_READ)
+            selector.register(engine.reports, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             draining = False
             while (status := engine.process.poll()) is None:

@@ -59,11 +59,15 @@ def check(
     except DarkroomError as error:
         return Checked(record=ModelRecord(name=card.name, error=str(error)))
     checked = Checked(record=model.record, peak_bytes=peak(device))
-    return checked if load_only else _with_picture(checked, model, models, output)
+    return checked if load_only else _with_picture(checked, model, models, device, output)
 
 
 def _with_picture(
-    checked: Checked, model: LoadedModel, models: Models, output: Path | None
+    checked: Checked,
+    model: LoadedModel,
+    models: Models,
+    device: torch.device,
+    output: Path | None,
 ) -> Checked:
     card = models.cards[model.record.name]
     began = time.monotonic()
@@ -77,7 +81,6 @@ def _with_picture(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pictures[0]).save(output / f"{card.name}.png")
-    device = torch.device(model.record.device)
     return checked.model_copy(update={"picture_s": seconds, "peak_bytes": peak(device)})
 
 

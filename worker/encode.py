@@ -85,8 +85,7 @@ def _shortened(provenance: Provenance) -> Provenance:
     where the request is still too long there may be room for the prompt."""
     if len(_exif(provenance)) > JPEG_SEGMENT:
         provenance = replace(provenance, infotext=None)
-    for absent in ((), ("prompt",), ("exact",)):
-        shorter = replace(provenance, **dict.fromkeys(absent))
+    for shorter in (provenance, replace(provenance, prompt=None), replace(provenance, exact=None)):
         if len(xmp(shorter, with_request=True)) <= JPEG_XMP:
             return shorter
     return replace(provenance, prompt=None, exact=None)

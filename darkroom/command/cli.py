@@ -72,12 +72,12 @@ def keeper(settings: Settings) -> None:
     from darkroom import keeper, logs
     from darkroom.queue.connection import connect
 
-    _require_redis(settings)
+    redis_url = _require_redis(settings)
     logs.setup(settings, process="keeper")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    keeper.run(stop, settings=settings, redis=connect(settings.redis_url))
+    keeper.run(stop, settings=settings, redis=connect(redis_url))
 
 
 @app.command("worker-health")
@@ -87,10 +87,10 @@ def worker_health(settings: Settings) -> None:
     from darkroom.queue.connection import connect
     from darkroom.queue.workers import Workers
 
-    _require_redis(settings)
+    redis_url = _require_redis(settings)
     with faults():
         name, host = settings.worker_name, socket.gethostname()
-        workers = Workers(connect(settings.redis_url)).all()
+        workers = Workers(connect(redis_url)).all()
         alive = [w for w in workers if (w.name == name if name else w.host == host)]
     for info in alive:
         out.print(f"{info.name}: {info.state}")
@@ -204,13 +204,14 @@ def _become(module: str, settings: Settings, *arguments: str) -> None:
     )
 
 
-def _require_redis(settings: Settings) -> None:
-    if not settings.redis_url:
-        err.print(
-            "Error: no Redis is named. Set DARKROOM_REDIS_URL or --redis-url; "
-            "`darkroom up` starts everything on one machine without one."
-        )
-        raise typer.Exit(2)
+def _require_redis(settings: Settings) -> str:
+    if settings.redis_url:
+        return settings.redis_url
+    err.print(
+        "Error: no Redis is named. Set DARKROOM_REDIS_URL or --redis-url; "
+        "`darkroom up` starts everything on one machine without one."
+    )
+    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

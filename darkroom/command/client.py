@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -29,7 +29,7 @@ class ClientError(DarkroomError):
 class NoServiceError(DarkroomError):
     """Nothing that is a Darkroom answers at the URL."""
 
-    code: ClassVar[str] = "no_service"
+    code: str = "no_service"
 
 
 class ConnectionLostError(NoServiceError):
@@ -109,10 +109,10 @@ class Client:
         return [_as_job(values) for values in self._json(answer)["data"]]
 
     def models(self) -> list[dict[str, Any]]:
-        return self._json(self._call("GET", "/api/v1/models"))["data"]
+        return list(self._json(self._call("GET", "/api/v1/models"))["data"])
 
     def workers(self) -> list[dict[str, Any]]:
-        return self._json(self._call("GET", "/api/v1/workers"))["data"]
+        return list(self._json(self._call("GET", "/api/v1/workers"))["data"])
 
     def image(self, image_id: str) -> bytes:
         return self._call("GET", f"/api/v1/images/{image_id}").content

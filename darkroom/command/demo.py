@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from darkroom.command.client import Client
-from darkroom.command.generate import Wish, generate_pictures
+from darkroom.command.generate import generate_pictures
 from darkroom.command.up import Up
+from darkroom.command.wish import Wish
 from darkroom.settings import Settings
 
 PROMPT = "a red apple"

@@ -62,7 +62,7 @@ class Check:
 def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     """All checks in the order a person would make them. None of them raises."""
     checks: list[Check] = [_python(), *_torch(settings)]
-    checks += _redis(settings) if settings.redis_url else [_embedded()]
+    checks += _redis(settings.redis_url) if settings.redis_url else [_embedded()]
     checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
     return checks
 
@@ -160,8 +160,8 @@ def _embedded() -> Check:
     return Check("embedded Valkey", "ok", f"{words.get('v', 'works')}, used by `darkroom up`")
 
 
-def _redis(settings: Settings) -> Iterator[Check]:
-    with connect(settings.redis_url) as redis:
+def _redis(url: str) -> Iterator[Check]:
+    with connect(url) as redis:
         try:
             server, memory = redis.info("server"), redis.info("memory")
             persistence = redis.info("persistence")

@@ -52,7 +52,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "settings"]
         parameters += [_option(name) for name in names]
-        run.__signature__ = inspect.Signature(parameters)
+        signature = inspect.Signature(parameters)
+        run.__signature__ = signature  # type: ignore[attr-defined]  # what typer looks at
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
@@ -74,7 +75,8 @@ def read_settings(**flags: Any) -> Settings:
 
 def _option(name: str) -> inspect.Parameter:
     field = Settings.model_fields[name]
-    kind = field.annotation if type(None) in _arms(field.annotation) else field.annotation | None
+    kind: Any = field.annotation
+    kind = kind if type(None) in _arms(kind) else kind | None
     default = "" if field.default is None or field.default == "" else f" [default: {field.default}]"
     option = typer.Option(
         f"--{name.replace('_', '-')}",

@@ -103,7 +103,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make a picture: send the request, show progress, write files. Ctrl-C cancels the job."""
-    values = {
+    values: dict[str, Any] = {
         "model": model,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
@@ -113,7 +113,7 @@ def generate(
         "num_images": number,
         "strength": strength,
     }
-    places = {
+    places: dict[str, Any] = {
         "image": image,
         "mask": mask,
         "controls": control or (),

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self
 
+from darkroom.back_off import back_off_s
 from darkroom.command.client import Client, ClientError, NoServiceError
+from darkroom.command.ports import free_port
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import DarkroomError
 from darkroom.settings import Settings
@@ -25,11 +27,10 @@ COMMANDS = {
     "worker": [sys.executable, "-m", "worker"],
 }
 
-LONGEST_BACK_OFF_S = 30.0
 STEADY_AFTER_S = 60.0
 """A child that ran so long starts with a short back-off again."""
 API_STOPS_IN_S = 15.0
-EXTRA_GRACE_S = 20.0
+WORKERS_EXTRA_GRACE_S = 20.0
 """Beyond the workers' own grace period: they have to write out what they finished."""
 LARGEST_LOG_BYTES = 20_000_000
 
@@ -46,22 +47,21 @@ class UpError(DarkroomError):
 class Child:
     """One process and its log, started again as often as it takes."""
 
-    def __init__(self, kind: str, settings: Settings) -> None:
+    def __init__(self, kind: str, settings: Settings, redis_url: str) -> None:
         self.kind = kind
         self.name = f"worker {settings.worker_name}" if kind == "worker" else kind
         self.log = settings.state_dir / "logs" / f"{self.name.replace(' ', '-')}.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.started_at = 0.0
-        self.start_at = 0.0
         self._settings = settings
-        self._back_off = 0.0
-        self._log_begin = 0
+        self._back_off_s = 0.0
+        self.start(redis_url)
 
     @property
     def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        return self.process.poll() is None
 
     def start(self, redis_url: str) -> None:
+        """Start the process; it writes on where the last one left off."""
+        self.start_again_at: float | None = None
         values = self._settings.environment() | {"DARKROOM_REDIS_URL": redis_url}
         with _log(self.log) as log:
             self._log_begin = log.tell()
@@ -76,15 +76,14 @@ class Child:
                 process_group=0,
                 preexec_fn=tether(),
             )
-        self.started_at = time.monotonic()
+        self._started_at = time.monotonic()
 
-    def ended(self) -> int:
-        """Note that the process is gone and when to start it again; returns its exit status."""
-        steady = time.monotonic() - self.started_at > STEADY_AFTER_S
-        self._back_off = 0.5 if steady else min(max(0.5, self._back_off * 2), LONGEST_BACK_OFF_S)
-        self.start_at = time.monotonic() + self._back_off
-        status, self.process = self.process.returncode, None
-        return status
+    def note_end(self) -> None:
+        """Note that the process is gone and when to start it again."""
+        now = time.monotonic()
+        steady = now - self._started_at > STEADY_AFTER_S
+        self._back_off_s = back_off_s(self._back_off_s, steady=steady)
+        self.start_again_at = now + self._back_off_s
 
     def wait_or_kill(self, timeout_s: float) -> None:
         """Give the process, told to end already, its time. A worker takes a second signal as an
@@ -116,7 +115,7 @@ class Up:
     def __init__(
         self, settings: Settings, workers: int = 1, say: Callable[[str], None] = print
     ) -> None:
-        port = settings.port or _free_port(settings.host)
+        port = settings.port or free_port(settings.host)
         self.settings = settings.model_copy(update={"port": port})
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -125,10 +124,7 @@ class Up:
         self._redis_url = settings.redis_url or ""
         name = settings.worker_name or socket.gethostname()
         self._worker_names = {f"{name}-{n}" for n in range(1, workers + 1)}
-        self.children = [Child("api", self.settings), Child("keeper", self.settings)]
-        for name in sorted(self._worker_names):
-            own = self.settings.model_copy(update={"worker_name": name})
-            self.children.append(Child("worker", own))
+        self.children: list[Child] = []
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -148,8 +144,11 @@ class Up:
         (self.settings.state_dir / "logs").mkdir(parents=True, exist_ok=True)
         if self._valkey:
             self._redis_url = self._valkey.start()
-        for child in self.children:
-            child.start(self._redis_url)
+        for kind in ("api", "keeper"):
+            self.children.append(Child(kind, self.settings, self._redis_url))
+        for name in sorted(self._worker_names):
+            own = self.settings.model_copy(update={"worker_name": name})
+            self.children.append(Child("worker", own, self._redis_url))
         with Client(self.url) as client:
             self._until(client.ready, "the API is ready")
 
@@ -161,13 +160,16 @@ class Up:
     def check(self) -> None:
         """Start again what died. Cheap; call it often."""
         if self._valkey and self._valkey.pid is None:
-            self._restart_valkey()
+            self._restart(self._valkey)
         for child in self.children:
-            if child.process is not None and not child.running:
-                status = child.ended()
+            if child.running:
+                continue
+            if child.start_again_at is None:
+                child.note_end()
+                status = child.process.returncode
                 self._say(f"{child.name} ended with status {status}; it is started again.")
                 self._say(child.log_tail())
-            if child.process is None and time.monotonic() >= child.start_at:
+            elif time.monotonic() >= child.start_again_at:
                 child.start(self._redis_url)
 
     def interrupt(self) -> None:
@@ -181,7 +183,7 @@ class Up:
         jobs; then the keeper; the queue last."""
         self._stopping = True
         grace = self.settings.grace_s
-        by_kind = {"api": API_STOPS_IN_S, "worker": grace + EXTRA_GRACE_S, "keeper": 10.0}
+        by_kind = {"api": API_STOPS_IN_S, "worker": grace + WORKERS_EXTRA_GRACE_S, "keeper": 10.0}
         for kind, timeout_s in by_kind.items():
             children = [c for c in self.children if c.kind == kind and c.running]
             for child in children:
@@ -204,11 +206,11 @@ class Up:
             time.sleep(0.02)
         return any(child.running for child in children)
 
-    def _restart_valkey(self) -> None:
+    def _restart(self, valkey: RedisServer) -> None:
         self._say("The embedded Valkey ended; it is started again.")
-        self._say(self._valkey.log_tail())
-        self._valkey.stop()
-        before, self._redis_url = self._redis_url, self._valkey.start()
+        self._say(valkey.log_tail())
+        valkey.stop()
+        before, self._redis_url = self._redis_url, valkey.start()
         if before != self._redis_url:
             for child in self.children:
                 child.kill()
@@ -269,23 +271,14 @@ def _ready(client: Client) -> set[str]:
         return set()
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0), family=_family(host)) as free:
-        return free.getsockname()[1]
-
-
 def _refuse_taken_port(host: str, port: int) -> None:
     try:
-        socket.create_server((host, port), family=_family(host)).close()
+        free_port(host, port)
     except OSError as error:
         raise UpError(
             f"The API cannot listen on {host}, port {port}: {error.strerror}. Name another port: "
             "darkroom up --port 8001"
         ) from error
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _log(path: Path) -> IO[bytes]:

