@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from uuid_utils import uuid7
 
-from darkroom.request import Text
+from darkroom.request import PictureFormat, Text
 
 Priority = Literal["high", "normal", "low"]
 
@@ -128,7 +128,7 @@ class ImageRecord(Frozen):
     width: int
     height: int
     seed: int
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: PictureFormat = "png"
     bytes: int | None
     sha256: str | None
     flagged: bool | None = None

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -18,9 +18,8 @@ from PIL import Image
 
 from darkroom import __version__
 from darkroom.errors import InvalidImageError
+from darkroom.request import MetadataLevel
 from darkroom.schedulers import SCHEDULE_TYPES, short
-
-Level = Literal["none", "minimal", "full"]
 
 SOFTWARE = f"Darkroom {__version__}"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -52,12 +51,12 @@ class Provenance:
     """JSON that holds the whole request."""
 
 
-def least(*levels: Level) -> Level:
+def least(*levels: MetadataLevel) -> MetadataLevel:
     """The one that tells least."""
-    return min(levels, key=get_args(Level).index)
+    return max(levels, key=get_args(MetadataLevel).index)
 
 
-def describe(request: Mapping[str, Any], index: int, level: Level) -> Provenance | None:
+def describe(request: Mapping[str, Any], index: int, level: MetadataLevel) -> Provenance | None:
     """What picture `index` of a job says of itself, from the request as it was stored."""
     model, seed = request["model"], request["seed"] + index
     if level == "none":

@@ -37,6 +37,9 @@ Need = Argument | Adapter
 
 Sigmas = Literal["karras", "exponential", "beta"]
 Spacing = Literal["linspace", "leading", "trailing"]
+PictureFormat = Literal["png", "jpeg", "webp"]
+MetadataLevel = Literal["full", "minimal", "none"]
+"""How much a picture says of itself; the one that tells most first."""
 
 _CONTROL = frozenset(chr(c) for c in range(32)) - {"\n", "\t"} | {"\x7f"}
 
@@ -85,12 +88,12 @@ class SchedulerOptions(Fields):
 class Output(Fields):
     """How pictures are written."""
 
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: PictureFormat = "png"
     """png keeps every bit."""
     quality: int = Field(90, ge=1, le=100)
     """Of jpeg and webp, which lose something at 100 too; from 90 on a jpeg keeps colour in full
     resolution. png ignores it."""
-    metadata: Literal["full", "minimal", "none"] = "full"
+    metadata: MetadataLevel = "full"
     """What a picture says of itself. full: the whole request, prompt included, which makes it
     again; minimal: software, model, seed and that a model made it; none: nothing. The operator
     may allow less."""

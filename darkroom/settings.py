@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from darkroom.request import MetadataLevel
+
 
 class Settings(BaseSettings):
     """Each field is also an environment variable: `lease_s` is `DARKROOM_LEASE_S`."""
@@ -57,7 +59,7 @@ class Settings(BaseSettings):
     """Default: host name and process id."""
     worker_models: str = ""
     """Names of the models that this worker serves, with commas; empty: all of models.toml."""
-    metadata: Literal["full", "minimal", "none"] = "full"
+    metadata: MetadataLevel = "full"
     """The most that may be written into pictures: full holds the prompt and the whole request,
     minimal software, model, seed and that a model made it. A request can ask for less."""
     torch_threads: int | None = Field(None, ge=1)

@@ -22,8 +22,9 @@ from darkroom.errors import (
 )
 from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
-from darkroom.provenance import Level, describe, least
+from darkroom.provenance import describe, least
 from darkroom.queue.queue import Queue
+from darkroom.request import MetadataLevel
 from worker.encode import encode
 from worker.running import RunningJob, unexpected
 
@@ -42,13 +43,13 @@ class Developer:
         jobs: Queue,
         store: ImageStore,
         *,
-        metadata: Level,
+        metadata: MetadataLevel,
         gone: Callable[[RunningJob, str], None],
         store_full: Callable[[], None],
     ) -> None:
         """`metadata` is the most that may be written into a picture."""
         self._jobs, self._store = jobs, store
-        self._metadata: Level = metadata
+        self._metadata: MetadataLevel = metadata
         self._gone, self._store_full = gone, store_full
         self._pool = ThreadPoolExecutor(THREADS, "develop")
         self._under_way = 0

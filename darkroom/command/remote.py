@@ -9,6 +9,7 @@ from darkroom.command.generate import generate_pictures
 from darkroom.command.terminal import AsJson, err, faults, out, print_json, print_rows
 from darkroom.command.wish import Wish
 from darkroom.job import Job, JobStatus
+from darkroom.request import PictureFormat
 
 jobs = typer.Typer(help="List, show, cancel and follow jobs.", no_args_is_help=True)
 models = typer.Typer(
@@ -17,7 +18,6 @@ models = typer.Typer(
 
 URL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
-Format = Literal["png", "jpeg", "webp"]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_...")]
 
 
@@ -88,7 +88,7 @@ def generate(
         ),
     ] = None,
     image_format: Annotated[
-        Format | None,
+        PictureFormat | None,
         typer.Option("--format", help="Left out: as the name of the file says, else png."),
     ] = None,
     replay: Annotated[
