@@ -4,7 +4,6 @@ Two kinds, by one script: KL-reg keeps the latents near a normal distribution, V
 them to the nearest entry of a codebook.
 """
 
-import copy
 import random
 from pathlib import Path
 from typing import TypeAlias
@@ -24,14 +23,13 @@ from training.latents import (
     normalise_quantised,
     wake,
 )
+from training.learner import Learner
 from training.losses import Critic, PerceptualLoss, balance, pixel_loss
 from training.run import (
     RUNS,
     Run,
     autocast,
     choose_device,
-    follow,
-    learning_rate,
     read_settings,
     save_sheet,
     stage_parser,
@@ -52,11 +50,16 @@ def make_autoencoder(config: dict) -> Autoencoder:
     vqvae = VQModel(**config["model"])
     if "begin_from" in config:
         vae = AutoencoderKL.from_pretrained(Path(config["begin_from"]))
-        measured = config["seed"], config["measured_pictures"], config["resolution"]
-        carry_over(vae, vqvae, encode_compositions(vae, *measured)[0])
-        latents, _ = encode_compositions(vqvae, *measured)
-        vqvae.quantize.embedding.weight.data.copy_(make_codebook(latents, vqvae.quantize.n_e))
+        carry_over(vae, vqvae, encode_measured(vae, config))
+        codebook = make_codebook(encode_measured(vqvae, config), vqvae.quantize.n_e)
+        vqvae.quantize.embedding.weight.data.copy_(codebook)
     return vqvae
+
+
+def encode_measured(autoencoder: Autoencoder, config: dict) -> Tensor:
+    """The latents that their mean, spread and axes are measured on."""
+    measured = config["seed"], config["measured_pictures"], config["resolution"]
+    return encode_compositions(autoencoder, *measured)[0]
 
 
 def draw_batch(rng: random.Random, count: int, resolution: int) -> np.ndarray:
@@ -92,10 +95,38 @@ def psnr(output: Tensor, pictures: Tensor) -> float:
     return (-10 * error.log10()).mean().item()
 
 
+def wake_latents(learner: Learner[Autoencoder], config: dict) -> None:
+    """Let axes of the latents that carry nothing begin anew, and with them the averaged weights."""
+    vae = learner.network
+    vae.save_pretrained(learner.run.folder / "before-waking")
+    woken = wake(vae, encode_measured(vae, config))
+    print(f"axes of the latents that carried nothing: {woken}")
+    if woken:
+        learner.average.load_state_dict(vae.state_dict())
+        learner.optimizer.state.clear()
+
+
+def train_critic(
+    critic: Critic, optimizer: torch.optim.Optimizer, pictures: Tensor, output: Tensor
+) -> float:
+    """One step; returns the loss before it."""
+    loss = critic.loss(pictures, output)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def save_samples(path: Path, average: Autoencoder, unseen: Tensor) -> float:
+    """Real, ours; returns the decibels of ours."""
+    output = reconstruct(average, unseen)
+    save_sheet(path, [to_pictures(unseen[:12]), to_pictures(output[:12])])
+    return psnr(output, unseen)
+
+
 def save_normalised(autoencoder: Autoencoder, config: dict) -> None:
     """The result of this stage: the autoencoder, with latents of unit variance."""
-    measured = config["seed"], config["measured_pictures"], config["resolution"]
-    latents, _ = encode_compositions(autoencoder, *measured)
+    latents = encode_measured(autoencoder, config)
     normalise = normalise_quantised if isinstance(autoencoder, VQModel) else normalise_latents
     normalise(autoencoder, latents)
     autoencoder.save_pretrained(RUNS / config["result"])
@@ -107,31 +138,23 @@ def train(config: dict) -> None:
     torch.manual_seed(config["seed"])
     vae = make_autoencoder(config).to(device)
     vae.train()  # a loaded one would give its latents no noise
-    average = copy.deepcopy(vae).requires_grad_(False)
     critic = Critic().to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0, betas=(0.9, 0.99), fused=True)
     critic_optimizer = torch.optim.AdamW(critic.parameters(), lr=config["critic_learning_rate"])
-    parts = (
-        {"vae": vae, "average": average, "critic": critic},
-        {"optimizer": optimizer, "critic_optimizer": critic_optimizer},
+    learner = Learner(
+        run,
+        "vae",
+        vae,
+        weight_decay=0.0,
+        modules={"critic": critic},
+        optimizers={"critic_optimizer": critic_optimizer},
     )
-    done = start = run.resume(*parts)
     perceptual_loss = PerceptualLoss(load_classifier("classifier", device))
-    rng = random.Random(f"{config['seed']} {start}")
-    torch.manual_seed(config["seed"] + start)
-    measured = config["seed"], config["measured_pictures"], config["resolution"]
+    rng = learner.seed()
     unseen = to_tensor(compose(UNSEEN_SEED, 32, config["resolution"])[0], device)
 
-    for step in run.steps(start):
+    for step in learner.steps():
         if step == config.get("wake_at"):
-            vae.save_pretrained(run.folder / "before-waking")
-            woken = wake(vae, encode_compositions(vae, *measured)[0])
-            print(f"axes of the latents that carried nothing: {woken}")
-            if woken:
-                average.load_state_dict(vae.state_dict())
-                optimizer.state.clear()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, run.part_done(step), config)
+            wake_latents(learner, config)
         pictures = to_tensor(draw_batch(rng, config["batch_size"], config["resolution"]), device)
         with autocast(device):
             output, order = pass_through(vae, pictures)
@@ -139,7 +162,6 @@ def train(config: dict) -> None:
         pixels = pixel_loss(output, pictures, config["squares_weight"])
         loss = pixels + config[f"{config['kind']}_weight"] * order
         losses = {"pixels": pixels.item(), config["kind"]: order.item()}
-
         if step >= config["perceptual_from"]:
             perceptual = perceptual_loss(output, pictures)
             loss = loss + config["perceptual_weight"] * perceptual
@@ -150,28 +172,16 @@ def train(config: dict) -> None:
             loss = loss + config["adversarial_weight"] * weight * doubt
             losses["doubt"] = doubt.item()
 
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        learner.learn(loss)
         if step >= config["perceptual_from"]:  # the critic learns before anybody listens to it
-            critic_loss = critic.loss(pictures, output)
-            critic_optimizer.zero_grad()
-            critic_loss.backward()
-            critic_optimizer.step()
-            losses["critic"] = critic_loss.item()
-
-        done = step + 1
-        follow(average, vae, done, config["ema_decay"])
-        if done % config["sample_every"] == 0 or done == config["steps"]:
-            output = reconstruct(average, unseen)
-            run.running["psnr"] = losses["psnr"] = psnr(output, unseen)
-            rows = [to_pictures(unseen[:12]), to_pictures(output[:12])]
-            save_sheet(run.folder / "samples" / f"{done:06}.png", rows)
-            run.save(done, *parts)
-        run.log(done, {"loss": loss.item()} | losses, config["log_every"])
-    run.save(done, *parts)
-    save_normalised(average, config)
+            losses["critic"] = train_critic(critic, critic_optimizer, pictures, output)
+        if learner.done % config["sample_every"] == 0 or learner.done == config["steps"]:
+            quality = save_samples(learner.sample_path, learner.average, unseen)
+            run.running["psnr"] = losses["psnr"] = quality
+            learner.save()
+        run.log(learner.done, {"loss": loss.item()} | losses, config["log_every"])
+    learner.save()
+    save_normalised(learner.average, config)
 
 
 if __name__ == "__main__":

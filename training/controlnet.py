@@ -1,6 +1,5 @@
 """A ControlNet on edges: a second encoder that tells the finished, frozen UNet where edges run."""
 
-import copy
 import random
 from pathlib import Path
 
@@ -18,15 +17,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.autoencoder import UNSEEN_SEED
 from training.data import compose
-from training.diffusion import draw_captions, weight_of
+from training.diffusion import draw_captions
 from training.export import swap_in
 from training.latents import encode_compositions
+from training.learner import Learner
+from training.noise import add_noise
 from training.run import (
     Run,
     autocast,
     choose_device,
-    follow,
-    learning_rate,
     read_settings,
     save_sheet,
     stage_parser,
@@ -104,56 +103,40 @@ def train(config: dict) -> ControlNetModel:
         controlnet = ControlNetModel.from_pretrained(Path(config["begin_from"])).to(device)
     else:
         controlnet = make_controlnet(emoji.unet, config["channels"]).to(device)
-    average = copy.deepcopy(controlnet).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        controlnet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
-    )
-    parts = {"controlnet": controlnet, "average": average}, {"optimizer": optimizer}
-    done = start = run.resume(*parts)
-    rng = random.Random(f"{config['seed']} {start}")
-    torch.manual_seed(config["seed"] + start)
-    drawn = config["seed"] + start, config["pictures"], config["resolution"]
+    learner = Learner(run, "controlnet", controlnet)
+    rng = learner.seed()
+    drawn = config["seed"] + learner.start, config["pictures"], config["resolution"]
     edges = find_edges(compose(*drawn)[0])
     latents, compositions = encode_compositions(emoji.vae, *drawn)
-    noise_levels = emoji.scheduler.alphas_cumprod.to(device)
+    alphas_cumprod = emoji.scheduler.alphas_cumprod.to(device)
 
-    for step in run.steps(start):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, run.part_done(step), config)
+    for _ in learner.steps():
         chosen = torch.randint(len(compositions), (config["batch_size"],))
         captions = draw_captions((compositions[i] for i in chosen), config["caption_dropout"], rng)
-        clean = latents[chosen]
-        noise = torch.randn_like(clean)
-        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
-        kept = noise_levels[timesteps][:, None, None, None]
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        noised = add_noise(latents[chosen], alphas_cumprod)
+        condition = as_condition(edges[chosen.numpy()], device)
         with autocast(device), sdpa_kernel(SDPBackend.MATH):
             text = emoji.text_encoder(tokenize(emoji.tokenizer, captions, device))[0]
-            told = controlnet(noisy, timesteps, text, as_condition(edges[chosen.numpy()], device))
-            predicted = emoji.unet(
-                noisy,
-                timesteps,
+            told = controlnet(noised.latents, noised.timesteps, text, condition)
+            noise_pred = emoji.unet(
+                noised.latents,
+                noised.timesteps,
                 text,
                 down_block_additional_residuals=told.down_block_res_samples,
                 mid_block_additional_residual=told.mid_block_res_sample,
             ).sample
-        error = (predicted.float() - noise).square().mean((1, 2, 3))
-        loss = (weight_of(kept.flatten()) * error).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
-        optimizer.step()
+        loss, error = noised.losses(noise_pred)
+        learner.learn(loss)
 
-        done = step + 1
-        follow(average, controlnet, done, config["ema_decay"])
-        run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
-        if done % config["save_every"] == 0:
-            run.save(done, *parts)
-        if done % config["sample_every"] == 0:
-            save_samples(run.folder / "samples" / f"{done:06}.png", emoji, average, config)
-    run.save(done, *parts)
-    save_samples(run.folder / "samples" / f"{done:06}.png", emoji, average, config)
-    return average
+        losses = {"loss": loss.item(), "noise": error.item()}
+        run.log(learner.done, losses, config["log_every"])
+        if learner.done % config["save_every"] == 0:
+            learner.save()
+        if learner.done % config["sample_every"] == 0:
+            save_samples(learner.sample_path, emoji, learner.average, config)
+    learner.save()
+    save_samples(learner.sample_path, emoji, learner.average, config)
+    return learner.average
 
 
 if __name__ == "__main__":

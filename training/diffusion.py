@@ -1,6 +1,5 @@
 """Stage 2: a UNet that learns to take noise out of latents, told by a caption what is in them."""
 
-import copy
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,13 +12,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.data import Composition, describe, load_pictures
 from training.latents import encode_compositions
+from training.learner import Learner
+from training.noise import add_noise
 from training.run import (
     RUNS,
     Run,
     autocast,
     choose_device,
-    follow,
-    learning_rate,
     read_settings,
     save_sheet,
     stage_parser,
@@ -104,16 +103,6 @@ def make_pipeline(denoiser: Denoiser, vae: AutoencoderKL, config: dict) -> Stabl
     return pipeline
 
 
-def weight_of(kept: Tensor) -> Tensor:
-    """More weight on what is mostly noise.
-
-    What a caption decides, the colours and the subject, is decided there, but shows in the noise by
-    so little that an even weight learns it last.
-    """
-    signal_to_noise = kept / (1 - kept)
-    return (signal_to_noise + 0.01).rsqrt()
-
-
 def draw_captions(
     compositions: Iterable[Composition], dropout: float, rng: random.Random
 ) -> list[str]:
@@ -147,50 +136,33 @@ def train(config: dict) -> None:
     denoiser = Denoiser(config, vae.config.latent_channels).to(device)
     if "begin_from" in config:
         load_networks(denoiser, Path(config["begin_from"]))
-    average = copy.deepcopy(denoiser).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        denoiser.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
-    )
-    parts = {"denoiser": denoiser, "average": average}, {"optimizer": optimizer}
-    start = run.resume(*parts)
-    rng = random.Random(f"{config['seed']} {start}")
-    torch.manual_seed(config["seed"] + start)
+    learner = Learner(run, "denoiser", denoiser)
+    rng = learner.seed()
     # New compositions after every resume: the cache is large, but what could be composed is larger.
     latents, compositions = encode_compositions(
-        vae, config["seed"] + start, config["pictures"], config["resolution"]
+        vae, config["seed"] + learner.start, config["pictures"], config["resolution"]
     )
-    noise_levels = DDIMScheduler(**config["scheduler"]).alphas_cumprod.to(device)
+    alphas_cumprod = DDIMScheduler(**config["scheduler"]).alphas_cumprod.to(device)
 
-    done = start
-    for step in run.steps(start):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, run.part_done(step), config)
+    for _ in learner.steps():
         chosen = torch.randint(len(compositions), (config["batch_size"],))
         captions = draw_captions((compositions[i] for i in chosen), config["caption_dropout"], rng)
-        clean = latents[chosen]
-        noise = torch.randn_like(clean)
-        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
-        kept = noise_levels[timesteps][:, None, None, None]
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        noised = add_noise(latents[chosen], alphas_cumprod)
+        token_ids = tokenize(denoiser.tokenizer, captions, device)
         # With 16 to 24 tokens a fused attention kernel costs more than it saves.
         with autocast(device), sdpa_kernel(SDPBackend.MATH):
-            predicted = denoiser(noisy, timesteps, tokenize(denoiser.tokenizer, captions, device))
-        error = (predicted.float() - noise).square().mean((1, 2, 3))
-        loss = (weight_of(kept.flatten()) * error).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-        optimizer.step()
+            noise_pred = denoiser(noised.latents, noised.timesteps, token_ids)
+        loss, error = noised.losses(noise_pred)
+        learner.learn(loss)
 
-        done = step + 1
-        follow(average, denoiser, done, config["ema_decay"])
-        run.log(done, {"loss": loss.item(), "noise": error.mean().item()}, config["log_every"])
-        if done % config["save_every"] == 0:
-            run.save(done, *parts)
-        if done % config["sample_every"] == 0:
-            save_samples(run.folder / "samples" / f"{done:06}.png", average, vae, config)
-    run.save(done, *parts)
-    save_samples(run.folder / "samples" / f"{done:06}.png", average, vae, config)
+        losses = {"loss": loss.item(), "noise": error.item()}
+        run.log(learner.done, losses, config["log_every"])
+        if learner.done % config["save_every"] == 0:
+            learner.save()
+        if learner.done % config["sample_every"] == 0:
+            save_samples(learner.sample_path, learner.average, vae, config)
+    learner.save()
+    save_samples(learner.sample_path, learner.average, vae, config)
 
 
 if __name__ == "__main__":

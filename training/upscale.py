@@ -1,7 +1,6 @@
 """Super-resolution in the latent space of the VQ variant: a UNet sees the small picture beside the
 noisy latents of the large one."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from training.autoencoder import UNSEEN_SEED, psnr
 from training.data import compose
 from training.export import swap_in
 from training.latents import encode_compositions
+from training.learner import Learner
 from training.losses import pixel_loss
+from training.noise import add_noise
 from training.run import (
     RUNS,
     Run,
     autocast,
     choose_device,
-    follow,
-    learning_rate,
     read_settings,
     save_sheet,
     stage_parser,
@@ -89,36 +88,27 @@ def train(config: dict) -> LDMSuperResolutionPipeline:
         unet = UNet2DModel.from_pretrained(Path(config["begin_from"]) / "unet").to(device)
     else:
         unet = UNet2DModel(**config["unet"]).to(device)
-    average = copy.deepcopy(unet).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        unet.parameters(), weight_decay=0.01, betas=(0.9, 0.99), fused=True
-    )
-    parts = {"unet": unet, "average": average}, {"optimizer": optimizer}
-    done = start = run.resume(*parts)
-    torch.manual_seed(config["seed"] + start)
-    drawn = config["seed"] + start, config["pictures"], config["resolution"]
+    learner = Learner(run, "unet", unet)
+    learner.seed()
+    drawn = config["seed"] + learner.start, config["pictures"], config["resolution"]
     large, _ = compose(*drawn)
     small = resize(large, 1 / config["factor"])
     latents, _ = encode_compositions(vqvae, *drawn)
     unseen, _ = compose(UNSEEN_SEED, 32, config["resolution"])
     scheduler = DDIMScheduler(**config["scheduler"])
-    noise_levels = scheduler.alphas_cumprod.to(device)
-    pipeline = make_pipeline(vqvae, average, scheduler)
+    alphas_cumprod = scheduler.alphas_cumprod.to(device)
+    pipeline = make_pipeline(vqvae, learner.average, scheduler)
 
-    for step in run.steps(start):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, run.part_done(step), config)
+    for step in learner.steps():
         chosen = torch.randint(len(latents), (config["batch_size"],))
         clean, hint = latents[chosen], to_tensor(small[chosen.numpy()], device)
-        noise = torch.randn_like(clean)
-        timesteps = torch.randint(len(noise_levels), (len(clean),), device=device)
-        kept = noise_levels[timesteps][:, None, None, None]
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        noised = add_noise(clean, alphas_cumprod)
+        seen = torch.cat([noised.latents, hint], dim=1)
         with autocast(device):
-            velocity = unet(torch.cat([noisy, hint], dim=1), timesteps).sample.float()
+            velocity = unet(seen, noised.timesteps).sample.float()
         # The network tells a velocity, but what counts is how near the latents are that follow from
         # it: in the noise, where few steps do most of their work, as much as near the end.
-        found = kept.sqrt() * noisy - (1 - kept).sqrt() * velocity
+        found = noised.clean(velocity)
         loss = (found - clean).square().mean()
         losses = {"latents": loss.item()}
         if run.part_done(step) >= config["pixels_after"]:
@@ -130,22 +120,17 @@ def train(config: dict) -> LDMSuperResolutionPipeline:
             pixels = pixel_loss(output.float(), wanted)
             loss = loss + config["pixel_weight"] * pixels
             losses["pixels"] = pixels.item()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
-
-        done = step + 1
         losses["loss"] = loss.item()
-        follow(average, unet, done, config["ema_decay"])
-        if done % config["save_every"] == 0:
-            run.save(done, *parts)
-        if done % config["sample_every"] == 0:
-            path = run.folder / "samples" / f"{done:06}.png"
-            run.running["psnr"] = losses["psnr"] = save_samples(path, pipeline, unseen, config)
-        run.log(done, losses, config["log_every"])
-    run.save(done, *parts)
-    save_samples(run.folder / "samples" / f"{done:06}.png", pipeline, unseen, config)
+        learner.learn(loss)
+
+        if learner.done % config["save_every"] == 0:
+            learner.save()
+        if learner.done % config["sample_every"] == 0:
+            quality = save_samples(learner.sample_path, pipeline, unseen, config)
+            run.running["psnr"] = losses["psnr"] = quality
+        run.log(learner.done, losses, config["log_every"])
+    learner.save()
+    save_samples(learner.sample_path, pipeline, unseen, config)
     return pipeline
 
 
