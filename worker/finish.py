@@ -26,6 +26,7 @@ from darkroom.provenance import describe, least
 from darkroom.queue.queue import Queue
 from darkroom.request import MetadataLevel
 from worker.encode import encode
+from worker.held import HeldJobs
 from worker.running import RunningJob, unexpected
 
 log = logs.get("develop")
@@ -35,30 +36,30 @@ AFTER_A_FAULT_S = 0.5
 
 
 class Developer:
-    """Finishes jobs while the engine goes on with others. `gone` is called with each job that
-    this engine no longer has to do with, `store_full` when pictures cannot be stored."""
+    """Finishes jobs while the engine goes on with others; each is held until its last write."""
 
     def __init__(
         self,
         jobs: Queue,
         store: ImageStore,
+        held: HeldJobs,
         *,
         metadata: MetadataLevel,
-        gone: Callable[[RunningJob, str], None],
-        store_full: Callable[[], None],
+        store_is_full: threading.Event,
     ) -> None:
-        """`metadata` is the most that may be written into a picture."""
-        self._jobs, self._store = jobs, store
+        """`metadata` is the most that may be written into a picture. Sets `store_is_full` when one
+        could not be stored."""
+        self._jobs, self._store, self._held = jobs, store, held
         self._metadata: MetadataLevel = metadata
-        self._gone, self._store_full = gone, store_full
+        self._store_is_full = store_is_full
         self._pool = ThreadPoolExecutor(THREADS, "develop")
-        self._under_way = 0
+        self._succeeded = 0
         self._lock = threading.Lock()
 
     @property
-    def idle(self) -> bool:
-        with self._lock:
-            return self._under_way == 0
+    def succeeded(self) -> int:
+        """Jobs that ended well."""
+        return self._succeeded
 
     def succeed(
         self,
@@ -80,8 +81,6 @@ class Developer:
         self._submit(job, lambda: self._release(job))
 
     def _submit(self, job: RunningJob, work: Callable[[], str]) -> None:
-        with self._lock:
-            self._under_way += 1
         self._pool.submit(self._do, job, work)
 
     def _do(self, job: RunningJob, work: Callable[[], str]) -> None:
@@ -99,9 +98,9 @@ class Developer:
             model=job.request.model,
             total_s=job.timings().total,
         )
-        self._gone(job, outcome)
         with self._lock:
-            self._under_way -= 1
+            self._succeeded += outcome == "succeeded"
+        self._held.remove(job)
 
     def _survive(self, job: RunningJob, work: Callable[[], str]) -> str:
         """A job whose pictures cannot be developed fails, and does not come back for ever."""
@@ -130,7 +129,7 @@ class Developer:
                     records.append(self._store_picture(job, index, picture, reproducibility))
         except StoreUnavailableError as error:
             log.error("store_unavailable", job_id=job.id, reason=str(error))
-            self._store_full()
+            self._store_is_full.set()
             self._discard(records)
             return self._release(job)
         error = _blocked(job)

@@ -1,4 +1,5 @@
-"""What engine and supervisor say to one another over their two pipes; no torch, no Redis.
+"""What engine and supervisor say to one another over their two pipes; knows neither torch nor
+Redis.
 
 The engine writes a `Report` as a JSON line several times a second; the supervisor writes `drain`.
 A pipe that closes means that the other one is gone.
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import IO
 
 from darkroom import logs
+from darkroom.queue.workers import WorkerState
 
 log = logs.get("report")
 
@@ -25,9 +27,9 @@ PARENT_GONE = 3
 class Report:
     """How an engine is."""
 
-    state: str = "starting"
+    state: WorkerState = "starting"
     tick: int = 0
-    """Counts turns of the engine's loop; a hung model call stops it."""
+    """How often the engine's loop came round; a hung model call stops it."""
     finished: int = 0
     """Jobs that it ended well."""
     models: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from darkroom.errors import JobInterrupt
+from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
 from darkroom.input_images import Place
 from darkroom.job import JobError, Progress, Timings
 from darkroom.queue.queue import Claim
@@ -18,6 +18,23 @@ def unexpected(error: BaseException) -> JobError:
     the prompt; the log has the trace, the client gets the class."""
     message = f"The job ended with an unexpected {type(error).__name__}; the worker's log has more."
     return JobError(code="internal", message=message, retryable=True)
+
+
+def job_error(error: BaseException) -> JobError:
+    """What a client is told of an error that ended a job."""
+    if isinstance(error, DarkroomError):
+        return JobError(code=error.code, message=str(error), retryable=error.retryable)
+    return unexpected(error)
+
+
+def too_large(job: "RunningJob", error: DeviceMemoryError) -> DeviceMemoryError:
+    """What a client is told when nothing made a call of the job fit into memory."""
+    request = job.request
+    return DeviceMemoryError(
+        f"The model {request.model!r} has too little memory for {request.num_images} x "
+        f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
+        "Ask for a smaller size or fewer pictures."
+    )
 
 
 @dataclass(eq=False)

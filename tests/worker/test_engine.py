@@ -16,7 +16,7 @@ from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
 from tests import checkers, tiny
-from worker.engine import Engine
+from worker.engine import assemble
 from worker.loading.memory import expected_bytes
 
 MODEL = """
@@ -68,7 +68,9 @@ class Running:
             _env_file=None, state_dir=state_dir, models=folder / "models.toml", **settings
         )
         self.records = ModelRecords(jobs.redis)
-        self.engine = Engine(self.settings, jobs, self.records, "worker", uuid.uuid4().hex)
+        self.engine = assemble(
+            self.settings, jobs, self.records, worker="worker", engine=uuid.uuid4().hex
+        )
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -195,7 +197,7 @@ def test_when_memory_is_short_for_a_group_it_is_halved(running):
     ended = [running.ended(job_id) for job_id in ids]
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
     assert "smaller_group" in {job.memory for job in ended}
-    assert running.engine._runner.most_rows
+    assert running.engine.runner.most_rows
     most_rows = 0
     assert running.ended(running.submit()).error.code == "out_of_memory"
 

@@ -5,13 +5,16 @@ import uuid
 import pytest
 from PIL import Image
 
-from darkroom.errors import Canceled, LeaseLost
 from darkroom.images import ImageStore
 from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
 from darkroom.queue.queue import Queue
+from tests.arrivals import Arrivals
 from tests.stored import file_of
-from worker.intake import Held, Intake, Leases
+from worker.held import HeldJobs
+from worker.intake import Intake
+
+pytestmark = pytest.mark.usefixtures("intake")
 
 REQUEST = {
     "task": "text-to-image",
@@ -40,7 +43,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def held():
-    return Held()
+    return HeldJobs()
 
 
 @pytest.fixture
@@ -51,9 +54,11 @@ def intake(jobs, store, held):
         held=held,
         engine=f"engine-{uuid.uuid4().hex}",
         worker="worker",
-        places=2,
-        holds=3,
+        max_jobs=2,
+        max_held=3,
         preferred=lambda: ["pix"],
+        beat_now=threading.Event(),
+        store_is_full=threading.Event(),
     )
     thread.start()
     yield thread
@@ -62,94 +67,50 @@ def intake(jobs, store, held):
 
 
 @pytest.fixture
-def leases(jobs, held, intake):
-    woken = threading.Event()
-    thread = Leases(
-        jobs=jobs,
-        held=held,
-        engine=intake._engine,
-        lease_s=1000,
-        alive=lambda: True,
-        woke=woken.set,
-    )
-    thread.woken = woken
-    intake.on_bell(thread.beat_now)
-    thread.start()
-    yield thread
-    thread.close()
-    thread.join()
+def arrivals(held):
+    return Arrivals(held)
 
 
 def submit(jobs, **changes):
     return jobs.submit({**REQUEST, **changes}, model="pix").job
 
 
-def test_a_submitted_job_arrives_checked(intake, jobs):
+def test_a_submitted_job_arrives_checked(jobs, arrivals):
     job = submit(jobs)
-    arrived = intake.arrived.get(timeout=20)
+    arrived = arrivals.next()
     assert (arrived.id, arrived.request.prompt) == (job.id, "a cat")
     assert jobs.fetch(job.id).status is JobStatus.RUNNING
 
 
-def test_an_input_picture_arrives_with_its_job(intake, jobs, store):
+def test_an_input_picture_arrives_with_its_job(jobs, store, arrivals):
     file = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(file, "PNG")
     image = store.put_input(file.getvalue())
     submit(jobs, task="image-to-image", image=image, strength=0.5)
-    arrived = intake.arrived.get(timeout=20)
+    arrived = arrivals.next()
     assert arrived.inputs[IMAGE].getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_a_job_that_does_not_pass_the_check_fails_and_the_next_one_arrives(intake, jobs):
+def test_a_job_that_does_not_pass_the_check_fails_and_the_next_one_arrives(jobs, arrivals):
     bad = submit(jobs, seed="one")
     gone = submit(jobs, task="image-to-image", image="file_" + "0" * 64, strength=0.5)
     good = submit(jobs)
-    assert intake.arrived.get(timeout=20).id == good.id
+    assert arrivals.next().id == good.id
     assert jobs.fetch(bad.id).error.code == "invalid_parameters"
     assert jobs.fetch(gone.id).error.code == "invalid_input_image"
 
 
-def test_no_more_is_claimed_than_may_be_held(intake, jobs, held):
+def test_no_more_is_claimed_than_may_be_held(jobs, held, arrivals):
     submitted = [submit(jobs).id for _ in range(5)]
-    arrived = [intake.arrived.get(timeout=20) for _ in range(3)]
+    arrived = [arrivals.next() for _ in range(3)]
     assert [job.id for job in arrived] == submitted[:3]
     assert len(held) == 3
     held.remove(arrived[0])
-    assert intake.arrived.get(timeout=20).id == submitted[3]
+    assert arrivals.next().id == submitted[3]
     assert jobs.fetch(submitted[4]).status is JobStatus.QUEUED
 
 
-def test_a_canceled_job_is_interrupted_at_once(intake, jobs, leases):
-    job = submit(jobs)
-    arrived = intake.arrived.get(timeout=20)
-    jobs.cancel(job.id)
-    assert leases.woken.wait(20)
-    assert isinstance(arrived.interrupt, Canceled)
-
-
-def test_a_job_taken_away_is_interrupted(intake, jobs, leases):
-    submit(jobs)
-    arrived = intake.arrived.get(timeout=20)
-    intake.close()
-    intake.join()
-    jobs.reap(intake._engine)
-    leases.beat_now()
-    assert leases.woken.wait(20)
-    assert isinstance(arrived.interrupt, LeaseLost)
-
-
-@pytest.mark.usefixtures("leases")
-def test_progress_is_told(intake, jobs):
-    job = submit(jobs)
-    intake.arrived.get(timeout=20).step(1, 4, None)
-    for _ in range(200):
-        if (progress := jobs.fetch(job.id).progress) and progress.step == 1:
-            break
-        threading.Event().wait(0.05)
-    assert progress.step == 1
-
-
-def test_a_damaged_input_fails_its_job_and_names_no_path(intake, jobs, store):
+def test_a_damaged_input_fails_its_job_and_names_no_path(jobs, store, arrivals):
     file = io.BytesIO()
     Image.effect_noise((64, 64), 90).save(file, "PNG")
     whole = file.getvalue()
@@ -157,13 +118,13 @@ def test_a_damaged_input_fails_its_job_and_names_no_path(intake, jobs, store):
     image = store.put_input(whole[:at] + b"broken" + whole[at + 6 :])
     bad = submit(jobs, task="image-to-image", image=image, strength=0.5)
     good = submit(jobs)
-    assert intake.arrived.get(timeout=20).id == good.id
+    assert arrivals.next().id == good.id
     error = jobs.fetch(bad.id).error
     assert error.code == "invalid_input_image"
     assert str(store) not in error.message
 
 
-def test_a_store_that_cannot_be_read_only_delays_a_job(intake, jobs, store):
+def test_a_store_that_cannot_be_read_only_delays_a_job(jobs, store, arrivals):
     file = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(file, "PNG")
     image = store.put_input(file.getvalue())
@@ -178,4 +139,4 @@ def test_a_store_that_cannot_be_read_only_delays_a_job(intake, jobs, store):
     assert jobs.fetch(job.id).error is None
     path.unlink()
     path.with_suffix(".away").rename(path)
-    assert intake.arrived.get(timeout=20).id == job.id
+    assert arrivals.next().id == job.id

@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+from tests.worker.test_held import job as claimed
+from worker.admission import in_order, must_let_others_go_first, must_wait
+from worker.running import RunningJob
+
+
+def job(token: str, model: str = "here", **claim: float) -> RunningJob:
+    one = claimed(token, **claim)
+    one.request = SimpleNamespace(model=model)
+    return one
+
+
+SUSPECT = 3
+"""The attempt from which a job runs alone."""
+
+
+def test_suspects_go_first_then_those_whose_model_is_there_then_as_they_came() -> None:
+    waiting = [job("a", "away"), job("b"), job("c", "away", attempt=SUSPECT), job("d")]
+    ordered = in_order(waiting, ["here"])
+    assert [each.claim.token for each in ordered] == ["c", "b", "d", "a"]
+
+
+def test_a_suspect_waits_for_all_others_and_all_others_for_a_suspect() -> None:
+    usual, suspect = job("usual"), job("suspect", attempt=SUSPECT)
+    assert not must_wait(usual, [usual])
+    assert must_wait(suspect, [usual])
+    assert must_wait(usual, [suspect])
+    assert not must_wait(suspect, [])
+
+
+def test_who_waits_for_room_much_longer_holds_back_those_in_the_way() -> None:
+    old, young = job("old", "away", queued_s=100), job("young", queued_s=10)
+    assert not must_let_others_go_first(young, [old, young], 30)
+    old.needs_room = True
+    assert must_let_others_go_first(young, [old, young], 30)
+    assert not must_let_others_go_first(young, [old, young], 300)
+    assert not must_let_others_go_first(old, [old, young], 30)

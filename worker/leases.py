@@ -1,0 +1,82 @@
+"""Extends the leases of an engine's jobs and tells how far they are; a thread of the engine, which
+talks to Redis on its own; no torch."""
+
+import threading
+import time
+
+from darkroom import logs
+from darkroom.errors import Canceled, LeaseLost, QueueUnavailableError
+from darkroom.queue.queue import Queue
+from worker.held import HeldJobs
+from worker.pulse import Pulse
+from worker.vital import Vital
+
+log = logs.get("leases")
+
+AFTER_A_FAULT_S = 0.5
+PROGRESS_EVERY_S = 0.2
+
+
+class Leases(Vital):
+    """Extends the leases of held jobs, learns which were lost, and tells how far they are."""
+
+    def __init__(
+        self,
+        *,
+        jobs: Queue,
+        held: HeldJobs,
+        engine: str,
+        lease_s: float,
+        pulse: Pulse,
+        beat_now: threading.Event,
+    ) -> None:
+        """`pulse`: of the engine's loop; leases of a hung engine shall expire. `beat_now` is set by
+        whoever heard that something changed about a job."""
+        super().__init__(name="leases", daemon=True)
+        self._jobs, self._held, self._engine = jobs, held, engine
+        self._every_s = lease_s / 4
+        self._pulse, self._beat_now = pulse, beat_now
+        self._closed = False
+        self._told: dict[str, object] = {}
+
+    def close(self) -> None:
+        """End the thread and wait for it."""
+        self._closed = True
+        self._beat_now.set()
+        self.join()
+
+    def work(self) -> None:
+        beaten_at = time.monotonic()
+        while True:
+            asked = self._beat_now.wait(PROGRESS_EVERY_S)
+            if self._closed:
+                return
+            try:
+                if asked or time.monotonic() - beaten_at >= self._every_s:
+                    self._beat_now.clear()
+                    self._beat()
+                    beaten_at = time.monotonic()
+                self._tell_progress()
+            except QueueUnavailableError as error:
+                log.warning("queue_unavailable", reason=str(error))
+                time.sleep(AFTER_A_FAULT_S)
+
+    def _beat(self) -> None:
+        jobs = self._held.all()
+        if self._pulse.is_stuck:
+            return
+        held = self._jobs.beat(self._engine, [job.claim for job in jobs])
+        for token in held.lost | held.canceled:
+            if job := self._held.get(token):
+                job.interrupt = Canceled() if token in held.canceled else LeaseLost()
+                self._held.wake()
+
+    def _tell_progress(self) -> None:
+        jobs = self._held.all()
+        for job in jobs:
+            progress = job.progress
+            if self._told.get(job.claim.token) is not progress:
+                self._jobs.progress(job.claim, progress)
+                self._told[job.claim.token] = progress
+        tokens = {job.claim.token for job in jobs}
+        self._told = {token: told for token, told in self._told.items() if token in tokens}

@@ -1,0 +1,298 @@
+"""The engine's loop: takes jobs in, runs them as one continuous batch, hands them on; owns CUDA,
+never waits for Redis or a disk."""
+
+import sys
+import time
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+
+from darkroom import logs
+from darkroom.catalog import Models
+from darkroom.errors import (
+    Canceled,
+    DarkroomError,
+    DeadlineExceeded,
+    JobInterrupt,
+    LeaseLost,
+    Released,
+)
+from darkroom.job import JobError
+from darkroom.networks import stage_of
+from darkroom.settings import Settings
+from worker import device
+from worker.admission import in_order, must_let_others_go_first, must_wait
+from worker.batcher import Waiting, choose, slack
+from worker.finish import Developer
+from worker.gathering.gather import Call, Ended, Gather
+from worker.gathering.ladder import higher
+from worker.gathering.runner import Parts, Runner
+from worker.held import HeldJobs
+from worker.intake import Intake
+from worker.leases import Leases
+from worker.loaded import LoadedModels
+from worker.loading.pipelines import LoadedModel
+from worker.making import tasks
+from worker.pulse import Pulse
+from worker.report import Report
+from worker.running import RunningJob, job_error, too_large
+
+log = logs.get("engine")
+
+LONGEST_SLEEP_S = 0.5
+PASS_WEIGHT = 0.1
+"""How much the newest pass counts in the running mean of their durations."""
+
+
+@dataclass(eq=False)
+class Engine:
+    """The loop of one engine process. `run` reads in the order things happen."""
+
+    settings: Settings
+    catalog: Models
+    device: torch.device
+    gather: Gather
+    runner: Runner
+    models: LoadedModels
+    pulse: Pulse
+    held: HeldJobs
+    intake: Intake
+    leases: Leases
+    developer: Developer
+    _jobs: dict[Hashable, RunningJob] = field(default_factory=dict, init=False)
+    """Those that have arrived and are not handed on, by token."""
+    _pass_s: float = field(default=0.1, init=False)
+    """A running mean of how long a pass takes."""
+    _drain_at: float | None = field(default=None, init=False)
+    """When the grace period ends, once the engine drains."""
+
+    def run(self) -> None:
+        """Serve until drained."""
+        self._preload()
+        self.leases.start()
+        self.intake.start()
+        while not self._drained():
+            self._take_in()
+            self._interrupt()
+            self._start_waiting()
+            self._step()
+            self._settle()
+            self._tick()
+        self.leases.close()
+
+    def drain(self) -> None:
+        """Claim no more; give back what has not begun. Called from another thread."""
+        self.intake.close()
+        self._drain_at = time.monotonic() + self.settings.grace_s
+        self.held.wake()
+
+    def report(self) -> Report:
+        """How the engine is; from any thread."""
+        return Report(
+            state=self.pulse.state,
+            tick=self.pulse.ticks,
+            finished=self.developer.succeeded,
+            models=self.models.names,
+            running=len(self.held),
+            passes=self.gather.forwards,
+            joined_passes=self.gather.joined_calls,
+            device=str(self.device),
+            memory=device.device_memory(self.device),
+        )
+
+    @property
+    def _running(self) -> list[RunningJob]:
+        return [job for job in self._jobs.values() if job.started]
+
+    @property
+    def _waiting(self) -> list[RunningJob]:
+        return [job for job in self._jobs.values() if not job.started]
+
+    @property
+    def _busy(self) -> set[str]:
+        """The models that have jobs under way."""
+        return {job.request.model for job in self._running}
+
+    def _take_in(self) -> None:
+        """Take in arrivals; sleep on them when there is nothing else to do."""
+        is_idle = not self.gather.parked and not self._waiting
+        for job in self.held.take_arrived(LONGEST_SLEEP_S if is_idle else 0.0):
+            self._jobs[job.claim.token] = job
+
+    def _interrupt(self) -> None:
+        """Throw cancels, lost leases, passed deadlines and the end of grace into their jobs."""
+        now = time.monotonic()
+        out_of_grace = self._drain_at is not None and now > self._drain_at
+        for job in list(self._jobs.values()):
+            if job.deadline is not None and now > job.deadline:
+                job.interrupt = job.interrupt or DeadlineExceeded()
+            elif out_of_grace or (self._drain_at is not None and not job.started):
+                job.interrupt = job.interrupt or Released()
+            if job.interrupt is None:
+                continue
+            if job.started:
+                self.gather.throw(job.claim.token, job.interrupt)
+            else:
+                del self._jobs[job.claim.token]
+                self._end_interrupted(job, job.interrupt)
+
+    def _start_waiting(self) -> None:
+        """Start what may run now, and load at most one model for it."""
+        loaded = self.models.names
+        for job in in_order(self._waiting, loaded):
+            if must_wait(job, self._running):
+                return
+            self._start(job)
+            if self.models.names != loaded:
+                return
+
+    def _start(self, job: RunningJob) -> None:
+        """Start the job, unless it has to wait for others to end."""
+        name, busy = job.request.model, self._busy
+        card = self.catalog.find(name)
+        # A pinned model never leaves, so that nobody gains when its jobs wait.
+        if not card.pinned and must_let_others_go_first(
+            job, self._waiting, self.settings.prefer_loaded_s
+        ):
+            return
+        if card.offload == "model" and name in busy:
+            return
+        try:
+            model = self.models.load(name, busy=busy)
+        except DarkroomError as error:
+            del self._jobs[job.claim.token]
+            self.developer.fail(job, job_error(error))
+            return
+        job.needs_room = model is None
+        if model is None:
+            return
+        job.started = True
+        job.enter("encode")
+        self.gather.start(
+            job.claim.token, lambda: _make(job, model), alone=job.request.deterministic
+        )
+
+    def _step(self) -> None:
+        """One forward for the calls that the batcher chooses."""
+        parked = self.gather.parked
+        if not parked:
+            return
+        self.pulse.enter("busy")
+        chosen = choose(
+            [self._waiting_call(call) for call in parked.values()],
+            most_jobs=self.settings.max_jobs,
+            most_rows=self.runner.most_rows,
+        )
+        for job in self._running:
+            job.ticks_waited = 0 if job.claim.token in chosen else job.ticks_waited + 1
+        began = time.monotonic()
+        self._run([parked[token] for token in chosen])
+        self._pass_s += PASS_WEIGHT * (time.monotonic() - began - self._pass_s)
+
+    def _waiting_call(self, call: Call) -> Waiting:
+        job = self._jobs[call.owner]
+        if stage := stage_of(call.module_name):
+            job.enter(stage)
+        steps = job.progress.steps or job.request.num_inference_steps
+        return Waiting(
+            owner=call.owner,
+            key=call.key,
+            rows=call.rows,
+            slack_s=slack(
+                waited_s=job.waited_s,
+                remaining_s=(steps - job.progress.step) * self._pass_s,
+                solo_s=steps * self._pass_s,
+                priority=job.claim.priority,
+                deadline_in_s=job.deadline and job.deadline - time.monotonic(),
+            ),
+            joinable=call.joinable,
+            ticks_waited=job.ticks_waited,
+            most_jobs=self.catalog.find(job.request.model).max_jobs,
+        )
+
+    def _run(self, calls: Sequence[Call]) -> None:
+        """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
+        one for which nothing helped fails."""
+        name = self._jobs[calls[0].owner].request.model
+        parts = Parts(name, self.models.get(name).components)
+        for outcome in self.runner.run(calls, parts, self._busy):
+            job = self._jobs[outcome.owner]
+            if outcome.rung is not None:
+                job.memory = higher(job.memory, outcome.rung)
+            if outcome.error is not None:
+                self.gather.throw(outcome.owner, too_large(job, outcome.error))
+
+    def _settle(self) -> None:
+        """Hand ended jobs on."""
+        for ended in self.gather.take_ended():
+            job = self._jobs.pop(ended.owner)
+            model = self.models.get(job.request.model)
+            if model.offload is not None:
+                model.offload.rest()
+            if ended.error is None:
+                job.warnings.extend(ended.value.warnings)
+                repeatable = self._repeatable(job, ended, model)
+                self.developer.succeed(job, ended.value.pictures, repeatable)
+            elif isinstance(ended.error, JobInterrupt):
+                self._end_interrupted(job, ended.error)
+            else:
+                self._end_failed(job, ended.error, ended.trace)
+
+    def _end_interrupted(self, job: RunningJob, why: JobInterrupt) -> None:
+        if isinstance(why, Canceled | LeaseLost):
+            log.info("job_ended", job_id=job.id, outcome=why.code)
+            self.held.remove(job)
+        elif isinstance(why, DeadlineExceeded):
+            message = "The deadline passed before the job was done."
+            job.interrupt = None
+            self.developer.cancel(job, JobError(code=why.code, message=message))
+        else:
+            job.interrupt = None
+            self.developer.give_back(job)
+
+    def _end_failed(self, job: RunningJob, error: BaseException, trace: str) -> None:
+        log.error("job_failed", job_id=job.id, trace=trace)
+        if device.device_is_lost(error):
+            # After such an error nothing runs in this process any more; the supervisor starts
+            # another engine and the jobs go back to the queue.
+            sys.exit("the device does not answer any more")
+        self.developer.fail(job, job_error(error))
+
+    def _repeatable(self, job: RunningJob, ended: Ended, model: LoadedModel) -> dict[str, object]:
+        return {
+            "class": "exact" if job.request.deterministic else "close",
+            "row_counts": sorted(ended.row_counts),
+            "device": str(self.device),
+            "dtype": model.record.dtype,
+        }
+
+    def _tick(self) -> None:
+        if self._drain_at is not None:
+            self.pulse.enter("draining")
+        elif not self.gather.parked:
+            self.pulse.enter("idle")
+        self.pulse.tick()
+
+    def _drained(self) -> bool:
+        return self._drain_at is not None and not self.intake.is_alive() and len(self.held) == 0
+
+    def _preload(self) -> None:
+        """Load the pinned models and the default, or the first served, so that the first job need
+        not wait."""
+        serves = self.catalog.names(self.settings.serves)
+        first = self.catalog.default if self.catalog.default in serves else serves[0]
+        pinned = [name for name in serves if self.catalog.cards[name].pinned]
+        for name in dict.fromkeys([*pinned, first]):
+            # A fault is logged and told where it is noticed; other models can still be served.
+            with suppress(DarkroomError):
+                self.models.get(name)
+
+
+def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:
+    """What runs in the job's greenlet."""
+    outcome = tasks.run(job.request, model, job.inputs, job)
+    if model.safety is not None:
+        job.flagged = model.safety.flagged(outcome.pictures)
+    return outcome

@@ -1,0 +1,52 @@
+"""How an engine's loop is doing: its state, how often it came round, whether it is stuck; the
+engine's thread writes it, others read it, no torch."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from darkroom.queue.workers import WorkerState
+
+
+class Pulse:
+    """The signs of life of one engine."""
+
+    def __init__(self, *, step_timeout_s: float, load_timeout_s: float) -> None:
+        """Seconds that one model call, and loading one model, may take."""
+        self._step_timeout_s, self._load_timeout_s = step_timeout_s, load_timeout_s
+        self._state: WorkerState = "starting"
+        self._ticks = 0
+        self._ticked_at = time.monotonic()
+
+    @property
+    def state(self) -> WorkerState:
+        return self._state
+
+    @property
+    def ticks(self) -> int:
+        """How often the loop came round; a hung model call stops it."""
+        return self._ticks
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether one tick has taken longer than a model call or a load may."""
+        loads = self._state in ("starting", "loading")
+        limit = self._load_timeout_s if loads else self._step_timeout_s
+        return time.monotonic() - self._ticked_at > limit
+
+    def enter(self, state: WorkerState) -> None:
+        self._state = state
+
+    def tick(self) -> None:
+        """The loop came round."""
+        self._ticks += 1
+        self._ticked_at = time.monotonic()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Around loading a model, which can take minutes."""
+        self._state, self._ticked_at = "loading", time.monotonic()
+        try:
+            yield
+        finally:
+            self._ticked_at = time.monotonic()
