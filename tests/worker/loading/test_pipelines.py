@@ -20,7 +20,7 @@ from worker.gathering.gather import Gather
 from worker.loading import pipelines, tuning
 from worker.loading.offload import Offload
 from worker.loading.pipelines import LoadedModel
-from worker.making import prompts
+from worker.making.text_encoders import encoders_of
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -281,8 +281,8 @@ def test_a_network_of_another_name_is_one_row(monkeypatch: pytest.MonkeyPatch) -
     card = ModelCard(name="m", source=".", compile=True)
     with pytest.raises(ModelLoadError, match="no network"):
         tuning.tune(pipeline, card)
-    assert prompts._encoders(pipeline, accepted) == []
+    assert encoders_of(pipeline, accepted) == []
     monkeypatch.setitem(NETWORKS, "prior", Network(reads_joined_clip=True))
     tuning.tune(pipeline, card)
     assert pipelines._native_size(pipeline) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
-    assert len(prompts._encoders(pipeline, accepted)) == 1
+    assert len(encoders_of(pipeline, accepted)) == 1

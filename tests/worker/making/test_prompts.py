@@ -1,6 +1,6 @@
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusionPipeline
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import AddedToken, CLIPTokenizer
+from transformers import AddedToken
 
 from darkroom.errors import UnsupportedError
 from darkroom.input_images import IMAGE, MASK, control
@@ -23,7 +23,9 @@ from worker.gathering.gather import Gather
 from worker.loading.adapters import Adapters
 from worker.loading.pipelines import LoadedModel
 from worker.making import prompts, tasks
-from worker.making.prompts import MAX_CHUNKS, MAX_WEIGHT, STRONGER, Fragment, parse
+from worker.making.prompt_syntax import parse
+from worker.making.prompts import MAX_CHUNKS
+from worker.making.text_encoders import embed, encoders_of
 
 ROOM = tiny.MAX_TOKENS
 LONG = "a cat, dogs, a hat on a mat, and six bats"
@@ -96,145 +98,6 @@ def picture(pipeline: DiffusionPipeline, **arguments: Any) -> torch.Tensor:
     ).images
 
 
-# --- The syntax
-
-LETTERS = st.text(st.sampled_from("ab ,:.1+-\\\"'é()[]"), max_size=8)
-FACTORS = st.sampled_from([0.5, 0.8, 1.0, 1.2, 1.5])
-
-
-@st.composite
-def trees(draw: st.DrawFn, depth: int = 3) -> list[Any]:
-    """A prompt as it is meant: texts and (children, bracket, factor)."""
-    node = LETTERS
-    if depth:
-        pair = st.tuples(trees(depth - 1), st.sampled_from("(:["), FACTORS)
-        node = st.one_of(node, pair)
-    return draw(st.lists(node, max_size=3))
-
-
-def written(tree: Sequence[Any]) -> str:
-    """As a person who means it would type it."""
-    out = ""
-    for node in tree:
-        if isinstance(node, str):
-            # A number before a bracket would be its weight, and a backslash its escape.
-            out += escaped(node) + ("." if node[-1:] in (*"\\.0123456789 ",) else "")
-        else:
-            children, bracket, factor = node
-            inner = written(children)
-            out += {"(": f"({inner}!)", ":": f"({inner}!:{factor})", "[": f"[{inner}!]"}[bracket]
-    return out
-
-
-def escaped(text: str) -> str:
-    out, slashes = "", 0
-    for letter in text:
-        if letter == "\\":
-            slashes += 1
-            continue
-        if letter in "()[]":
-            out += "\\" * (2 * slashes + 1) + letter
-        else:
-            out += "\\" * slashes + letter
-        slashes = 0
-    return out + "\\" * slashes
-
-
-def meant(tree: Sequence[Any], weight: float = 1.0) -> Iterator[tuple[str, float]]:
-    """Every letter with its weight."""
-    for node in tree:
-        if isinstance(node, str):
-            text = node + ("." if node[-1:] in (*"\\.0123456789 ",) else "")
-            yield from ((letter, weight) for letter in text)
-        else:
-            children, bracket, factor = node
-            factor = {"(": STRONGER, ":": factor, "[": 1 / STRONGER}[bracket]
-            yield from meant(children, weight * factor)
-            yield "!", weight * factor
-
-
-def letters(prompt: tuple[tuple[Fragment, ...], ...]) -> list[tuple[str, float]]:
-    [chunk] = prompt
-    return [(letter, fragment.weight) for fragment in chunk for letter in fragment.text]
-
-
-@settings(deadline=None)
-@given(trees())
-def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) -> None:
-    found, expected = letters(parse(written(tree))), list(meant(tree))
-    assert "".join(each for each, _ in found) == "".join(each for each, _ in expected)
-    assert [w for _, w in found] == pytest.approx([w for _, w in expected])
-
-
-@settings(deadline=None)
-@given(st.text(st.characters(blacklist_characters="()[]"), max_size=40))
-def test_a_prompt_without_brackets_survives_exactly(text: str) -> None:
-    if "BREAK" not in text:
-        assert parse(text) == ((Fragment(text, 1.0),),)
-
-
-@settings(deadline=None)
-@given(st.text(max_size=40))
-def test_escaped_text_survives_exactly(text: str) -> None:
-    if "BREAK" not in text:
-        assert parse(escaped(text)) == ((Fragment(text, 1.0),),)
-
-
-@settings(deadline=None)
-@given(st.text(st.sampled_from("ab:1.2 ()[]\\"), max_size=40))
-def test_no_text_breaks_the_parser_and_weights_stay_in_range(text: str) -> None:
-    for chunk in parse(text):
-        assert all(0 <= fragment.weight <= MAX_WEIGHT for fragment in chunk)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a (cat)", [("a ", 1.0), ("cat", 1.1)]),
-        ("((cat))", [("cat", 1.1**2)]),
-        ("(cat:1.3)", [("cat", 1.3)]),
-        ("(cat: .5 )", [("cat", 0.5)]),
-        ("[cat]", [("cat", 1 / 1.1)]),
-        ("((a) b:1.5)", [("a", 1.65), (" b", 1.5)]),
-        ("[(a:1.2)]", [("a", 1.2 / 1.1)]),
-        (r"\(a\) \[b\]", [("(a) [b]", 1.0)]),
-        (r"(a \(x\):1.2)", [("a (x)", 1.2)]),
-        (r"\\(a)", [("\\", 1.0), ("a", 1.1)]),
-        ("(cat", [("(cat", 1.0)]),
-        ("cat:1.2)", [("cat:1.2)", 1.0)]),
-        ("(a [b) c]", [("a [b", 1.1), (" c]", 1.0)]),
-        (":) [ (a)", [(":) [ ", 1.0), ("a", 1.1)]),
-        ("(a:1.2.3)", [("a:1.2.3", 1.1)]),
-        ("(a:99)", [("a", MAX_WEIGHT)]),
-        ("(a:-1)", [("a", 0.0)]),
-        ("", [("", 1.0)]),
-        ("()", [("", 1.0)]),
-    ],
-)
-def test_the_syntax(text: str, expected: list[tuple[str, float]]) -> None:
-    [chunk] = parse(text)
-    assert [fragment.text for fragment in chunk] == [text for text, _ in expected]
-    assert [fragment.weight for fragment in chunk] == pytest.approx([w for _, w in expected])
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(
-    "text", [" " * 10**6, "(a:" + " " * 10**6 + "x)", "(a:" + "1" * 10**6 + "x)"], ids=range(3)
-)
-def test_a_text_is_read_once_however_long(text: str) -> None:
-    """Where the time grew with the square of the length this would take hours."""
-    assert "".join(each.text for chunk in parse(text) for each in chunk) in (text, text[1:-1])
-
-
-def test_break_begins_a_chunk_and_keeps_the_weight() -> None:
-    assert parse("a BREAK (b BREAK c:1.5) BREAK") == (
-        (Fragment("a", 1.0),),
-        (Fragment("b", 1.5),),
-        (Fragment("c", 1.5),),
-    )
-    assert parse("BREAKFAST") == ((Fragment("BREAKFAST", 1.0),),)
-
-
 # --- What pipelines are given
 
 
@@ -256,9 +119,9 @@ def test_short_prompts_without_weights_are_read_as_the_pipeline_does(
     prompt: str, pipeline: DiffusionPipeline
 ) -> None:
     accepted = inspect.signature(pipeline.__call__).parameters
-    encoders = prompts._encoders(pipeline, accepted)
+    encoders = encoders_of(pipeline, accepted)
     with torch.no_grad():
-        made = prompts._embeddings(parse(prompt), parse("dark"), encoders, 0)
+        made = embed(parse(prompt), parse("dark"), encoders, 0)
     expected = own_reading(pipeline, prompt, "dark")
     assert made.keys() == expected.keys()
     for name in expected:
@@ -407,7 +270,7 @@ def test_more_layers_than_there_are_cannot_be_left_out(pipeline: DiffusionPipeli
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_learned_tokens_work_with_weights(family: str) -> None:
     pipeline = tiny.FAMILIES[family]()
-    encoders = prompts._encoders(pipeline, inspect.signature(pipeline.__call__).parameters)
+    encoders = encoders_of(pipeline, inspect.signature(pipeline.__call__).parameters)
     for encoder in encoders:
         encoder.tokenizer.add_tokens([AddedToken("<kit>"), AddedToken("<kit>_1")])
         encoder.module.resize_token_embeddings(len(encoder.tokenizer))
@@ -519,14 +382,6 @@ def test_prompts_of_too_many_chunks_are_refused(pipeline: DiffusionPipeline, tex
         given_to(pipeline, text)
     with pytest.raises(UnsupportedError, match=r"^negative_prompt makes"):
         given_to(pipeline, "a", negative_prompt=text)
-
-
-def test_chunks_are_counted_of_words_as_the_weights_part_them() -> None:
-    tokenizer = CLIPTokenizer.from_pretrained(Path(__file__).parents[3] / "models/emoji/tokenizer")
-    encoder = prompts.Encoder(None, tokenizer, lambda text, _: text, torch.device("cpu"), False)
-    [whole], [parted] = parse("banana " * 20), parse("(b)anana " * 20)
-    assert encoder.chunks(whole) == 1
-    assert encoder.chunks(parted) > 1
 
 
 def test_too_many_passes_for_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> None:
