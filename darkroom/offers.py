@@ -190,7 +190,9 @@ def _guess(models: Models, card: ModelCard) -> ModelRecord:
 def diffusers_table() -> dict[str, Any]:
     """What diffusers' classes can do, made by `python -m worker.loading.diffusers_table --write`:
     `pipelines` (class name -> tasks) and `schedulers` (class name -> compatible class names)."""
-    return json.loads(resources.files("darkroom").joinpath("diffusers_table.json").read_text())
+    table = resources.files("darkroom").joinpath("diffusers_table.json")
+    content: dict[str, Any] = json.loads(table.read_text())
+    return content
 
 
 def _record(value: bytes | str) -> ModelRecord | None:

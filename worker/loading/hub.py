@@ -12,7 +12,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import EmbeddingCard, LoraCard, ModelCard, Models
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.model_files import SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
@@ -91,13 +91,14 @@ def _named(card: ModelCard) -> Iterator[Wanted]:
     for net in card.controlnets:
         name = f"*.{net.variant}*.safetensors" if net.variant else "*.safetensors"
         yield Wanted(net.source, net.revision, (*TEXTS, name))
-    for file in (*card.loras, *card.embeddings):
+    files: tuple[LoraCard | EmbeddingCard, ...] = (*card.loras, *card.embeddings)
+    for file in files:
         yield Wanted(file.source, None, (file.weight_name or "*.safetensors",))
     if adapter := card.ip_adapter:
-        weights = f"{adapter.subfolder}/{adapter.weight_name}".removeprefix("/")
+        weight = f"{adapter.subfolder}/{adapter.weight_name}".removeprefix("/")
         encoder = adapter.image_encoder
-        files = (f"{encoder}/*.json", f"{encoder}/*.safetensors") if encoder else ()
-        yield Wanted(adapter.source, None, (weights, *files))
+        beside = (f"{encoder}/*.json", f"{encoder}/*.safetensors") if encoder else ()
+        yield Wanted(adapter.source, None, (weight, *beside))
 
 
 def main(names: list[str]) -> None:

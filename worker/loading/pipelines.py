@@ -72,13 +72,13 @@ class LoadedModel:
         adapters = adapters or Choice()
         if adapters.is_controlled and task not in self.controlled:
             raise UnsupportedError(f"The model {self.record.name!r} takes no controls for {task}.")
-        cls = (self.controlled if adapters.is_controlled else self.pipelines)[task]
+        cls: Any = (self.controlled if adapters.is_controlled else self.pipelines)[task]
         accepted = inspect.signature(cls.__init__).parameters
         arguments = {**self.components, **adapters.components, **self.options}
         arguments["scheduler"] = self.schedulers.new(scheduler, options)
         # The tensors of parts that are offloaded belong in the host's memory, even while one of
         # the parts is on the device.
-        cls = _on(cls, "cpu" if self.offload is not None else self.record.device)
+        cls = _class_for_device(cls, "cpu" if self.offload is not None else self.record.device)
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
         if cls.__name__ in UNSEEDED:
@@ -87,7 +87,7 @@ class LoadedModel:
 
 
 @functools.cache
-def _on(cls: type[DiffusionPipeline], device: str) -> type[DiffusionPipeline]:
+def _class_for_device(cls: Any, device: str) -> type[DiffusionPipeline]:
     """The pipeline, knowing its device. diffusers looks for it in every module of every part, at
     each job: milliseconds, and more the larger the networks are."""
     known = torch.device(device)

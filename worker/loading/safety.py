@@ -70,7 +70,8 @@ class SafetyChecker:
             blank = [np.zeros((1, 1, 3))] * len(images)
             return tuple(map(bool, self.network(clip_input=pixels, images=blank)[1]))
         logits = self.network(pixel_values=pixels).logits.float()
-        several = self.network.config.problem_type == "multi_label_classification"
+        config: Any = self.network.config
+        several = config.problem_type == "multi_label_classification"
         shares = logits.sigmoid() if several else logits.softmax(-1)
         highest = shares[:, list(self.withheld)].amax(-1)
         return tuple((highest >= self.threshold).tolist())

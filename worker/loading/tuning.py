@@ -79,7 +79,7 @@ def _network(pipeline: DiffusionPipeline) -> torch.nn.Module:
     return network
 
 
-def _choose_attention(network: torch.nn.Module, name: str) -> None:
+def _choose_attention(network: Any, name: str) -> None:
     """For this network only: diffusers also sets what all other models use by default."""
     from diffusers.models.attention_dispatch import (  # imports more of diffusers than it says
         AttentionBackendName,

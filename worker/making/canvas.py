@@ -26,7 +26,7 @@ class Canvas:
     @property
     def is_kept(self) -> bool:
         """Whether nothing is painted anew."""
-        return self.mask.getextrema()[1] < GREY
+        return bool(np.asarray(self.mask).max() < GREY)
 
     def blocks(self, size: int) -> Image.Image:
         """The mask with every square of `size` pixels, which is one pixel of the latents, white

@@ -136,7 +136,8 @@ def upscale(work: Work[Upscale]) -> Outcome:
     if "prompt" not in accepted_by(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
         pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
-        arguments, warnings = {"image": torch.stack([pixels] * request.num_images)}, []
+        arguments: dict[str, Any] = {"image": torch.stack([pixels] * request.num_images)}
+        warnings: list[str] = []
     else:
         # A prompt and a picture each: the noise on a picture that several share is the first one's.
         given, warnings = prompts.arguments(request, pipeline)
@@ -248,7 +249,7 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
         return {}
     size = (request.width, request.height)
     maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
-    arguments = {
+    arguments: dict[str, list[Any]] = {
         "control_image" if "control_image" in accepted_by(pipeline) else "image": maps,
         "controlnet_conditioning_scale": [each.scale for each in controls],
         "control_guidance_start": [each.start for each in controls],

@@ -105,12 +105,12 @@ def embed(
         for prefix, (chunks, skipped) in asked.items()
     }
     tokens = max(each.embedding.shape[1] for readings in read.values() for each in readings)
-    given = {}
+    given: dict[str, torch.Tensor] = {}
     for prefix, readings in read.items():
         padded = [each.pad(tokens) for each in readings]
         given[f"{prefix}prompt_embeds"] = torch.cat(padded, dim=-1)
-        if encoders[-1].pooled:
-            given[f"{prefix}pooled_prompt_embeds"] = readings[-1].pooled
+        if (pooled := readings[-1].pooled) is not None:
+            given[f"{prefix}pooled_prompt_embeds"] = pooled
     return given
 
 
