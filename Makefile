@@ -1,8 +1,9 @@
-# What people and CI run. Needs Python 3.11 or later and make; all else is installed into .venv.
+# What people and CI run. Needs Python 3.11, 3.12 or 3.13 and make; all else is installed into .venv.
 #
 #   make demo        a prompt becomes a picture, with everything started and stopped again
 #   make test        the whole suite without the tests that take minutes
 #   make test-all    with them
+#   make smoke       imports, an example of each task, pictures end to end: for other Pythons
 #   make lint        ruff check, ruff format --check and mypy
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
@@ -20,8 +21,9 @@ PYTEST ?=
 JOBS ?= 2
 
 # Several tests at a time, each with one thread of torch.
+SMOKE := tests/test_imports.py tests/test_tasks.py tests/end_to_end/test_pictures.py
 SPREAD := -n $(JOBS) --dist worksteal
-test test-all: export OMP_NUM_THREADS := 1
+test test-all smoke: export OMP_NUM_THREADS := 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,11 +31,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
 # Nothing is written outside the checkout and nothing is downloaded behind the user's back.
-demo test test-all bench: export HF_HUB_OFFLINE := 1
-demo test test-all bench: export HF_HOME := $(CURDIR)/build/huggingface
-test test-all bench: export TMPDIR := $(CURDIR)/build/tmp
+demo test test-all smoke bench: export HF_HUB_OFFLINE := 1
+demo test test-all smoke bench: export HF_HOME := $(CURDIR)/build/huggingface
+test test-all smoke bench: export TMPDIR := $(CURDIR)/build/tmp
 
-.PHONY: help install demo test test-all lint bench docs constraints clean
+.PHONY: help install demo test test-all smoke lint bench docs constraints clean
 
 help:
 	@sed -n '/^#  *make /s/^#  *//p' Makefile
@@ -48,6 +50,10 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
 	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST)
+
+smoke: $(VENV)/.installed-dev
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m pytest $(SPREAD) $(SMOKE) $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -68,8 +74,8 @@ docs: $(VENV)/.installed
 install: $(VENV)/.installed
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Darkroom needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "Darkroom needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "Python could not make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
