@@ -4,44 +4,56 @@ Knows neither HTTP nor torch. No job id and no prompt ever becomes a label.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from darkroom import __version__
-from darkroom.errors import DependencyError
-from darkroom.queue.queue import Queue
-from darkroom.queue.workers import WorkerInfo, Workers
+from darkroom.queue.exchange import Exchange
+from darkroom.queue.jobs import QueueState, counters, queues
+from darkroom.queue.workers import WorkerInfo, living
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(queue: Queue, workers: Workers) -> bytes:
+@dataclass(frozen=True)
+class Seen:
+    """What Redis told at a scrape."""
+
+    counters: dict[tuple[str, ...], int]
+    queues: list[QueueState]
+    workers: list[WorkerInfo]
+
+
+def look() -> Exchange[Seen]:
+    """Ask Redis for all that is shown."""
+    return Seen((yield from counters()), (yield from queues()), (yield from living()))
+
+
+def exposition(seen: Seen | None) -> bytes:
     """All metrics as text. While Redis is away only `darkroom_redis_up 0` and the version."""
     registry = CollectorRegistry()
-    registry.register(_Reader(queue, workers))
+    registry.register(_Reader(seen))
     return generate_latest(registry)
 
 
-class _Reader:
-    def __init__(self, queue: Queue, workers: Workers) -> None:
-        self._queue = queue
-        self._workers = workers
+class _Reader(Collector):
+    def __init__(self, seen: Seen | None) -> None:
+        self._seen = seen
 
     def collect(self) -> Iterator[Metric]:
         version = {(__version__,): 1}
         yield _gauge("darkroom_build_info", "Version of Darkroom.", ["version"], version)
-        try:
-            found = [
-                *_counters(self._queue.counters()),
-                *_queues(self._queue),
-                *_workers(self._workers.all()),
-            ]
-        except DependencyError:
-            found = []
-        yield _gauge("darkroom_redis_up", "Whether Redis answers.", [], {(): int(bool(found))})
-        yield from found
+        up = int(self._seen is not None)
+        yield _gauge("darkroom_redis_up", "Whether Redis answers.", [], {(): up})
+        if self._seen:
+            yield from _counters(self._seen.counters)
+            yield from _queues(self._seen.queues)
+            yield from _workers(self._seen.workers)
 
 
 def _counters(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
@@ -65,8 +77,7 @@ def _counters(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
         yield family
 
 
-def _queues(queue: Queue) -> Iterator[Metric]:
-    states = queue.queues()
+def _queues(states: list[QueueState]) -> Iterator[Metric]:
     jobs = {(s.name, "queued"): s.queued for s in states}
     jobs |= {(s.name, "running"): s.running for s in states}
     yield _gauge("darkroom_queue_jobs", "Jobs by queue and state.", ["queue", "state"], jobs)
@@ -87,7 +98,7 @@ def _workers(workers: Iterable[WorkerInfo]) -> Iterator[Metric]:
 
 
 def _gauge(
-    name: str, text: str, labels: list[str], values: dict[tuple[str, ...], float]
+    name: str, text: str, labels: list[str], values: Mapping[Any, float]
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):

@@ -12,10 +12,9 @@ from importlib import resources
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from redis import Redis
 
 from darkroom.catalog import Limits, ModelCard, Models
-from darkroom.queue.connection import translated
+from darkroom.queue.exchange import Client, Exchange, send
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
 
@@ -97,22 +96,22 @@ class Offer:
         return 7.5 if guidance is None else guidance
 
 
-class ModelRecords:
+class ModelRecords(Client):
     """The records that workers leave in Redis, by model name."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
     def put(self, record: ModelRecord) -> None:
-        with translated():
-            self._redis.hset(RECORDS, record.name, record.model_dump_json())
+        self.carry_out(send("HSET", RECORDS, record.name, record.model_dump_json()))
 
     def all(self) -> dict[str, ModelRecord]:
         """Records that this version can read; others are left out."""
-        with translated():
-            raw = self._redis.hgetall(RECORDS)
-        records = [_record(value) for value in raw.values()]
-        return {record.name: record for record in records if record}
+        return self.carry_out(all_records())
+
+
+def all_records() -> Exchange[dict[str, ModelRecord]]:
+    """Records that this version can read; others are left out."""
+    raw = yield from send("HGETALL", RECORDS)
+    records = [_record(value) for value in raw.values()]
+    return {record.name: record for record in records if record}
 
 
 def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:

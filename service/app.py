@@ -10,11 +10,11 @@ from darkroom.catalog import Models
 from darkroom.errors import DarkroomError
 from darkroom.forms import form
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecords, offer
-from darkroom.queue.connection import connect
+from darkroom.offers import offer
+from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
-from darkroom.queue.queue import Queue
-from darkroom.queue.workers import Workers
+from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.lua import scripts_for
 from darkroom.settings import Settings
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
@@ -61,17 +61,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _assemble(settings: Settings) -> Darkroom:
     if not settings.redis_url:
         raise SettingsError("No Redis: set DARKROOM_REDIS_URL, or start `darkroom up`.")
-    redis = connect(settings.redis_url)
+    client = AsyncClient(connect_async(settings.redis_url), scripts_for(settings))
     store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,
         models=Models.read(settings.models),
-        records=ModelRecords(redis),
-        workers=Workers(redis),
-        queue=Queue.of(redis, settings),
+        client=client,
         store=store,
         inputs=InputImages(store, settings.max_image_pixels),
-        feed=EventFeed(settings.redis_url),
+        feed=EventFeed(client),
     )
 
 
@@ -79,9 +77,8 @@ def _assemble(settings: Settings) -> Darkroom:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Darkroom = app.state.darkroom
     _build_classes(here)
-    async with here.feed:
+    async with here.client.redis, here.feed:
         yield
-    here.queue.redis.close()
 
 
 def _build_classes(here: Darkroom) -> None:

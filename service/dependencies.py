@@ -1,19 +1,22 @@
 """What routes ask for, as typed aliases; built once per process by `create_app`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Header, Path, Request
 
-from darkroom.catalog import Models
+from darkroom.catalog import ModelCard, Models
 from darkroom.errors import JobNotFoundError
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecords, Offer, offer
+from darkroom.offers import ModelRecord, Offer, all_records, offer
 from darkroom.queue.events import EventFeed
-from darkroom.queue.queue import Queue
-from darkroom.queue.workers import WorkerInfo, Workers
+from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
+from service.access import Asker, Jobs
 from service.uploads import InputImages
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
@@ -21,35 +24,41 @@ _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 
 @dataclass(frozen=True)
 class Darkroom:
-    """Everything the routes work with. All but `feed` blocks: call it from threads."""
+    """Everything the routes work with; `store` and `inputs` block: call them from threads."""
 
     settings: Settings
     models: Models
-    records: ModelRecords
-    workers: Workers
-    queue: Queue
+    client: AsyncClient
     store: ImageStore
     inputs: InputImages
     feed: EventFeed
 
-    def offer(self, name: str | None) -> Offer:
-        """What the model `name` offers now. Raises ModelNotFoundError."""
-        card = self.models.find(name)
-        return offer(self.models, card, self.records.all().get(card.name))
+    def jobs(self, asker: Asker) -> Jobs:
+        return Jobs(asker, self.client, self.feed, self.store, self.inputs)
 
-    def offers(self) -> list[Offer]:
+    async def records(self) -> dict[str, ModelRecord]:
+        """What workers found out about the models, by name."""
+        return await self.client.carry_out(all_records())
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The living workers."""
+        return await self.client.carry_out(living())
+
+    async def offer(self, card: ModelCard, record: ModelRecord | None) -> Offer:
+        """What the model offers now."""
+        if record and record.schedulers:
+            return offer(self.models, card, record)
+        return await to_thread.run_sync(offer, self.models, card, record)  # reads its folder
+
+    def offers(self, records: Mapping[str, ModelRecord]) -> list[Offer]:
         """What each model offers now."""
-        records = self.records.all()
         cards = self.models.cards.values()
         return [offer(self.models, card, records.get(card.name)) for card in cards]
 
-    def serving(self, model: str) -> list[WorkerInfo]:
-        """The living workers that serve a model."""
-        return [worker for worker in self.workers.all() if model in worker.serves]
-
 
 async def _darkroom(http: Request) -> Darkroom:
-    return http.app.state.darkroom
+    here: Darkroom = http.app.state.darkroom
+    return here
 
 
 async def _job_id(
@@ -63,6 +72,14 @@ async def _job_id(
 
 
 Here = Annotated[Darkroom, Depends(_darkroom)]
+
+
+async def _jobs(here: Here) -> Jobs:
+    """Here who asks would be told apart."""
+    return here.jobs(Asker())
+
+
+TheirJobs = Annotated[Jobs, Depends(_jobs)]
 JobId = Annotated[str, Depends(_job_id)]
 IfNoneMatch = Annotated[
     str | None, Header(description="The ETag of the answer you have; if it still holds: 304.")

@@ -122,17 +122,16 @@ class ImageFile(FileResponse):
 
     Starlette's answer knows ranges and their conditions; its file is the store's."""
 
-    def __init__(self, store: ImageStore, image_id: str, **headers: str) -> None:
-        """Raises ImageNotFoundError, StoreUnavailableError."""
+    def __init__(self, store: ImageStore, image: StoredImage, **headers: str) -> None:
         self._store = store
-        self._image = store.find(image_id)
+        self._image = image
         super().__init__(
-            self._image.file_name,
-            stat_result=_stat(self._image),
-            media_type=f"image/{self._image.format}",
-            filename=self._image.file_name,
+            image.file_name,
+            stat_result=_stat(image),
+            media_type=f"image/{image.format}",
+            filename=image.file_name,
             content_disposition_type="inline",
-            headers=image_headers(image_id) | headers,
+            headers=image_headers(image.id) | headers,
         )
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""From the bytes of a request to a queued job; in the service only. Blocks: call it in a thread."""
+"""From a body to a queued job; in the service only."""
 
 import hashlib
 import json
@@ -9,36 +9,41 @@ from pydantic_core import from_json
 
 from darkroom.draft import stored
 from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
-from darkroom.offers import Offer
-from darkroom.queue.queue import Submitted
+from darkroom.queue.jobs import Submitted
 from darkroom.request import Output
 from darkroom.validation import completed, parse
+from service.access import Jobs
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
 
 
-def submit(
+async def submit(
     here: Darkroom,
-    raw: bytes,
-    idempotency_key: str | None,
+    jobs: Jobs,
+    body: dict[str, Any],
+    idempotency_key: str | None = None,
     agree: Callable[[Output], None] = lambda _: None,
 ) -> Submitted:
     """Check a body, take in its pictures and queue the job; `agree` raises, before anything is
-    kept, when the client could not use what it asks for."""
-    body = read_object(raw)
-    offer = here.offer(_model_name(body))
-    draft = parse(body, offer, here.offers)
+    kept, when the client could not use what it asks for.
+
+    Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
+    IdempotencyMismatchError, DependencyError."""
+    card = here.models.find(_model_name(body))
+    records = await here.records()
+    offer = await here.offer(card, records.get(card.name))
+    draft = parse(body, offer, lambda: here.offers(records))
     agree(Output.model_validate(draft.values["output"]))
-    draft, image_size = here.inputs.take(draft)
+    draft, image_size = await jobs.take_inputs(draft)
     request = completed(draft, offer, image_size)
-    return here.queue.submit(
+    return await jobs.submit(
         stored(request, offer),
-        model=offer.card.name,
-        warnings=[*draft.warnings, *_doubts(here, offer)],
+        draft.options,
+        model=card.name,
+        warnings=[*draft.warnings, *await _doubts(here, card.name)],
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(body) if idempotency_key else None,
-        **draft.options.model_dump(),
     )
 
 
@@ -73,9 +78,8 @@ def _model_name(body: dict[str, Any]) -> str | None:
     return name
 
 
-def _doubts(here: Darkroom, offer: Offer) -> list[str]:
+async def _doubts(here: Darkroom, model: str) -> list[str]:
     """Why the job may have to wait long, though it is accepted."""
-    name = offer.card.name
-    if not here.serving(name):
-        return [f"No worker serves the model {name!r} now; the job waits until one does."]
-    return []
+    if any(model in worker.serves for worker in await here.workers()):
+        return []
+    return [f"No worker serves the model {model!r} now; the job waits until one does."]

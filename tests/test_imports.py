@@ -23,7 +23,7 @@ FORBIDDEN_IN_FILES = {
     "worker/__main__.py": TENSORS,
 }
 # What RQ knows stays behind our own queue: its private details change between releases.
-RQ_FILES = {"darkroom/queue/queue.py", "darkroom/queue/workers.py"}
+RQ_FILES = {"darkroom/queue/jobs.py", "darkroom/queue/workers.py"}
 
 IMPORT_ALL = """
 import importlib, os, sys, tempfile

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis, asyncio
 from redis.asyncio import retry as asyncio_retry
@@ -14,7 +15,11 @@ from darkroom.errors import QueueUnavailableError
 SOCKET_TIMEOUT_S = 5.0
 """Longest wait for one reply; a blocking command has to end well before."""
 
-_OPTIONS = {
+POOL_SIZE = 32
+"""Connections of one event loop: a command holds one for as long as Redis takes to answer it."""
+POOL_TIMEOUT_S = 5.0
+
+_OPTIONS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": 2.0,
     "health_check_interval": 30,
@@ -38,14 +43,16 @@ def connect(url: str) -> Redis:
 
 
 def connect_async(url: str) -> asyncio.Redis:
-    """The same for asyncio."""
-    return asyncio.Redis.from_url(url, retry=asyncio_retry.Retry(_PAUSES, retries=1), **_OPTIONS)
-
-
-def check(redis: Redis) -> None:
-    """Write something small. Raises QueueUnavailableError if Redis is away, full or read-only."""
-    with translated():
-        redis.set("darkroom:check", 1, ex=60)
+    """The same for an event loop, from a pool (bounded): who finds all its connections in use waits
+    for one, and for `POOL_TIMEOUT_S` at most; redis-py's own default would refuse the 101st."""
+    pool = asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=POOL_SIZE,
+        timeout=POOL_TIMEOUT_S,
+        retry=asyncio_retry.Retry(_PAUSES, retries=1),
+        **_OPTIONS,
+    )
+    return asyncio.Redis.from_pool(pool)
 
 
 @contextmanager

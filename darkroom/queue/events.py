@@ -15,7 +15,7 @@ from typing import Self
 from redis.exceptions import RedisError
 
 from darkroom import logs
-from darkroom.queue.connection import connect_async, translated
+from darkroom.queue.exchange import AsyncClient, Exchange, send
 
 CHANNEL = "darkroom:events"
 POLL_S = 1.0
@@ -65,10 +65,10 @@ class Watch:
 class EventFeed:
     """Listens to the channel while used as an async context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self.connected = False
         self.closing = False
-        self._redis = connect_async(url)
+        self._client = client
         self._watches: dict[str, set[Watch]] = defaultdict(set)
         self._listener: asyncio.Task[None] | None = None
 
@@ -82,7 +82,6 @@ class EventFeed:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
-        await self._redis.aclose()
 
     def close(self) -> None:
         """Wake all waiters for the last time: their `changed` returns at once from now on."""
@@ -111,13 +110,7 @@ class EventFeed:
         none), oldest first: the last 256 or so, for an hour after its end.
 
         Raises QueueUnavailableError."""
-        start = f"({after}" if after and _EVENT_ID.fullmatch(after) else "-"
-        with translated():
-            rows = await self._redis.xrange(f"darkroom:events:{job_id}", min=start)
-        return [
-            Event(event_id.decode(), fields[b"event"].decode(), fields[b"data"].decode())
-            for event_id, fields in rows
-        ]
+        return await self._client.carry_out(_history(job_id, after))
 
     async def _listen(self) -> None:
         while True:
@@ -131,7 +124,7 @@ class EventFeed:
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _hear(self) -> None:
-        async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        async with self._client.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(CHANNEL)
             self.connected = True
             self._ring_all()  # something may have happened in the meantime
@@ -148,3 +141,12 @@ class EventFeed:
         for watches in self._watches.values():
             for watch in watches:
                 watch.ring()
+
+
+def _history(job_id: str, after: str | None) -> Exchange[list[Event]]:
+    start = f"({after}" if after and _EVENT_ID.fullmatch(after) else "-"
+    rows = yield from send("XRANGE", f"darkroom:events:{job_id}", start, "+")
+    return [
+        Event(event_id.decode(), fields[b"event"].decode(), fields[b"data"].decode())
+        for event_id, fields in rows
+    ]

@@ -36,10 +36,13 @@ _LONGEST_DATA = 10 * 2**20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_job(answer: list[Any], job_id: str = "") -> Job:
-    """The job out of what `view` of the prelude returns. Raises JobNotFoundError, ExpiredError."""
+def read_job(answer: list[Any], job_id: str = "", owner: str | None = None) -> Job:
+    """The job out of what `view` of the prelude returns; where an `owner` is given, only theirs.
+    Raises JobNotFoundError, ExpiredError."""
     raw_id, now, gone, position, flat = answer
     fields = read_fields(flat)
+    if owner is not None and fields.get("dr_owner", owner) != owner:
+        raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
     if gone or float(fields.get("dr_expires", "inf")) <= float(now):
         raise ExpiredError(f"Job {job_id} and its images were kept for their time and are gone.")
     if "dr_created" not in fields:

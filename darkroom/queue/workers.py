@@ -9,15 +9,15 @@ import platform
 import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
-from redis import Redis
 from rq.utils import utcformat, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from darkroom.queue.connection import translated
+from darkroom.queue.exchange import Client, Exchange, Send, send
 from darkroom.queue.queue import queue_names
 
 _KEY = BaseWorker.redis_worker_namespace_prefix
@@ -65,52 +65,58 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-class Workers:
+class Workers(Client):
     """The workers that give signs of life. Methods raise QueueUnavailableError."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
 
     def announce(self, info: WorkerInfo, ttl_s: float) -> None:
         """Say that the worker lives; without another word it is forgotten after `ttl_s` seconds."""
-        key, queues = _KEY + info.name, queue_names(info.serves)
-        with translated():
-            now = utcformat(self._now())
-            with self._redis.pipeline() as pipe:
-                pipe.hset(key, mapping=_rq_fields(info, queues, now))
-                pipe.pexpire(key, int(ttl_s * 1000))
-                pipe.sadd(REDIS_WORKER_KEYS, key)
-                for queue in queues:
-                    pipe.sadd(WORKERS_BY_QUEUE_KEY % queue, key)
-                pipe.execute()
+        self.carry_out(_announce(info, ttl_s))
 
     def leave(self, name: str) -> None:
         """Take the worker off the list at once."""
-        key = _KEY + name
-        with translated():
-            queues = (self._redis.hget(key, "queues") or b"").decode()
-            with self._redis.pipeline() as pipe:
-                pipe.delete(key)
-                pipe.srem(REDIS_WORKER_KEYS, key)
-                for queue in queues.split(","):
-                    pipe.srem(WORKERS_BY_QUEUE_KEY % queue, key)
-                pipe.execute()
+        self.carry_out(_leave(name))
 
     def all(self) -> list[WorkerInfo]:
         """The living workers by name. Workers that are not Darkroom's are left out."""
-        with translated():
-            keys = sorted(self._redis.smembers(REDIS_WORKER_KEYS))
-            with self._redis.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.hmget(key, _INFO, "last_heartbeat")
-                rows = pipe.execute()
-            if dead := [key for key, row in zip(keys, rows, strict=True) if row == [None, None]]:
-                self._redis.srem(REDIS_WORKER_KEYS, *dead)
-        return [info for row in rows if (info := _read(*row))]
+        return self.carry_out(living())
 
-    def _now(self) -> datetime:
-        seconds, microseconds = self._redis.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+def living() -> Exchange[list[WorkerInfo]]:
+    """The living workers by name. Workers that are not Darkroom's are left out."""
+    keys = sorted((yield from send("SMEMBERS", REDIS_WORKER_KEYS)))
+    rows = yield Send(tuple(("HMGET", key, _INFO, "last_heartbeat") for key in keys))
+    if dead := [key for key, row in zip(keys, rows, strict=True) if row == [None, None]]:
+        yield from send("SREM", REDIS_WORKER_KEYS, *dead)
+    return [info for row in rows if (info := _read(*row))]
+
+
+def _announce(info: WorkerInfo, ttl_s: float) -> Exchange[None]:
+    key, queues = _KEY + info.name, queue_names(info.serves)
+    seconds, microseconds = yield from send("TIME")
+    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+    fields = _rq_fields(info, queues, utcformat(now))
+    yield Send(
+        (
+            ("HSET", key, *chain.from_iterable(fields.items())),
+            ("PEXPIRE", key, int(ttl_s * 1000)),
+            ("SADD", REDIS_WORKER_KEYS, key),
+            *(("SADD", WORKERS_BY_QUEUE_KEY % queue, key) for queue in queues),
+        ),
+        atomic=True,
+    )
+
+
+def _leave(name: str) -> Exchange[None]:
+    key = _KEY + name
+    queues = ((yield from send("HGET", key, "queues")) or b"").decode()
+    yield Send(
+        (
+            ("DEL", key),
+            ("SREM", REDIS_WORKER_KEYS, key),
+            *(("SREM", WORKERS_BY_QUEUE_KEY % queue, key) for queue in queues.split(",")),
+        ),
+        atomic=True,
+    )
 
 
 def _rq_fields(info: WorkerInfo, queues: list[str], now: str) -> dict[str, str | int | bytes]:

@@ -1,7 +1,7 @@
 """Is it alive, is it ready, what does it count; outside `/api/v1`, for machines."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import anyio
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom import __version__
 from darkroom.errors import DependencyError, QueueUnavailableError, StoreUnavailableError
-from darkroom.metrics import CONTENT_TYPE, exposition
-from darkroom.queue.connection import check
+from darkroom.metrics import CONTENT_TYPE, exposition, look
+from darkroom.queue.jobs import check
 from service.dependencies import Darkroom, Here
 from service.errors import problem
 from service.responses import problems
@@ -58,16 +58,16 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
     """
     checks = {"redis": "ok", "store": "ok", "workers": "ok"}
 
-    async def test(name: str, look: Callable[[], str]) -> None:
+    async def test(name: str, look: Callable[[Darkroom], Awaitable[str]]) -> None:
         with anyio.move_on_after(CHECK_TIMEOUT_S) as scope:
-            checks[name] = await to_thread.run_sync(look, abandon_on_cancel=True)
+            checks[name] = await look(here)
         if scope.cancelled_caught:
             checks[name] = f"No answer within {CHECK_TIMEOUT_S:g} s."
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(test, "redis", lambda: _redis(here))
-        tasks.start_soon(test, "store", lambda: _store(here))
-        tasks.start_soon(test, "workers", lambda: _workers(here))
+        tasks.start_soon(test, "redis", _redis)
+        tasks.start_soon(test, "store", _store)
+        tasks.start_soon(test, "workers", _workers)
     wrong = [name for name, sentence in checks.items() if sentence != "ok"]
     detail = " ".join(checks[name] for name in wrong) or "Jobs are accepted and worked on."
     if {"redis", "store"}.isdisjoint(wrong):
@@ -77,9 +77,13 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
 
 
 @router.get("/metrics", response_class=Response)
-def metrics(here: Here) -> Response:
+async def metrics(here: Here) -> Response:
     """Counters and gauges in Prometheus' text format, the same from every replica."""
-    text = exposition(here.queue, here.workers)
+    try:
+        seen = await here.client.carry_out(look())
+    except DependencyError:
+        seen = None
+    text = exposition(seen)
     return Response(text, headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE)
 
 
@@ -89,25 +93,25 @@ async def version() -> Version:
     return Version()
 
 
-def _redis(here: Darkroom) -> str:
+async def _redis(here: Darkroom) -> str:
     try:
-        check(here.queue.redis)
+        await here.client.carry_out(check())
     except DependencyError:
         return "Redis cannot be reached, or takes no writes."
     return "ok"
 
 
-def _store(here: Darkroom) -> str:
+async def _store(here: Darkroom) -> str:
     try:
-        here.store.check()
+        await to_thread.run_sync(here.store.check, abandon_on_cancel=True)
     except DependencyError as error:
         return str(error)
     return "ok"
 
 
-def _workers(here: Darkroom) -> str:
+async def _workers(here: Darkroom) -> str:
     try:
-        workers = here.workers.all()
+        workers = await here.workers()
     except DependencyError:
         return "The workers are not known without Redis."
     served = {model for worker in workers for model in worker.serves}

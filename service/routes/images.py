@@ -1,15 +1,15 @@
 """Finished pictures."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from service.dependencies import Here, IfNoneMatch
+from service.dependencies import Here, IfNoneMatch, TheirJobs
 from service.responses import PICTURE, ImageFile, image_headers, matches, problems
 
 router = APIRouter(tags=["images"])
 
-_IMAGE = {
+_IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture; the whole file, or with `Range` a part of it (206).",
         "content": PICTURE,
@@ -20,8 +20,9 @@ _IMAGE = {
 
 @router.head("/images/{image_id}", include_in_schema=False)
 @router.get("/images/{image_id}", response_class=Response, responses=_IMAGE | problems(404))
-def read_image(
+async def read_image(
     here: Here,
+    jobs: TheirJobs,
     image_id: Annotated[str, Path(examples=["img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"])],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -32,7 +33,8 @@ def read_image(
     request, which makes the picture again; XMP also that a model made it, in IPTC's terms. With
     `output.metadata` at `minimal` only software, model, seed and that remain; at `none` nothing.
     """
-    image = ImageFile(here.store, image_id)
-    if matches(if_none_match, image.headers["ETag"]):
-        return Response(status_code=304, headers=image_headers(image_id))
-    return image
+    image = await jobs.find_image(image_id)
+    headers = image_headers(image.id)
+    if matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return ImageFile(here.store, image)

@@ -1,19 +1,17 @@
 """Jobs: submit, read, wait for, list, cancel, delete, follow."""
 
-from contextlib import suppress
 from typing import Annotated
 from urllib.parse import urlencode
 
-from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
-from darkroom.errors import ModelNotFoundError, QueueUnavailableError, StoreUnavailableError
+from darkroom.errors import ModelNotFoundError
 from darkroom.job import Job, JobStatus
 from darkroom.request import Output
 from service import preferences
-from service.dependencies import Darkroom, Here, IfNoneMatch, JobId
+from service.dependencies import Darkroom, Here, IfNoneMatch, JobId, TheirJobs
 from service.documentation import JOB_BODY, JOB_EVENTS, PICTURE_OR_JOB
 from service.errors import failed_job
 from service.responses import (
@@ -25,8 +23,8 @@ from service.responses import (
     matches,
     problems,
 )
-from service.streaming import event_stream, wait_for
-from service.submission import submit
+from service.streaming import event_stream, wait_for, wait_for_end
+from service.submission import read_object, submit
 
 router = APIRouter(tags=["jobs"])
 
@@ -45,6 +43,7 @@ JOB_REFUSALS = problems(404, 410, 503)
 async def create_job(
     http: Request,
     here: Here,
+    jobs: TheirJobs,
     idempotency_key: Annotated[
         str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
     ] = None,
@@ -60,7 +59,7 @@ async def create_job(
     returns the same job; with another body it is refused.
     """
     _require_json(http)
-    raw = await http.body()
+    body = read_object(await http.body())
     wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
 
     def agree(output: Output) -> None:
@@ -68,8 +67,8 @@ async def create_job(
             detail = f"The picture will be {output.format}; ask for it in `output.format`."
             raise HTTPException(406, detail)
 
-    submitted = await to_thread.run_sync(submit, here, raw, idempotency_key, agree)
-    job = submitted.job if wait_s is None else await _finished(here, submitted.job, wait_s)
+    submitted = await submit(here, jobs, body, idempotency_key, agree)
+    job = submitted.job if wait_s is None else await wait_for_end(jobs, submitted.job, wait_s)
     headers = {"Location": job.urls.self_}
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -81,15 +80,16 @@ async def create_job(
         return job_response(job, 200, **headers)
     if job.status is not JobStatus.SUCCEEDED or not job.kept:
         return failed_job(http, job)
-    image_id = job.kept[0].id
-    headers["Content-Location"] = job.kept[0].url
-    return await to_thread.run_sync(lambda: ImageFile(here.store, image_id, **headers))
+    first = job.kept[0]
+    headers["Content-Location"] = first.url or ""
+    return ImageFile(here.store, await jobs.find_image(first.id), **headers)
 
 
 @router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
-def list_jobs(
+async def list_jobs(
     http: Request,
     here: Here,
+    jobs: TheirJobs,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
     model: Annotated[str | None, Query(max_length=200, description="Name or alias.")] = None,
     tag: Annotated[str | None, Query(max_length=64, description="Only jobs so tagged.")] = None,
@@ -100,7 +100,7 @@ def list_jobs(
     ] = None,
 ) -> Response:
     """Jobs, newest first. `Link` with `rel="next"` leads to the next page."""
-    page = here.queue.list(
+    page = await jobs.page(
         status=status, model=_name(here, model), tag=tag, limit=limit, cursor=cursor
     )
     body = JobPage(
@@ -120,7 +120,7 @@ def list_jobs(
     responses={304: {"description": "Unchanged."}} | JOB_REFUSALS,
 )
 async def read_job(
-    here: Here,
+    jobs: TheirJobs,
     job_id: JobId,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False, description="Seconds to wait.")
@@ -138,7 +138,7 @@ async def read_job(
             return True
         return if_none_match is not None and not matches(if_none_match, etag(job_body(job)))
 
-    job = await wait_for(here, job_id, enough, wait)
+    job = await wait_for(jobs, job_id, enough, wait)
     response = job_response(job)
     if matches(if_none_match, response.headers["ETag"]):
         response = Response(status_code=304, headers=_kept(response))
@@ -151,28 +151,25 @@ async def read_job(
     response_model=Job,
     responses={200: {"model": Job, "description": "It had ended already."}} | JOB_REFUSALS,
 )
-def cancel_job(here: Here, job_id: JobId) -> Response:
+async def cancel_job(jobs: TheirJobs, job_id: JobId) -> Response:
     """Cancel a job. A queued one never starts, a running one stops at its next step.
 
     Asking again, or for a job that has ended, changes nothing.
     """
-    ended_before = here.queue.fetch(job_id).status.terminal
-    return job_response(here.queue.cancel(job_id), 200 if ended_before else 202)
+    ended_before = (await jobs.fetch(job_id)).status.terminal
+    return job_response(await jobs.cancel(job_id), 200 if ended_before else 202)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=JOB_REFUSALS)
-def delete_job(here: Here, job_id: JobId) -> Response:
+async def delete_job(jobs: TheirJobs, job_id: JobId) -> Response:
     """Delete a job and its pictures; one that has not ended is canceled first."""
-    image_ids = here.queue.delete(job_id)
-    # The job is gone; pictures that cannot be deleted now are orphans, which the keeper deletes.
-    with suppress(StoreUnavailableError):
-        here.store.delete(image_ids)
+    await jobs.delete(job_id)
     return Response(status_code=204)
 
 
 @router.get("/jobs/{job_id}/events", responses=JOB_EVENTS | JOB_REFUSALS)
 async def follow_job(
-    here: Here,
+    jobs: TheirJobs,
     job_id: JobId,
     last_event_id: Annotated[str | None, Header(pattern=preferences.EVENT_ID)] = None,
     after: Annotated[
@@ -185,20 +182,12 @@ async def follow_job(
     A client that comes back with `Last-Event-ID` gets what it missed. The stream ends after
     `done`; asking for more then gives 204, which tells a browser not to come back.
     """
-    job = await to_thread.run_sync(here.queue.fetch, job_id)
+    job = await jobs.fetch(job_id)
     after = last_event_id or after
-    if job.status.terminal and not await here.feed.history(job_id, after):
+    if job.status.terminal and not await jobs.history(job, after):
         return Response(status_code=204)
     headers = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(event_stream(here, job_id, after), headers=headers)
-
-
-async def _finished(here: Darkroom, job: Job, wait_s: int) -> Job:
-    """The job when it has ended or the time is over. It is accepted: nothing may fail any more."""
-    try:
-        return await wait_for(here, job.id, lambda now: now.status.terminal, wait_s)
-    except QueueUnavailableError:
-        return job
+    return EventSourceResponse(event_stream(jobs, job, after), headers=headers)
 
 
 def _format(job: Job) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.catalog import ControlNetCard, Limits, LoraCard, ModelCard
+from darkroom.catalog import ControlNetCard, Limits, LoraCard
 from darkroom.forms import form
 from darkroom.job import JobOptions
-from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.offers import ModelRecord, Offer
 from darkroom.queue.workers import WorkerInfo
 from service.dependencies import Darkroom, Here
 from service.responses import Listing, problems
@@ -85,23 +85,27 @@ class ModelWithSchemas(Model):
 
 
 @router.get("/models", responses=problems(503))
-def list_models(here: Here) -> Listing[Model]:
+async def list_models(here: Here) -> Listing[Model]:
     """The models on offer, the default first. What a worker could not load is listed with why."""
-    records, workers = here.records.all(), here.workers.all()
+    records, workers = await here.records(), await here.workers()
     cards = sorted(here.models.cards.values(), key=lambda card: card.name != here.models.default)
-    return Listing(data=[_model(here, card, records.get(card.name), workers) for card in cards])
+    shown = []
+    for card in cards:
+        record = records.get(card.name)
+        shown.append(_model(here, await here.offer(card, record), record, workers))
+    return Listing(data=shown)
 
 
 @router.get("/models/{model_id:path}", responses=problems(404, 503))
-def read_model(
+async def read_model(
     here: Here,
     model_id: Annotated[str, Path(max_length=200, examples=["emoji"])],
 ) -> ModelWithSchemas:
     """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
     card = here.models.find(model_id)
-    record = here.records.all().get(card.name)
-    model = _model(here, card, record, here.workers.all())
-    terms = offer(here.models, card, record)
+    record = (await here.records()).get(card.name)
+    terms = await here.offer(card, record)
+    model = _model(here, terms, record, await here.workers())
     schemas = {task: schema(task, terms) for task in terms.tasks}
     return ModelWithSchemas(**dict(model), schemas=schemas)
 
@@ -115,9 +119,9 @@ def schema(task: str, terms: Offer) -> dict[str, Any]:
 
 
 def _model(
-    here: Darkroom, card: ModelCard, record: ModelRecord | None, workers: list[WorkerInfo]
+    here: Darkroom, terms: Offer, record: ModelRecord | None, workers: list[WorkerInfo]
 ) -> Model:
-    terms = offer(here.models, card, record)
+    card = terms.card
     return Model(
         id=card.name,
         default=card.name == here.models.default,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from darkroom.queue.queue import QueueState
+from darkroom.queue.jobs import QueueState, queues
 from darkroom.queue.workers import WorkerInfo
 from service.dependencies import Here
 from service.responses import Listing, problems
@@ -11,12 +11,12 @@ router = APIRouter(tags=["queue"])
 
 
 @router.get("/queue", responses=problems(503))
-def list_queues(here: Here) -> Listing[QueueState]:
+async def list_queues(here: Here) -> Listing[QueueState]:
     """Every queue: one per model and priority, with its length and the age of its oldest job."""
-    return Listing(data=here.queue.queues())
+    return Listing(data=await here.client.carry_out(queues()))
 
 
 @router.get("/workers", responses=problems(503))
-def list_workers(here: Here) -> Listing[WorkerInfo]:
+async def list_workers(here: Here) -> Listing[WorkerInfo]:
     """The living workers: what each runs on, serves, and has in memory."""
-    return Listing(data=here.workers.all())
+    return Listing(data=await here.workers())

@@ -145,7 +145,7 @@ def test_two_keepers_do_not_disturb_each_other(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: one.turn(), keepers))
     assert not list(store.image_ids())
-    assert queue.list().jobs == []
+    assert queue.page().jobs == []
 
 
 def test_keeper_outlives_an_absence_of_redis(state_dir: Path) -> None:

@@ -4,15 +4,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from darkroom.errors import QueueUnavailableError
 from darkroom.job import JobError, JobStatus
-from darkroom.metrics import exposition
+from darkroom.metrics import exposition, look
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers
 
 
 def read(redis: Redis) -> dict[str, list[tuple[dict[str, str], float]]]:
-    text = exposition(Queue(redis), Workers(redis)).decode()
+    try:
+        seen = Queue(redis).carry_out(look())
+    except QueueUnavailableError:
+        seen = None
+    text = exposition(seen).decode()
     return {
         family.name: [(sample.labels, sample.value) for sample in family.samples]
         for family in text_string_to_metric_families(text)

@@ -16,9 +16,9 @@ from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.job import ImageRecord, Job, JobStatus, new_image_id
-from darkroom.offers import ModelRecord
+from darkroom.offers import ModelRecord, ModelRecords
 from darkroom.queue.queue import Claim, Queue, queue_bell, queue_names
-from darkroom.queue.workers import WorkerInfo
+from darkroom.queue.workers import WorkerInfo, Workers
 from darkroom.settings import Settings
 from service.__main__ import Server
 from service.app import create_app
@@ -117,16 +117,22 @@ def served(
 
 
 @pytest.fixture
-def here(served: Served, redis: Redis) -> Darkroom:  # noqa: ARG001
+def here(served: Served, redis: Redis) -> Darkroom:
     """What the service works with, Redis emptied, the models known."""
-    know_models(served.here)
+    know_models(redis)
     return served.here
 
 
-def know_models(here: Darkroom) -> None:
+@pytest.fixture
+def jobs(redis: Redis) -> Queue:
+    """The queue of the service, as the tests' own thread reaches it."""
+    return Queue(redis)
+
+
+def know_models(redis: Redis) -> None:
     """Both models were loaded by a worker once."""
     for record in RECORDS:
-        here.records.put(record)
+        ModelRecords(redis).put(record)
 
 
 @pytest.fixture
@@ -150,8 +156,8 @@ def submitted(api: httpx2.Client) -> Callable[..., dict]:
 class Work:
     """Does what an engine does to the queue, without a model."""
 
-    def __init__(self, here: Darkroom) -> None:
-        self.queue: Queue = here.queue
+    def __init__(self, queue: Queue, here: Darkroom) -> None:
+        self.queue = queue
         self.store = here.store
 
     def claim(self, patience_s: float = 10) -> Claim:
@@ -197,8 +203,8 @@ class Work:
 
 
 @pytest.fixture
-def work(here: Darkroom) -> Work:
-    return Work(here)
+def work(here: Darkroom, jobs: Queue) -> Work:
+    return Work(jobs, here)
 
 
 @pytest.fixture
@@ -226,14 +232,14 @@ def background(here: Darkroom) -> Iterator[Callable[[Callable[[], object]], None
 
 
 @pytest.fixture
-def announced(here: Darkroom) -> Callable[..., WorkerInfo]:
+def announced(redis: Redis) -> Callable[..., WorkerInfo]:
     """Lets a worker announce itself."""
 
     def announce(**given: object) -> WorkerInfo:
         about = {"name": "worker", "models": (), "serves": (), "started_at": datetime.now(UTC)}
         about |= {"engine": "engine", "state": "idle", "device": "cpu", "version": "0"}
         info = WorkerInfo(cap=8, running=0, **about | given)
-        here.workers.announce(info, ttl_s=60)
+        Workers(redis).announce(info, ttl_s=60)
         return info
 
     return announce

@@ -40,8 +40,8 @@ bodies = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(body=bodies, ascii=st.booleans())
-def test_any_json(api, here, body, ascii):
-    here.queue.redis.delete("darkroom:queues")  # a full queue would hide the rest
+def test_any_json(api, redis, body, ascii):
+    redis.delete("darkroom:queues")  # a full queue would hide the rest
     raw = json.dumps(body, ensure_ascii=ascii).encode(errors="surrogatepass")
     check(api.post("/api/v1/jobs", content=raw, headers={"Content-Type": "application/json"}))
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from darkroom import __version__
 from darkroom.command.valkey import RedisServer
+from darkroom.queue.connection import connect
 from tests.service.conftest import know_models
 
 
@@ -83,7 +84,7 @@ def refused(response: httpx2.Response) -> bool:
 def test_redis_gone_is_said_and_recovered_from(serving, own_valkey, tmp_path):
     """Nothing has to be restarted; what is alive stays alive."""
     served = serving(redis_url=own_valkey.url, state_dir=tmp_path)
-    know_models(served.here)
+    know_models(connect(own_valkey.url))
     jobs = served.url + "/api/v1/jobs"
     accepted = httpx2.post(jobs, json={"prompt": "a cat"}, timeout=20).json()
     own_valkey.stop()
@@ -101,7 +102,7 @@ def test_redis_gone_is_said_and_recovered_from(serving, own_valkey, tmp_path):
 
 def test_a_job_accepted_before_redis_went_is_answered_as_accepted(serving, own_valkey, tmp_path):
     served = serving(redis_url=own_valkey.url, state_dir=tmp_path)
-    know_models(served.here)
+    know_models(connect(own_valkey.url))
     answers = []
 
     def post() -> None:
@@ -121,7 +122,7 @@ def test_a_job_accepted_before_redis_went_is_answered_as_accepted(serving, own_v
 
 def test_a_stream_ends_in_order_when_redis_goes(serving, own_valkey, tmp_path):
     served = serving(redis_url=own_valkey.url, state_dir=tmp_path)
-    know_models(served.here)
+    know_models(connect(own_valkey.url))
     job = httpx2.post(served.url + "/api/v1/jobs", json={"prompt": "a cat"}).json()
     with httpx2.stream("GET", served.url + job["urls"]["events"], timeout=20) as response:
         lines = response.iter_lines()

@@ -173,10 +173,10 @@ def test_forms_and_foreign_pages_are_refused(api):
     problem(response, 415, "unsupported_media_type")
 
 
-def test_nothing_refused_is_queued(api, here):
+def test_nothing_refused_is_queued(api, jobs):
     api.post(JOBS, json={"prompt": ""})
     api.post(JOBS, content=b"{bad")
-    assert here.queue.list().jobs == []
+    assert jobs.page().jobs == []
 
 
 def test_a_full_queue_is_said_so(serving, valkey, redis, tmp_path, here):  # noqa: ARG001
@@ -345,11 +345,11 @@ def test_the_picture_is_of_the_format_that_was_asked_for(
 
 
 @pytest.mark.parametrize("accept", ["image/webp", "image/jpeg, image/webp;q=0.5"])
-def test_a_picture_of_a_format_that_nobody_wants_is_not_made(api, here, accept):
+def test_a_picture_of_a_format_that_nobody_wants_is_not_made(api, jobs, accept):
     headers = {"Prefer": "wait=20", "Accept": accept}
     refused = api.post(JOBS, json={"prompt": "a"}, headers=headers)
     assert "output.format" in problem(refused, 406, "not_acceptable")["detail"]
-    assert here.queue.list().jobs == []
+    assert jobs.page().jobs == []
 
 
 def test_a_client_that_does_not_wait_gets_the_job_whatever_it_accepts(api):
@@ -618,7 +618,7 @@ def test_deleting_a_job_deletes_its_images(api, submitted, work):
     problem(api.delete(job["urls"]["self"]), 404, "job_not_found")
 
 
-def test_deleting_a_queued_job_cancels_it(api, submitted, here):
+def test_deleting_a_queued_job_cancels_it(api, submitted, jobs):
     job = submitted()
     assert api.delete(job["urls"]["self"]).status_code == 204
-    assert here.queue.queues()[0].queued == 0
+    assert jobs.queues()[0].queued == 0

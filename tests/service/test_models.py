@@ -3,7 +3,7 @@ import base64
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.offers import ModelRecord
+from darkroom.offers import ModelRecord, ModelRecords
 from tests.service.conftest import png
 
 
@@ -27,14 +27,14 @@ def test_workers_that_hold_and_serve_a_model_are_named(api, announced):
     assert (other["loaded_on"], other["served_by"]) == ([], ["gpu-0"])
 
 
-def test_a_model_that_could_not_be_loaded_says_why(api, here):
+def test_a_model_that_could_not_be_loaded_says_why(api, redis):
     failed = ModelRecord(
         name="other",
         tasks=("text-to-image",),
         schedulers=("DDIMScheduler",),
         error="No file named model_index.json.",
     )
-    here.records.put(failed)
+    ModelRecords(redis).put(failed)
     pix, other = api.get("/api/v1/models").json()["data"]
     assert other["error"] == "No file named model_index.json."
     assert pix["error"] is None
@@ -86,7 +86,7 @@ def test_a_name_of_any_length_is_answered(api):
     assert api.get("/api/v1/models/" + "x" * 5000).status_code == 422
 
 
-def test_adapters_are_listed_with_licence_and_fault(api, here):
+def test_adapters_are_listed_with_licence_and_fault(api, redis):
     known = ModelRecord(
         name="other",
         pipeline="StableDiffusionPipeline",
@@ -95,7 +95,7 @@ def test_adapters_are_listed_with_licence_and_fault(api, here):
         loras=("ink",),
         faults={"lora:torn": "does not fit this model"},
     )
-    here.records.put(known)
+    ModelRecords(redis).put(known)
     other = api.get("/api/v1/models/other").json()
     assert other["loras"] == [
         {"name": "ink", "licence": "CC0-1.0", "error": None},
@@ -113,7 +113,7 @@ def test_adapters_are_listed_with_licence_and_fault(api, here):
     assert error["detail"].endswith("other.")
 
 
-def test_pictures_anywhere_in_a_request_are_taken_in(api, here):
+def test_pictures_anywhere_in_a_request_are_taken_in(api, redis):
     image = base64.b64encode(png()).decode()
     known = ModelRecord(
         name="other",
@@ -123,7 +123,7 @@ def test_pictures_anywhere_in_a_request_are_taken_in(api, here):
         controlnets=("canny",),
         reference=True,
     )
-    here.records.put(known)
+    ModelRecords(redis).put(known)
     body = {
         "model": "other",
         "prompt": "a cat",

@@ -1,3 +1,6 @@
+from darkroom.queue.workers import Workers
+
+
 def test_queues_show_what_waits_and_runs(api, submitted, work):
     submitted()
     submitted()
@@ -14,10 +17,10 @@ def test_without_jobs_there_are_no_queues(api):
     assert api.get("/api/v1/queue").json() == {"object": "list", "data": []}
 
 
-def test_workers_are_shown_while_they_live(api, announced, here):
+def test_workers_are_shown_while_they_live(api, announced, redis):
     assert api.get("/api/v1/workers").json()["data"] == []
     info = announced(name="gpu-0", serves=("pix",), models=("pix",))
     (worker,) = api.get("/api/v1/workers").json()["data"]
     assert (worker["name"], worker["serves"], worker["models"]) == ("gpu-0", ["pix"], ["pix"])
-    here.workers.leave(info.name)
+    Workers(redis).leave(info.name)
     assert api.get("/api/v1/workers").json()["data"] == []

@@ -68,16 +68,16 @@ def test_nothing_more_to_tell_ends_the_coming_back(api, submitted, work):
     assert (response.status_code, response.content) == (204, b"")
 
 
-def test_a_canceled_job_ends_the_stream(api, submitted, background, here):
+def test_a_canceled_job_ends_the_stream(api, submitted, background, jobs):
     job = submitted()
-    background(lambda: here.queue.cancel(job["id"]))
+    background(lambda: jobs.cancel(job["id"]))
     with api.stream("GET", job["urls"]["events"]) as response:
         assert list(events(response))[-1]["event"] == "done"
 
 
-def test_a_deleted_job_ends_the_stream(api, submitted, background, here):
+def test_a_deleted_job_ends_the_stream(api, submitted, background, jobs):
     job = submitted()
-    background(lambda: here.queue.delete(job["id"]))
+    background(lambda: jobs.delete(job["id"]))
     with api.stream("GET", job["urls"]["events"], timeout=20) as response:
         list(events(response))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from darkroom import forms
 from darkroom.errors import MalformedRequestError
+from darkroom.offers import ModelRecords
 from service.submission import fingerprint, read_object
 from tests.service.conftest import MODELS, RECORDS
 
@@ -62,7 +63,7 @@ def test_the_fingerprint_forgets_order_and_white_space_only():
     assert one != fingerprint(read_object(b'{"a": 1.0, "b": {"c": 2, "d": 3}}'))
 
 
-def test_twenty_that_come_first_at_once_are_all_taken(served, here):
+def test_twenty_that_come_first_at_once_are_all_taken(served, here, redis):  # noqa: ARG001
     together = threading.Barrier(20)
 
     def post(_: int) -> int:
@@ -74,7 +75,7 @@ def test_twenty_that_come_first_at_once_are_all_taken(served, here):
 
     with ThreadPoolExecutor(20) as pool:
         for width in range(72, 112, 8):  # a worker found something new: a new class is needed
-            here.records.put(RECORDS[1].model_copy(update={"width": width}))
+            ModelRecords(redis).put(RECORDS[1].model_copy(update={"width": width}))
             assert Counter(pool.map(post, range(20))) == {202: 20}
 
 

@@ -6,6 +6,7 @@ from importlib import resources
 
 from darkroom.errors import DeadlineExceeded, MalformedJobError, PoisonError
 from darkroom.job import RQ_WORDS, JobError
+from darkroom.settings import Settings
 
 TOMBSTONE_S = 30 * 86400
 """How long reading a job raises ExpiredError after its retention; then JobNotFoundError."""
@@ -22,12 +23,21 @@ _ERRORS = {
 }
 
 
-def scripts(lease_s: float, max_attempts: int, retention_s: float) -> dict[str, str]:
+def scripts_for(settings: Settings) -> dict[str, str]:
+    """The scripts as the settings want them; all processes have to agree on these."""
+    return scripts(
+        settings.lease_s, settings.max_attempts, settings.retention_s, settings.max_queued
+    )
+
+
+def scripts(
+    lease_s: float, max_attempts: int, retention_s: float, max_queued: int
+) -> dict[str, str]:
     """The scripts by name, with these settings built in."""
     words = ", ".join(f"{status} = '{word}'" for status, word in RQ_WORDS.items())
     errors = ", ".join(f"{name} = {_lua(error)}" for name, error in _ERRORS.items())
     constants = (
-        f"local LEASE_S, MAX_ATTEMPTS = {lease_s}, {max_attempts}\n"
+        f"local LEASE_S, MAX_ATTEMPTS, MAX_QUEUED = {lease_s}, {max_attempts}, {max_queued}\n"
         f"local RETENTION_S, TOMBSTONE_S = {math.ceil(retention_s)}, {TOMBSTONE_S}\n"
         f"local RQ_WORD = {{{words}}}\n"
         f"local ERROR = {{{errors}}}\n"

@@ -1,5 +1,5 @@
 -- What all scripts share; queue.py puts this text, and above it the constants LEASE_S,
--- MAX_ATTEMPTS, RETENTION_S, TOMBSTONE_S, RQ_WORD and ERROR, before each of them.
+-- MAX_ATTEMPTS, MAX_QUEUED, RETENTION_S, TOMBSTONE_S, RQ_WORD and ERROR, before each of them.
 --
 -- Keys with `rq:` are RQ's own and look as RQ 2.12 writes them; ours begin with `darkroom:`, and so
 -- do our fields in RQ's job hash with `dr_`. Keys are made here, not declared: one Redis, no cluster.
@@ -49,8 +49,10 @@ local function key_of(id)
   return 'rq:job:' .. id
 end
 
-local function is_ours(id)
+-- Whether it is a job of Darkroom's and, where an owner is given, that owner's.
+local function is_ours(id, owner)
   return redis.call('HEXISTS', key_of(id), 'dr_created') == 1
+    and (not owner or redis.call('HGET', key_of(id), 'dr_owner') == owner)
 end
 
 -- A full Redis refuses a script whose first write needs memory, and lets one pass that has written

@@ -1,5 +1,5 @@
 -- Accept a job, or say why not; all or nothing. A repeat of the same call changes nothing.
-local id, model, priority, owner, idem, fingerprint, max_active, max_queued, deadline_s,
+local id, model, priority, owner, idem, fingerprint, max_active, deadline_s,
   data, description, warnings, tags, metadata, parent = unpack(ARGV)
 local key = key_of(id)
 local queue = model .. '.' .. priority
@@ -38,7 +38,7 @@ local queued = 0
 for _, name in ipairs(redis.call('SMEMBERS', 'darkroom:queues')) do
   queued = queued + redis.call('LLEN', 'rq:queue:' .. name)
 end
-if queued >= tonumber(max_queued) then
+if queued >= MAX_QUEUED then
   return {'full', queued}
 end
 

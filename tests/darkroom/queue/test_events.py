@@ -13,13 +13,15 @@ from darkroom.command.valkey import RedisServer
 from darkroom.errors import QueueUnavailableError
 from darkroom.job import JobStatus, Progress
 from darkroom.queue import events
+from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
+from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.queue import Queue, queue_names
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[EventFeed]:
-    async with EventFeed(url) as feed:
+    async with connect_async(url) as redis, EventFeed(AsyncClient(redis)) as feed:
         await until(lambda: feed.connected)
         yield feed
 
@@ -162,7 +164,7 @@ def test_history_tells_the_whole_life_in_order(valkey: RedisServer, queue: Queue
     queue.finish(got, JobStatus.SUCCEEDED)
 
     async def test() -> None:
-        async with EventFeed(valkey.url) as feed:
+        async with listening(valkey.url) as feed:
             told = await feed.history(job.id)
             assert [e.kind for e in told] == ["status", "status", "progress", "done"]
             assert [json.loads(told[i].data)["status"] for i in (0, 1, 3)] == [

@@ -21,7 +21,8 @@ from darkroom.errors import (
 )
 from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, Timings, new_image_id
 from darkroom.queue.connection import connect, translated
-from darkroom.queue.queue import FUNCTION, Claim, Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.job_hash import FUNCTION
+from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
 
 QUEUES = queue_names(["emoji"])
 REQUEST = {"task": "text-to-image", "model": "emoji", "prompt": "a cat, \u732b", "seed": 7}
@@ -611,7 +612,7 @@ def test_job_past_its_retention_is_expired(queue: Queue, redis: Redis) -> None:
             queue.fetch(got.job_id)
         with pytest.raises(ExpiredError):
             queue.cancel(got.job_id)
-        assert [job.id for job in queue.list().jobs] == [young.id]
+        assert [job.id for job in queue.page().jobs] == [young.id]
         queue.sweep_retention()
     assert redis.zscore("rq:finished:emoji.normal", got.job_id) is None
     assert redis.exists(f"rq:job:{got.job_id}") == 0
@@ -643,7 +644,7 @@ def test_list_pages_newest_first(queue: Queue) -> None:
     jobs = [submit(queue).id for _ in range(7)][::-1]
     pages, cursor = [], None
     while True:
-        page = queue.list(limit=3, cursor=cursor)
+        page = queue.page(limit=3, cursor=cursor)
         pages.append([job.id for job in page.jobs])
         cursor = page.next_cursor
         submit(queue)  # new jobs do not shift the pages
@@ -660,7 +661,7 @@ def test_list_filters(queue: Queue) -> None:
     queue.cancel(c.id)
 
     def ids(**filters: object) -> list[str]:
-        return [job.id for job in queue.list(**filters).jobs]
+        return [job.id for job in queue.page(**filters).jobs]
 
     assert ids() == [c.id, b.id, a.id]
     assert ids(status=JobStatus.QUEUED) == [b.id, a.id]
@@ -674,7 +675,7 @@ def test_list_filters(queue: Queue) -> None:
 def test_list_refuses_cursors_it_never_gave_out(queue: Queue) -> None:
     for cursor in ("x", "", "1 2", "+inf", "1e3"):
         with pytest.raises(ValueError, match="cursor"):
-            queue.list(cursor=cursor)
+            queue.page(cursor=cursor)
 
 
 def test_list_finds_rare_jobs_in_a_bounded_number_of_calls(queue: Queue, redis: Redis) -> None:
@@ -687,10 +688,10 @@ def test_list_finds_rare_jobs_in_a_bounded_number_of_calls(queue: Queue, redis: 
             pipe.hset(f"rq:job:job_{ticket}", mapping=fields)
         pipe.execute()
     redis.config_resetstat()
-    page = queue.list(tag="rare")
+    page = queue.page(tag="rare")
     assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] <= 10
     assert page.jobs == []
-    assert queue.list(tag="rare", cursor=page.next_cursor).jobs == [first]
+    assert queue.page(tag="rare", cursor=page.next_cursor).jobs == [first]
 
 
 # Queues and bells
@@ -761,7 +762,7 @@ def test_everything_says_so_when_redis_is_away(tmp_path) -> None:
             lambda: queue.beat("e", []),
             lambda: queue.wait(["bell"], 0.1),
             queue.reap,
-            queue.list,
+            queue.page,
             queue.counters,
         ]
         for call in calls:

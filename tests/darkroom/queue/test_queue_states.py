@@ -242,7 +242,7 @@ class QueueStates(RuleBasedStateMachine):
     # Reading
 
     def all_jobs(self) -> dict[str, Job]:
-        return {job.id: job for job in self.queue.list(limit=100).jobs}
+        return {job.id: job for job in self.queue.page(limit=100).jobs}
 
     def any(self, status: str) -> bool:
         return any(job.status == status for job in self.seen.values())

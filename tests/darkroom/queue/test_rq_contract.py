@@ -29,7 +29,8 @@ from rq.worker import BaseWorker, Worker
 
 from darkroom.command.valkey import RedisServer
 from darkroom.job import RQ_WORDS, ImageRecord, JobError, JobStatus
-from darkroom.queue.queue import FUNCTION, Claim, Queue, queue_names
+from darkroom.queue.job_hash import FUNCTION
+from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.queue.workers import WorkerInfo, Workers
 
 NAME = "emoji.normal"

@@ -1,0 +1,206 @@
+"""What clients ask of the queue: submit, fetch, cancel, delete, list, count; sends nothing itself.
+
+Each function is an exchange (`exchange.py`) about one transition or view of `lua/`. Where an
+`owner` is given, jobs of all others are as if they were not there.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rq.serializers import JSONSerializer
+
+from darkroom.errors import (
+    IdempotencyMismatchError,
+    JobNotFoundError,
+    QueueFullError,
+    TooManyActiveJobsError,
+)
+from darkroom.job import Job, JobStatus, Priority, new_job_id
+from darkroom.queue.exchange import Exchange, run, send
+from darkroom.queue.job_hash import FUNCTION, image_ids, read_job, read_jobs
+
+_CURSOR = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+_PAGE_SCANS = 10
+_SCAN = 500
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`replayed`: an earlier job with the same idempotency key is returned, nothing is new."""
+
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """Jobs, newest first; `next_cursor` is None at the end."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """`oldest_age_s`: seconds that the head has waited since it was accepted; 0 if none waits."""
+
+    name: str
+    queued: int
+    running: int
+    oldest_age_s: float
+    workers: int
+
+
+def submit(
+    request: Mapping[str, Any],
+    *,
+    model: str,
+    priority: Priority = "normal",
+    job_id: str | None = None,
+    warnings: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    parent_id: str | None = None,
+    deadline_s: float | None = None,
+    idempotency_key: str | None = None,
+    fingerprint: str | None = None,
+    owner: str = "",
+    max_active: int | None = None,
+) -> Exchange[Submitted]:
+    """Accept a job.
+
+    `deadline_s`: seconds from now; a job that is still queued then is canceled.
+    `idempotency_key`: scoped by `owner`, kept for 24 h or as long as the job, if that is less;
+    `fingerprint` is a hash of the body that came with it.
+    `max_active`: how many queued and running jobs the owner may have.
+
+    Raises QueueFullError, TooManyActiveJobsError, IdempotencyMismatchError.
+    """
+    job_id = job_id or new_job_id()
+    verdict, answer = yield from run(
+        "submit",
+        job_id,
+        model,
+        priority,
+        owner,
+        _idempotency_key(owner, idempotency_key),
+        fingerprint or "",
+        _or_empty(max_active),
+        _or_empty(deadline_s),
+        _call(request),
+        f"{request.get('task', 'job')} with {model}",
+        json.dumps(list(warnings)),
+        json.dumps(list(tags)),
+        json.dumps(metadata or {}),
+        parent_id or "",
+    )
+    match verdict:
+        case b"mismatch":
+            raise IdempotencyMismatchError(
+                f"This idempotency key belongs to job {answer.decode()}, whose body differed."
+            )
+        case b"too_many":
+            raise TooManyActiveJobsError(f"{answer} of your jobs are queued or running.")
+        case b"full":
+            raise QueueFullError(f"{answer} jobs are queued, which is all that may wait.")
+    job = read_job(answer, job_id)
+    # A key may also replay our own call, sent again by the client library.
+    return Submitted(job, replayed=verdict == b"replayed" and job.id != job_id)
+
+
+def fetch(job_id: str, *, owner: str | None = None) -> Exchange[Job]:
+    """Read a job. Raises JobNotFoundError, or ExpiredError after its retention."""
+    return read_job((yield from run("fetch", job_id)), job_id, owner)
+
+
+def cancel(job_id: str, *, owner: str | None = None) -> Exchange[Job]:
+    """End a queued or running job as canceled; an ended one stays as it is.
+
+    Raises JobNotFoundError, ExpiredError."""
+    return read_job((yield from run("cancel", job_id, *_given(owner))), job_id, owner)
+
+
+def delete(job_id: str, *, owner: str | None = None) -> Exchange[list[str]]:
+    """Remove a job, canceling it first if it has not ended; returns the ids of its images.
+
+    Raises JobNotFoundError, also afterwards."""
+    images = yield from run("delete", job_id, *_given(owner))
+    if images is None:
+        raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
+    return image_ids(images)
+
+
+def page(
+    *,
+    status: JobStatus | None = None,
+    model: str | None = None,
+    tag: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+    owner: str | None = None,
+) -> Exchange[Page]:
+    """Jobs that match, newest first. Raises ValueError for a cursor that was never given out.
+
+    There is no index per filter: one call looks at up to 5,000 jobs, in at most 10 round trips;
+    if that finds fewer than `limit`, the page is short and the cursor goes on from there.
+    """
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise ValueError(f"{cursor[:50]!r} is no cursor of this list")
+    before = cursor or ""
+    found: list[Job] = []
+    for _ in range(_PAGE_SCANS):
+        args = (status.rq if status else "", model or "", tag or "")
+        last, rows = yield from run(
+            "list", before, limit - len(found), *args, _SCAN, *_given(owner)
+        )
+        found += read_jobs(rows)
+        before = last.decode()
+        if not before or len(found) >= limit:
+            break
+    return Page(found, before or None)
+
+
+def queues() -> Exchange[list[QueueState]]:
+    """Every queue that ever got a job, by name."""
+    rows = yield from run("queues")
+    return [
+        QueueState(name.decode(), queued, running, float(age), workers)
+        for name, queued, running, age, workers in rows
+    ]
+
+
+def counters() -> Exchange[dict[tuple[str, ...], int]]:
+    """Events counted by all processes since Redis was set up, such as ("submitted", model),
+    ("finished", model, status, error code or ""), ("fenced",), ("reaped",), ("released",)."""
+    counted = yield from send("HGETALL", "darkroom:counters")
+    return {tuple(name.decode().split("|")): int(n) for name, n in counted.items()}
+
+
+def check() -> Exchange[None]:
+    """Write something small: fails if Redis is away, full or read-only."""
+    yield from send("SET", "darkroom:check", 1, "EX", 60)
+
+
+def _call(request: Mapping[str, Any]) -> bytes:
+    """The call that RQ's tools see in the job's hash."""
+    data: bytes = JSONSerializer.dumps([FUNCTION, None, [request], {}])  # type: ignore[no-untyped-call]  # RQ has no types
+    return data
+
+
+def _given(owner: str | None) -> tuple[str, ...]:
+    return () if owner is None else (owner,)
+
+
+def _or_empty(number: float | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _idempotency_key(owner: str, key: str | None) -> str:
+    """One name for owner and key, whatever characters they hold; "" without a key."""
+    if key is None:
+        return ""
+    return f"darkroom:idem:{hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest()}"

@@ -1,0 +1,117 @@
+"""The one way from routes to jobs and their pictures, told who asks; in the service only."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import to_thread
+
+from darkroom.draft import Draft
+from darkroom.errors import StoreUnavailableError
+from darkroom.images import ImageStore, StoredImage
+from darkroom.input_images import input_images
+from darkroom.job import Job, JobOptions, JobStatus
+from darkroom.queue import jobs
+from darkroom.queue.events import Event, EventFeed, Watch
+from darkroom.queue.exchange import AsyncClient
+from service.uploads import InputImages
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks. Today everybody is the same owner, and so sees every job."""
+
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of who asks; those of others are as if they were not there.
+
+    Methods raise QueueUnavailableError, and those about pictures StoreUnavailableError."""
+
+    asker: Asker
+    client: AsyncClient
+    feed: EventFeed
+    store: ImageStore
+    inputs: InputImages
+
+    async def submit(
+        self,
+        request: Mapping[str, Any],
+        options: JobOptions,
+        *,
+        model: str,
+        warnings: Sequence[str],
+        idempotency_key: str | None,
+        fingerprint: str | None,
+    ) -> jobs.Submitted:
+        """Accept a job. Raises QueueFullError, IdempotencyMismatchError."""
+        return await self.client.carry_out(
+            jobs.submit(
+                request,
+                model=model,
+                warnings=warnings,
+                idempotency_key=idempotency_key,
+                fingerprint=fingerprint,
+                owner=self.asker.owner,
+                **options.model_dump(),
+            )
+        )
+
+    async def fetch(self, job_id: str) -> Job:
+        """Raises JobNotFoundError, ExpiredError."""
+        return await self.client.carry_out(jobs.fetch(job_id, owner=self.asker.owner))
+
+    async def cancel(self, job_id: str) -> Job:
+        """Raises JobNotFoundError, ExpiredError."""
+        return await self.client.carry_out(jobs.cancel(job_id, owner=self.asker.owner))
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job and its pictures. Raises JobNotFoundError."""
+        images = await self.client.carry_out(jobs.delete(job_id, owner=self.asker.owner))
+        # The job is gone; pictures that stay now are orphans, which the keeper deletes.
+        with suppress(StoreUnavailableError):
+            await to_thread.run_sync(self.store.delete, images)
+
+    async def page(
+        self,
+        *,
+        status: JobStatus | None,
+        model: str | None,
+        tag: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> jobs.Page:
+        """Jobs that match, newest first."""
+        listing = jobs.page(
+            status=status,
+            model=model,
+            tag=tag,
+            limit=limit,
+            cursor=cursor,
+            owner=self.asker.owner,
+        )
+        return await self.client.carry_out(listing)
+
+    def watch(self, job_id: str) -> AbstractAsyncContextManager[Watch]:
+        """Watch a job; tells nothing but that it may be worth fetching it again."""
+        return self.feed.watch(job_id)
+
+    async def history(self, job: Job, after: str | None) -> list[Event]:
+        """The events of a job that was fetched here, after the one with id `after`."""
+        return await self.feed.history(job.id, after)
+
+    async def find_image(self, image_id: str) -> StoredImage:
+        """A finished picture. Its id is told to those alone who may read its job, and cannot be
+        guessed: who knows it may have the picture. Raises ImageNotFoundError."""
+        return await to_thread.run_sync(self.store.find, image_id)
+
+    async def take_inputs(self, draft: Draft) -> tuple[Draft, tuple[int, int] | None]:
+        """What `InputImages.take` does. Who names an earlier input by its hash has had it.
+
+        Raises InvalidRequestError."""
+        if not input_images(draft.values):
+            return draft, None
+        return await to_thread.run_sync(self.inputs.take, draft)
