@@ -48,15 +48,15 @@ Jobs = Mapping[Hashable, Callable[[], object]]
 class Loop:
     """The engine's loop without its queue: start what fits, run what the batcher chooses."""
 
-    def __init__(self, gather: Gather, cap: int) -> None:
-        self.gather, self.cap = gather, cap
+    def __init__(self, gather: Gather, max_jobs: int) -> None:
+        self.gather, self.max_jobs = gather, max_jobs
         self.ended: set[Hashable] = set()
         self._waited: dict[Hashable, int] = {}
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         parked = dict(self.gather.parked)
         waiting = [
-            batcher.Waiting(
+            batcher.Candidate(
                 owner=owner,
                 key=call.key,
                 rows=call.rows,
@@ -65,7 +65,7 @@ class Loop:
             )
             for owner, call in parked.items()
         ]
-        chosen = batcher.choose(waiting, most_jobs=self.cap)
+        chosen = batcher.choose(waiting, max_jobs=self.max_jobs)
         self._waited = {
             owner: self._waited.get(owner, 0) + 1 for owner in parked if owner not in chosen
         }
@@ -78,9 +78,9 @@ class Loop:
     def all(self, jobs: Jobs) -> None:
         waiting = deque(jobs.items())
         while waiting or self.gather.parked:
-            while waiting and self.gather.running < self.cap:
+            while waiting and self.gather.running < self.max_jobs:
                 self.gather.start(*waiting.popleft())
-            self.turn()
+            self.tick()
 
 
 def mixed_jobs(model: LoadedModel, count: int) -> Jobs:
@@ -121,12 +121,12 @@ def text_to_image(*, steps: int, scheduler: str, guidance: float, seed: int) -> 
 
 
 def throughput(model: LoadedModel, gather: Gather, jobs: int, clock: Clock) -> dict[str, float]:
-    """Seconds for all the jobs, one at a time and at each cap."""
+    """Seconds for all the jobs, one at a time and at each max_jobs."""
     work = mixed_jobs(model, jobs)
     seconds = {"one at a time": _timed(clock, lambda: [job() for job in work.values()])}
-    for cap in CAPS:
-        seconds[f"gathered, {cap} in a pass"] = _timed(
-            clock, lambda cap=cap: Loop(gather, cap).all(work)
+    for max_jobs in CAPS:
+        seconds[f"gathered, {max_jobs} in a pass"] = _timed(
+            clock, lambda max_jobs=max_jobs: Loop(gather, max_jobs).all(work)
         )
     return seconds
 
@@ -156,16 +156,16 @@ def short_among_long(
     for seed in range(NEIGHBOURS):
         gather.start(seed, job(LONG, seed))
     while counter.step_of_last < LONG // 5:
-        loop.turn()
+        loop.tick()
     sent = clock()
     while not continuous and gather.parked:
-        loop.turn()
+        loop.tick()
     gather.start("short", job(SHORT, NEIGHBOURS))
     while "short" not in loop.ended:
-        loop.turn()
+        loop.tick()
     took = clock() - sent
     while gather.parked:
-        loop.turn()
+        loop.tick()
     return took
 
 

@@ -1,4 +1,4 @@
-"""The smallest loop around a gather: every turn, the longest parked call and all of its key."""
+"""The smallest loop around a gather: every tick, the longest parked call and all of its key."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -7,20 +7,20 @@ from worker.gathering.gather import Ended, Gather
 
 
 def run_all(
-    gather: Gather, jobs: Mapping[Hashable, Callable[[], Any]], *, cap: int = 16
+    gather: Gather, jobs: Mapping[Hashable, Callable[[], Any]], *, max_jobs: int = 16
 ) -> dict[Hashable, Ended]:
-    """Run the jobs to their ends; at most `cap` at a time, the next one joins as one leaves."""
+    """Run the jobs to their ends, at most `max_jobs` at a time; the next joins as one leaves."""
     waiting, ended = list(jobs.items()), {}
     while waiting or gather.parked:
-        while waiting and gather.running < cap:
+        while waiting and gather.running < max_jobs:
             gather.start(*waiting.pop(0))
         if gather.parked:
-            turn(gather)
+            tick(gather)
         ended |= {each.owner: each for each in gather.take_ended()}
     return ended
 
 
-def turn(gather: Gather) -> None:
+def tick(gather: Gather) -> None:
     calls = list(gather.parked.values())
     gather.run([call for call in calls if call.key == calls[0].key])
 

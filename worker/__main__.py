@@ -191,7 +191,7 @@ class Supervisor:
             models=report.models,
             serves=self._serves,
             device=report.device,
-            cap=self._settings.max_jobs,
+            max_jobs=self._settings.max_jobs,
             running=report.running,
             passes=report.passes,
             joined_passes=report.joined_passes,

@@ -8,14 +8,14 @@ from types import MappingProxyType
 # How many times its own duration a job may take, waiting included, before it counts as late.
 STRETCH = {"high": 1.5, "normal": 3.0, "low": 10.0}
 
-# After so many turns in which only others ran a call goes next, however much slack it has.
+# After so many ticks in which only others ran a call goes next, however much slack it has.
 PATIENCE = 8
 
 NO_LIMITS: Mapping[Hashable, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Candidate:
     """A parked call, as far as choosing needs to know it."""
 
     owner: Hashable
@@ -26,25 +26,25 @@ class Waiting:
     slack_s: float = 0.0
     """Seconds the job can lose and still be in time; see `slack`."""
     ticks_waited: int = 0
-    """Turns in a row in which others ran and this job did not."""
-    most_jobs: int | None = None
+    """Ticks of the loop in a row in which others ran and this job did not."""
+    max_jobs: int | None = None
     """Jobs that may share a pass of this model, where it is fewer than the engine's own limit."""
 
 
 def choose(
-    waiting: Sequence[Waiting], *, most_jobs: int, most_rows: Mapping[Hashable, int] = NO_LIMITS
+    candidates: Sequence[Candidate], *, max_jobs: int, most_rows: Mapping[Hashable, int] = NO_LIMITS
 ) -> list[Hashable]:
     """Owners of the next pass: calls of one key, most urgent first; nobody only if nobody waits.
 
     Never waits for a pass to fill. `most_rows` limits the rows of a key, as learned when memory
     ran out; one call always fits."""
-    if not waiting:
+    if not candidates:
         return []
-    first, *others = sorted(waiting, key=_urgency)
+    first, *others = sorted(candidates, key=_urgency)
     chosen, rows = [first.owner], first.rows
-    places = min(most_jobs, first.most_jobs or most_jobs) if first.joinable else 1
+    room = min(max_jobs, first.max_jobs or max_jobs) if first.joinable else 1
     for each in others:
-        if len(chosen) >= places:
+        if len(chosen) >= room:
             break
         fits = rows + each.rows <= most_rows.get(first.key, rows + each.rows)
         if each.joinable and each.key == first.key and fits:
@@ -70,6 +70,6 @@ def slack(
     return due_in_s - remaining_s
 
 
-def _urgency(each: Waiting) -> tuple[int, float]:
+def _urgency(each: Candidate) -> tuple[int, float]:
     """Whoever has waited too long comes first, the longest of them before the rest."""
     return (-each.ticks_waited if each.ticks_waited >= PATIENCE else 0, each.slack_s)

@@ -55,7 +55,7 @@ def check(
         loading=nullcontext,
     )
     try:
-        model = loaded.get(card.name)
+        model = loaded.load(card.name)
     except DarkroomError as error:
         return Checked(record=ModelRecord(name=card.name, error=str(error)))
     checked = Checked(record=model.record, peak_bytes=peak(device))

@@ -20,7 +20,7 @@ from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from worker import device
-from worker.finish import Developer
+from worker.finish import Finisher
 from worker.gathering.gather import Gather
 from worker.gathering.runner import Runner
 from worker.held import HeldJobs
@@ -91,7 +91,7 @@ def assemble(
             pulse=pulse,
             beat_now=beat_now,
         ),
-        developer=Developer(
+        finisher=Finisher(
             jobs, store, held, metadata=settings.metadata, store_is_full=store_is_full
         ),
     )
@@ -106,6 +106,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     out = private_stdout()
     settings = Settings()
+    if settings.redis_url is None:
+        parser.error("DARKROOM_REDIS_URL is not set.")
     logs.setup(settings, process="engine", worker=arguments.worker)
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)

@@ -29,13 +29,13 @@ from worker.encode import encode
 from worker.held import HeldJobs
 from worker.running import RunningJob, unexpected
 
-log = logs.get("develop")
+log = logs.get("finish")
 
 THREADS = 4
 AFTER_A_FAULT_S = 0.5
 
 
-class Developer:
+class Finisher:
     """Finishes jobs while the engine goes on with others; each is held until its last write."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Developer:
         self._jobs, self._store, self._held = jobs, store, held
         self._metadata: MetadataLevel = metadata
         self._store_is_full = store_is_full
-        self._pool = ThreadPoolExecutor(THREADS, "develop")
+        self._pool = ThreadPoolExecutor(THREADS, "finish")
         self._succeeded = 0
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class Developer:
         reproducibility: dict[str, object],
     ) -> None:
         """Store `pictures` (uint8, height x width x 3 each) and commit the job."""
-        self._submit(job, lambda: self._develop(job, pictures, reproducibility))
+        self._submit(job, lambda: self._save(job, pictures, reproducibility))
 
     def fail(self, job: RunningJob, error: JobError) -> None:
         self._submit(job, lambda: self._commit(job, JobStatus.FAILED, error=error))
@@ -88,7 +88,7 @@ class Developer:
             outcome = self._survive(job, work)
         except Exception:
             # Nobody can end this job any more; another engine can.
-            log.exception("thread_died", thread="develop", job_id=job.id)
+            log.exception("thread_died", thread="finish", job_id=job.id)
             os._exit(1)
         log.info(
             "job_ended",
@@ -103,17 +103,17 @@ class Developer:
         self._held.remove(job)
 
     def _survive(self, job: RunningJob, work: Callable[[], str]) -> str:
-        """A job whose pictures cannot be developed fails, and does not come back for ever."""
+        """A job whose pictures cannot be saved fails, and does not come back for ever."""
         try:
             return work()
         except UnsupportedError as error:
             reason = JobError(code=error.code, message=str(error))
             return self._commit(job, JobStatus.FAILED, error=reason)
         except Exception as error:
-            log.exception("develop_failed", job_id=job.id)
+            log.exception("save_failed", job_id=job.id)
             return self._commit(job, JobStatus.FAILED, error=unexpected(error))
 
-    def _develop(
+    def _save(
         self,
         job: RunningJob,
         pictures: Sequence[np.ndarray],
@@ -132,9 +132,9 @@ class Developer:
             self._store_is_full.set()
             self._discard(records)
             return self._release(job)
-        error = _blocked(job)
-        status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
-        outcome = self._commit(job, status, images=records, error=error)
+        reason = _blocked(job)
+        status = JobStatus.FAILED if reason else JobStatus.SUCCEEDED
+        outcome = self._commit(job, status, images=records, error=reason)
         if outcome == "fenced":
             self._discard(records)
         return outcome

@@ -65,10 +65,10 @@ class Leases(Vital):
         jobs = self._held.all()
         if self._pulse.is_stuck:
             return
-        held = self._jobs.beat(self._engine, [job.claim for job in jobs])
-        for token in held.lost | held.canceled:
+        beat = self._jobs.beat(self._engine, [job.claim for job in jobs])
+        for token in beat.lost | beat.canceled:
             if job := self._held.get(token):
-                job.interrupt = Canceled() if token in held.canceled else LeaseLost()
+                job.interrupt = Canceled() if token in beat.canceled else LeaseLost()
                 self._held.wake()
 
     def _tell_progress(self) -> None:

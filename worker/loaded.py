@@ -86,14 +86,20 @@ class LoadedModels:
         return tuple(self._loaded)
 
     def get(self, name: str) -> pipelines.LoadedModel:
-        """The model called `name`, loaded now if need be.
+        """The model called `name`, which is in memory."""
+        return self._loaded[name].model
+
+    def load(self, name: str) -> pipelines.LoadedModel:
+        """The model called `name`, loaded now if need be, and used last of all (LRU).
 
         Raises ModelNotFoundError, ModelLoadError, DeviceMemoryError."""
-        return self.load(name, busy=NOBODY)
+        model = self.load_beside(name, NOBODY)
+        assert model is not None, "there is nobody whose end it could wait for"
+        return model
 
-    def load(self, name: str, *, busy: Collection[str]) -> pipelines.LoadedModel | None:
-        """As `get`, but models in `busy` have jobs and stay where they are: None if there will only
-        be room once those have ended."""
+    def load_beside(self, name: str, busy: Collection[str]) -> pipelines.LoadedModel | None:
+        """As `load`, but models in `busy` have jobs and stay where they are: None if there will
+        only be room once those have ended."""
         if entry := self._loaded.get(name):
             entry.used = next(self._uses)
             return entry.model

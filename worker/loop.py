@@ -24,8 +24,8 @@ from darkroom.networks import stage_of
 from darkroom.settings import Settings
 from worker import device
 from worker.admission import in_order, must_let_others_go_first, must_wait
-from worker.batcher import Waiting, choose, slack
-from worker.finish import Developer
+from worker.batcher import Candidate, choose, slack
+from worker.finish import Finisher
 from worker.gathering.gather import Call, Ended, Gather
 from worker.gathering.ladder import higher
 from worker.gathering.runner import Parts, Runner
@@ -60,7 +60,7 @@ class Engine:
     held: HeldJobs
     intake: Intake
     leases: Leases
-    developer: Developer
+    finisher: Finisher
     _jobs: dict[Hashable, RunningJob] = field(default_factory=dict, init=False)
     """Those that have arrived and are not handed on, by token."""
     _pass_s: float = field(default=0.1, init=False)
@@ -93,7 +93,7 @@ class Engine:
         return Report(
             state=self.pulse.state,
             tick=self.pulse.ticks,
-            finished=self.developer.succeeded,
+            finished=self.finisher.succeeded,
             models=self.models.names,
             running=len(self.held),
             passes=self.gather.forwards,
@@ -160,10 +160,10 @@ class Engine:
         if card.offload == "model" and name in busy:
             return
         try:
-            model = self.models.load(name, busy=busy)
+            model = self.models.load_beside(name, busy)
         except DarkroomError as error:
             del self._jobs[job.claim.token]
-            self.developer.fail(job, job_error(error))
+            self.finisher.fail(job, job_error(error))
             return
         job.needs_room = model is None
         if model is None:
@@ -181,8 +181,8 @@ class Engine:
             return
         self.pulse.enter("busy")
         chosen = choose(
-            [self._waiting_call(call) for call in parked.values()],
-            most_jobs=self.settings.max_jobs,
+            [self._candidate(call) for call in parked.values()],
+            max_jobs=self.settings.max_jobs,
             most_rows=self.runner.most_rows,
         )
         for job in self._running:
@@ -191,12 +191,12 @@ class Engine:
         self._run([parked[token] for token in chosen])
         self._pass_s += PASS_WEIGHT * (time.monotonic() - began - self._pass_s)
 
-    def _waiting_call(self, call: Call) -> Waiting:
+    def _candidate(self, call: Call) -> Candidate:
         job = self._jobs[call.owner]
         if stage := stage_of(call.module_name):
             job.enter(stage)
         steps = job.progress.steps or job.request.num_inference_steps
-        return Waiting(
+        return Candidate(
             owner=call.owner,
             key=call.key,
             rows=call.rows,
@@ -209,7 +209,7 @@ class Engine:
             ),
             joinable=call.joinable,
             ticks_waited=job.ticks_waited,
-            most_jobs=self.catalog.find(job.request.model).max_jobs,
+            max_jobs=self.catalog.find(job.request.model).max_jobs,
         )
 
     def _run(self, calls: Sequence[Call]) -> None:
@@ -228,13 +228,13 @@ class Engine:
         """Hand ended jobs on."""
         for ended in self.gather.take_ended():
             job = self._jobs.pop(ended.owner)
-            model = self.models.get(job.request.model)
+            model = self.models.load(job.request.model)  # in memory, and used just now
             if model.offload is not None:
                 model.offload.rest()
             if ended.error is None:
                 job.warnings.extend(ended.value.warnings)
                 repeatable = self._repeatable(job, ended, model)
-                self.developer.succeed(job, ended.value.pictures, repeatable)
+                self.finisher.succeed(job, ended.value.pictures, repeatable)
             elif isinstance(ended.error, JobInterrupt):
                 self._end_interrupted(job, ended.error)
             else:
@@ -247,10 +247,10 @@ class Engine:
         elif isinstance(why, DeadlineExceeded):
             message = "The deadline passed before the job was done."
             job.interrupt = None
-            self.developer.cancel(job, JobError(code=why.code, message=message))
+            self.finisher.cancel(job, JobError(code=why.code, message=message))
         else:
             job.interrupt = None
-            self.developer.give_back(job)
+            self.finisher.give_back(job)
 
     def _end_failed(self, job: RunningJob, error: BaseException, trace: str) -> None:
         log.error("job_failed", job_id=job.id, trace=trace)
@@ -258,7 +258,7 @@ class Engine:
             # After such an error nothing runs in this process any more; the supervisor starts
             # another engine and the jobs go back to the queue.
             sys.exit("the device does not answer any more")
-        self.developer.fail(job, job_error(error))
+        self.finisher.fail(job, job_error(error))
 
     def _repeatable(self, job: RunningJob, ended: Ended, model: LoadedModel) -> dict[str, object]:
         return {
@@ -287,7 +287,7 @@ class Engine:
         for name in dict.fromkeys([*pinned, first]):
             # A fault is logged and told where it is noticed; other models can still be served.
             with suppress(DarkroomError):
-                self.models.get(name)
+                self.models.load(name)
 
 
 def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:

@@ -59,7 +59,7 @@ class RunningJob:
     memory: str | None = None
     """The last rung of the memory ladder that the job needed."""
     ticks_waited: int = 0
-    """Turns in a row in which the engine ran others and not this job."""
+    """Ticks in a row in which the engine ran others and not this job."""
     spent: dict[str, float] = field(default_factory=dict)
     """Seconds by stage, so far."""
     _stage_since: float = field(default_factory=time.monotonic)

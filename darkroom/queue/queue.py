@@ -55,7 +55,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Held:
+class Beat:
     """What a beat found out."""
 
     lost: frozenset[str]
@@ -170,14 +170,14 @@ class Queue(Client):
                 self.finish(claim, JobStatus.FAILED, error=MALFORMED)
         return None
 
-    def beat(self, engine: str, claims: Iterable[Claim]) -> Held:
+    def beat(self, engine: str, claims: Iterable[Claim]) -> Beat:
         """Extend the leases of all claims that this engine still works on.
 
         Jobs that Redis thinks it holds, but that it did not name and neither claimed nor beat for
         half a lease, are queued again, their attempt not counted."""
         named = [part for claim in claims for part in (claim.job_id, claim.token)]
         lost, canceled, forgotten = self._call("beat", engine, *named)
-        return Held(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
+        return Beat(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
 
     def progress(self, claim: Claim, progress: Progress) -> bool:
         """Note how far the job is. False: the claim is no longer the engine's."""

@@ -39,7 +39,7 @@ class WorkerInfo:
     serves: tuple[str, ...]
     """Models whose jobs it takes."""
     device: str
-    cap: int
+    max_jobs: int
     """Jobs that may share a pass."""
     running: int
     """Jobs it holds."""

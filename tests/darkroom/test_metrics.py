@@ -65,7 +65,7 @@ def test_workers_are_counted_by_state_and_model(redis):
             models=("pix",) if state == "busy" else (),
             serves=("pix",),
             device="cpu",
-            cap=8,
+            max_jobs=8,
             running=0,
             version="0",
             started_at=datetime.now(UTC),

@@ -21,6 +21,7 @@ def test_workers_are_shown_while_they_live(api, announced, redis):
     assert api.get("/api/v1/workers").json()["data"] == []
     info = announced(name="gpu-0", serves=("pix",), models=("pix",))
     (worker,) = api.get("/api/v1/workers").json()["data"]
+    assert (worker["max_jobs"], "cap" in worker) == (8, False)
     assert (worker["name"], worker["serves"], worker["models"]) == ("gpu-0", ["pix"], ["pix"])
     Workers(redis).leave(info.name)
     assert api.get("/api/v1/workers").json()["data"] == []

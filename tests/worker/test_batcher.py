@@ -2,54 +2,54 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from worker.batcher import PATIENCE, Waiting, choose, slack
+from worker.batcher import PATIENCE, Candidate, choose, slack
 
 
 def test_nobody_waits_nobody_is_chosen() -> None:
-    assert choose([], most_jobs=8) == []
+    assert choose([], max_jobs=8) == []
 
 
 def test_least_slack_goes_first_and_brings_its_key() -> None:
     waiting = [
-        Waiting("a", "512", 2, slack_s=9),
-        Waiting("b", "768", 2, slack_s=1),
-        Waiting("c", "512", 2, slack_s=0.5),
-        Waiting("d", "768", 2, slack_s=5),
+        Candidate("a", "512", 2, slack_s=9),
+        Candidate("b", "768", 2, slack_s=1),
+        Candidate("c", "512", 2, slack_s=0.5),
+        Candidate("d", "768", 2, slack_s=5),
     ]
-    assert choose(waiting, most_jobs=8) == ["c", "a"]
+    assert choose(waiting, max_jobs=8) == ["c", "a"]
 
 
 def test_a_short_job_takes_the_place_of_a_long_one_when_the_pass_is_full() -> None:
-    waiting = [Waiting(n, "k", 2, slack_s=60) for n in range(4)]
-    waiting.append(Waiting("short", "k", 2, slack_s=2))
-    assert choose(waiting, most_jobs=4) == ["short", 0, 1, 2]
+    waiting = [Candidate(n, "k", 2, slack_s=60) for n in range(4)]
+    waiting.append(Candidate("short", "k", 2, slack_s=2))
+    assert choose(waiting, max_jobs=4) == ["short", 0, 1, 2]
 
 
 def test_a_model_can_lower_the_jobs_of_a_pass_but_not_raise_them() -> None:
     for own, expected in ((2, 2), (6, 4), (None, 4)):
-        waiting = [Waiting(n, "k", 2, most_jobs=own) for n in range(6)]
-        assert len(choose(waiting, most_jobs=4)) == expected
+        waiting = [Candidate(n, "k", 2, max_jobs=own) for n in range(6)]
+        assert len(choose(waiting, max_jobs=4)) == expected
 
 
 def test_rows_of_a_key_are_limited_but_one_job_always_fits() -> None:
     limits = {"k": 4}
-    big = [Waiting("big", "k", 6, slack_s=-1), Waiting("small", "k", 1)]
-    assert choose(big, most_jobs=8, most_rows=limits) == ["big"]
-    some = [Waiting("a", "k", 3), Waiting("b", "k", 2), Waiting("c", "k", 1)]
-    assert choose(some, most_jobs=8, most_rows=limits) == ["a", "c"]
-    assert choose(some, most_jobs=8, most_rows={"other": 4}) == ["a", "b", "c"]
+    big = [Candidate("big", "k", 6, slack_s=-1), Candidate("small", "k", 1)]
+    assert choose(big, max_jobs=8, most_rows=limits) == ["big"]
+    some = [Candidate("a", "k", 3), Candidate("b", "k", 2), Candidate("c", "k", 1)]
+    assert choose(some, max_jobs=8, most_rows=limits) == ["a", "c"]
+    assert choose(some, max_jobs=8, most_rows={"other": 4}) == ["a", "b", "c"]
 
 
 def test_a_call_that_cannot_be_joined_shares_no_pass() -> None:
-    alone, other = Waiting("alone", "k", 2, joinable=False), Waiting("other", "k", 2)
-    assert choose([alone, other], most_jobs=8) == ["alone"]
-    assert choose([other, alone], most_jobs=8) == ["other"]
+    alone, other = Candidate("alone", "k", 2, joinable=False), Candidate("other", "k", 2)
+    assert choose([alone, other], max_jobs=8) == ["alone"]
+    assert choose([other, alone], max_jobs=8) == ["other"]
 
 
 def test_a_call_that_waited_too_long_goes_next_despite_its_slack() -> None:
     def order(ticks_waited: int) -> list[str]:
-        patient = Waiting("patient", "rare", 2, slack_s=1e9, ticks_waited=ticks_waited)
-        return choose([Waiting("urgent", "k", 2, slack_s=-5), patient], most_jobs=8)
+        patient = Candidate("patient", "rare", 2, slack_s=1e9, ticks_waited=ticks_waited)
+        return choose([Candidate("urgent", "k", 2, slack_s=-5), patient], max_jobs=8)
 
     assert order(PATIENCE - 1) == ["urgent"]
     assert order(PATIENCE) == ["patient"]
@@ -99,19 +99,19 @@ class Company(RuleBasedStateMachine):
             owner = data.draw(st.sampled_from(sorted(self.waiting)))
             del self.waiting[owner], self.ticks[owner]
 
-    @rule(turns=st.integers(1, 12))
-    def run(self, turns: int) -> None:
-        for _ in range(turns):
+    @rule(ticks=st.integers(1, 12))
+    def run(self, ticks: int) -> None:
+        for _ in range(ticks):
             calls = [
-                Waiting(**call, ticks_waited=self.ticks[owner])
+                Candidate(**call, ticks_waited=self.ticks[owner])
                 for owner, call in self.waiting.items()
             ]
-            chosen = choose(calls, most_jobs=3, most_rows={"a": 6, "b": 2})
+            chosen = choose(calls, max_jobs=3, most_rows={"a": 6, "b": 2})
             self.check([call for call in calls if call.owner in chosen], chosen)
             for owner in self.ticks:
                 self.ticks[owner] = 0 if owner in chosen else self.ticks[owner] + 1
 
-    def check(self, calls: list[Waiting], chosen: list[int]) -> None:
+    def check(self, calls: list[Candidate], chosen: list[int]) -> None:
         assert bool(calls) == bool(self.waiting)
         assert len(calls) == len(chosen) <= 3
         assert len({call.key for call in calls}) <= 1

@@ -202,7 +202,7 @@ def test_when_memory_is_short_for_a_group_it_is_halved(running):
     assert running.ended(running.submit()).error.code == "out_of_memory"
 
 
-def test_pictures_that_cannot_be_developed_end_their_job(running):
+def test_pictures_that_cannot_be_saved_end_their_job(running):
     running.start()
     running.ended(running.submit())
 

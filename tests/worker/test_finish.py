@@ -22,7 +22,7 @@ FORMATS = ("png", "jpeg", "webp")
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("develop-models")
+    folder = tmp_path_factory.mktemp("finish-models")
     tiny.write("sd15", folder / "tiny")
     model = MODEL.format("tiny", "").replace("max_size", "max_prompt_chars = 100000, max_size")
     (folder / "models.toml").write_text(model)

@@ -181,7 +181,8 @@ class Gather:
         @functools.wraps(inner)
         def parking(*args: Any, **kwargs: Any) -> Any:
             job = getcurrent()
-            if not isinstance(job, _Job) or job.gather is not self:
+            hub = job.parent
+            if not isinstance(job, _Job) or job.gather is not self or hub is None:
                 return inner(*args, **kwargs)
             captured = tuple((each, each.capture()) for each in self._states)
             call = Call(job.owner, name, object(), 1, inner, args, kwargs, captured)
@@ -190,7 +191,7 @@ class Gather:
                 _make_joinable(call, rows, signature.bind(*args, **kwargs), own)
             if job.alone:
                 call.key = (job.owner, call.key)
-            return job.parent.switch(call)
+            return hub.switch(call)
 
         return parking
 

@@ -2,6 +2,7 @@
 state of that job; engine thread of the worker only, knows no requests."""
 
 import weakref
+from typing import Any
 
 import torch
 
@@ -10,7 +11,9 @@ from worker.gathering.gather import ModuleState
 
 def switch_of(module: torch.nn.Module) -> ModuleState | None:
     """Whether the layers that bring phrases and boxes into `module` are on; None if it has none."""
-    layers = [each for each in module.modules() if type(each).__name__ == "GatedSelfAttentionDense"]
+    layers: list[Any] = [
+        each for each in module.modules() if type(each).__name__ == "GatedSelfAttentionDense"
+    ]
     if not layers:
         return None
     living = weakref.WeakSet(layers)  # a gather keeps states for longer than models

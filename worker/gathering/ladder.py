@@ -60,9 +60,7 @@ def relief(
 
 
 @contextmanager
-def _others_in_host_memory(
-    vae: torch.nn.Module | None, call: Call, components: Mapping[str, Any]
-) -> Iterator[None]:
+def _others_in_host_memory(vae: Any, call: Call, components: Mapping[str, Any]) -> Iterator[None]:
     """With everything else of the model in the host's memory, and a VAE in tiles besides."""
     called = components.get(call.module_name.partition(".")[0])
     kept = {id(tensor) for tensor in _tensors(called)}
@@ -90,7 +88,7 @@ def _tensors(part: Any) -> Iterator[torch.Tensor]:
 
 
 @contextmanager
-def _vae_in_parts(vae: torch.nn.Module, rung: str, call: Call) -> Iterator[None]:
+def _vae_in_parts(vae: Any, rung: str, call: Call) -> Iterator[None]:
     before = {name: getattr(vae, name) for name in _SETTINGS if hasattr(vae, name)}
     try:
         if "use_slicing" in before:
@@ -104,7 +102,7 @@ def _vae_in_parts(vae: torch.nn.Module, rung: str, call: Call) -> Iterator[None]
             setattr(vae, name, value)
 
 
-def _make_tiles_smaller(vae: torch.nn.Module, call: Call) -> None:
+def _make_tiles_smaller(vae: Any, call: Call) -> None:
     """Tiles are by default as large as what the VAE was trained on, which may be all of it."""
     if not hasattr(vae, "tile_latent_min_size"):
         return
@@ -116,7 +114,8 @@ def _make_tiles_smaller(vae: torch.nn.Module, call: Call) -> None:
         vae.tile_sample_min_size //= 2
 
 
-def _vae(call: Call, components: Mapping[str, Any]) -> torch.nn.Module | None:
+def _vae(call: Call, components: Mapping[str, Any]) -> Any:
+    """The autoencoder that is called; None if another part of the model is."""
     name, _, method = call.module_name.partition(".")
     return components.get(name) if method else None
 

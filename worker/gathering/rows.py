@@ -166,7 +166,7 @@ def _digest(tensor: torch.Tensor) -> Hashable:
         content = tensor.detach().to("cpu", torch.float64).numpy().tobytes()
         digest = hashlib.blake2b(content, digest_size=16).digest()
         known = tensor._version, (tuple(tensor.shape), tensor.dtype, tensor.device, digest)
-        tensor._digest = known
+        tensor._digest = known  # type: ignore[attr-defined]  # kept where it lives as long
     return known[1]
 
 

@@ -44,7 +44,7 @@ INFO = WorkerInfo(
     models=("emoji",),
     serves=("emoji",),
     device="cpu",
-    cap=8,
+    max_jobs=8,
     running=1,
     version="0.1.0",
     started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

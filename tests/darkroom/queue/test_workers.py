@@ -19,7 +19,7 @@ INFO = WorkerInfo(
     models=("emoji",),
     serves=("emoji", "other"),
     device="cuda:0",
-    cap=8,
+    max_jobs=8,
     running=3,
     version="0.1.0",
     started_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),

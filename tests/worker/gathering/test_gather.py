@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 
 from darkroom.errors import Canceled, DeviceMemoryError
 from tests import tiny
-from tests.gathering import run_all, turn, values
+from tests.gathering import run_all, tick, values
 from worker.gathering.gather import Gather, ModuleState
 
 
@@ -70,9 +70,9 @@ def test_a_job_that_comes_later_joins_between_two_steps(unet: UNet2DConditionMod
     gather = Gather()
     gather.wrap(unet, "unet")
     gather.start("long", denoising(unet, 1, steps=4))
-    turn(gather)
+    tick(gather)
     gather.start("short", denoising(unet, 2, steps=1))
-    turn(gather)
+    tick(gather)
     assert [each.owner for each in gather.take_ended()] == ["short"]
     assert gather.joined_calls == 1
     assert list(gather.parked) == ["long"]
@@ -249,7 +249,7 @@ def test_autoencoders_park_at_encode_and_decode() -> None:
     names = []
     while gather.parked:
         names.append(gather.parked[1].module_name)
-        turn(gather)
+        tick(gather)
     assert names == ["vae.encode", "vae.decode"]
     assert gather.take_ended()[0].value == (1, 3, 16, 16)
 
@@ -333,7 +333,7 @@ def test_a_result_with_other_rows_than_the_call_is_an_error(unet: UNet2DConditio
     gather = Gather(row_counts=[2])
     gather.wrap(unet, "unet")
     gather.start(1, lambda: unet(noise(1), 5, text(1)))
-    turn(gather)
+    tick(gather)
     assert "1 rows from a forward of 2" in str(gather.take_ended()[0].error)
 
 
@@ -356,13 +356,13 @@ def test_cancel_unwinds_the_job_and_leaves_its_neighbours_alone(
     gather.wrap(unet, "unet")
     gather.start("neighbour", neighbour)
     gather.start("canceled", stubborn)
-    turn(gather)
+    tick(gather)
     gather.throw("canceled", Canceled("by its client"))
     assert unwound == ["finally"]
     [ended] = gather.take_ended()
     assert (ended.owner, type(ended.error)) == ("canceled", Canceled)
     while gather.parked:
-        turn(gather)
+        tick(gather)
     assert close(gather.take_ended()[0].value, expected)
     assert gather.running == 0
 
@@ -403,11 +403,11 @@ def test_nothing_of_an_ended_job_stays_alive(end: str, unet: UNet2DConditionMode
     try:
         gather.start("mine", job)
         gather.start("other", denoising(unet, 2, steps=1))
-        turn(gather)
+        tick(gather)
         if end == "cancel":
             gather.throw("mine", Canceled("now"))
         while gather.parked:
-            turn(gather)
+            tick(gather)
         ended = gather.take_ended()
         other = next(each.value for each in ended if each.owner == "other")
         alive = [ref() for ref in held if ref() is not None and ref() is not other]

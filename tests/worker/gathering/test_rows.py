@@ -75,17 +75,17 @@ class Company:
             arguments["controlnet_conditioning_scale"] = [0.8] * len(nets) if len(nets) > 1 else 0.8
         return view(**arguments).images
 
-    def together(self, jobs: list[Job], cap: int) -> list[torch.Tensor]:
+    def together(self, jobs: list[Job], max_jobs: int) -> list[torch.Tensor]:
         self.differences.clear()
         self.gather.forwards = self.gather.joined_calls = self.gather.rows = 0
         runs = {index: lambda job=job: self.picture(job) for index, job in enumerate(jobs)}
-        made = values(run_all(self.gather, runs, cap=cap))
+        made = values(run_all(self.gather, runs, max_jobs=max_jobs))
         return [made[index] for index in range(len(jobs))]
 
-    def check(self, jobs: list[Job], cap: int = 8) -> None:
+    def check(self, jobs: list[Job], max_jobs: int = 8) -> None:
         """Together they make what they make alone, in fewer forwards."""
         alone = [self.picture(job) for job in jobs]
-        gathered = self.together(jobs, cap)
+        gathered = self.together(jobs, max_jobs)
         calls = len(self.differences)
         assert max(self.differences) <= CALL_TOLERANCE
         assert max(map(difference, gathered, alone)) <= JOB_TOLERANCE
@@ -222,10 +222,10 @@ def test_jobs_in_company_make_what_they_make_alone(family: str, companies: Compa
         database=None,
         phases=[Phase.explicit, Phase.generate],
     )
-    @given(jobs=jobs_of(family, tasks), cap=st.sampled_from([3, 8]))
-    def check(jobs: list[Job], cap: int) -> None:
+    @given(jobs=jobs_of(family, tasks), max_jobs=st.sampled_from([3, 8]))
+    def check(jobs: list[Job], max_jobs: int) -> None:
         # The first stands for all: jobs drawn at random may have no call in common.
-        company.check([*jobs, {**jobs[0], "seed": 201}], cap)
+        company.check([*jobs, {**jobs[0], "seed": 201}], max_jobs)
 
     check()
 
@@ -256,7 +256,7 @@ def test_all_tasks_of_a_model_share_forwards_with_and_without_controls(
         for index, task in enumerate(("text-to-image", "image-to-image", "inpaint"))
         for controls in ((), (0,), (1, 0))
     ]
-    company.check(jobs, cap=9)
+    company.check(jobs, max_jobs=9)
     # 4 steps each; nine calls of the network, and three, six of the two ControlNets.
     assert len(company.differences) == 4 * (9 + 6 + 3)
     # Those with controls come with residuals, and arrive one or two calls later.
@@ -274,7 +274,7 @@ def test_layouts_beside_plain_jobs_keep_their_switch(companies: Companies) -> No
         job(task, seed=20 + index)
         for index, task in enumerate(("text-to-image", "image-to-image", "inpaint"))
     ]
-    company.check([*layouts[:3], *plain, *layouts[3:]], cap=9)
+    company.check([*layouts[:3], *plain, *layouts[3:]], max_jobs=9)
     assert len(company.differences) == 4 * 9
     # Per step at most three forwards: plain, layout switched on, layout switched off.
     assert company.gather.forwards <= 3 * 4 + 8
@@ -315,7 +315,7 @@ def test_both_tasks_all_schedulers_and_guidances_share_every_forward(
         )
         for index, scheduler in enumerate(SCHEDULERS["sd15"])
     ]
-    company.together(jobs, cap=8)
+    company.together(jobs, max_jobs=8)
     assert max(company.differences) <= CALL_TOLERANCE
     calls = {"HeunDiscreteScheduler": 11, "PNDMScheduler": 7}
     expected = [calls.get(name, 6) for name in SCHEDULERS["sd15"]]
