@@ -1,7 +1,9 @@
 """Errors as answers: the one place where an error becomes an HTTP status; in the service only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -61,68 +63,97 @@ _JOB_STATUS = {
 """How a job that did not succeed answers a client that wanted nothing but its picture."""
 
 
-def problem(
-    http: Request,
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    errors: Sequence[FieldError] = (),
-    headers: dict[str, str] | None = None,
-    **more: object,
-) -> Response:
-    """A problem document (RFC 9457) about `http`, of which it repeats nothing but the path."""
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong with a request to the API, before it is written as an answer."""
+
+    status: int
+    code: str
+    detail: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further members of a problem document."""
+
+
+def answer(http: Request, fault: Fault) -> Response:
+    """The fault as the route that was asked writes it: routes of a compatible API have a static
+    method `write_fault` (a `route_class` of their router), all others get a problem document."""
+    write: Writer = getattr(http.scope.get("route"), "write_fault", write_problem)
+    response = write(http, fault)
+    response.headers["Cache-Control"] = "no-store"
+    if fault.status in RETRY_AFTER_S:
+        response.headers["Retry-After"] = RETRY_AFTER_S[fault.status]
+    response.headers.update(fault.headers)
+    return response
+
+
+Writer = Callable[[Request, Fault], Response]
+
+
+def write_problem(http: Request, fault: Fault) -> Response:
+    """A problem document (RFC 9457); of the request it repeats nothing but the path."""
     document = Problem(
-        type=f"urn:darkroom:error:{code}",
-        title=code.replace("_", " ").capitalize(),
-        status=status,
-        detail=detail,
+        type=f"urn:darkroom:error:{fault.code}",
+        title=fault.code.replace("_", " ").capitalize(),
+        status=fault.status,
+        detail=fault.detail,
         instance=http.scope.get("raw_path", b"").decode("ascii", "replace")[:200],
-        code=code,
+        code=fault.code,
         request_id=http.scope.get("request_id", ""),
-        errors=[FieldProblem(pointer=e.pointer, detail=e.detail, code=e.code) for e in errors],
-        **more,
+        errors=[
+            FieldProblem(pointer=e.pointer, detail=e.detail, code=e.code) for e in fault.errors
+        ],
+        **fault.more,
     )
-    headers = {"Cache-Control": "no-store"} | (headers or {})
-    if status in RETRY_AFTER_S:
-        headers.setdefault("Retry-After", RETRY_AFTER_S[status])
-    return Response(document.model_dump_json(), status, headers, media_type=PROBLEM)
+    return Response(document.model_dump_json(), fault.status, media_type=PROBLEM)
 
 
-def failed_job(http: Request, job: Job) -> Response:
-    """The problem of a job that ended without a picture."""
+def failed_job(job: Job) -> Fault:
+    """A job that ended without a picture, to a client that wanted nothing else."""
     error = job.error or JobError(code=job.status, message=f"The job was {job.status}.")
     status = _JOB_STATUS.get(error.code, 503 if error.retryable else 502)
-    return problem(
-        http, status, error.code, error.message, headers={"Location": job.urls.self_}, job=job.id
-    )
+    location = {"Location": job.urls.self_}
+    return Fault(status, error.code, error.message, headers=location, more={"job": job.id})
 
 
 def add_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(DarkroomError, _darkroom_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
+    for kind in (DarkroomError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _handle)
 
 
-def unexpected(http: Request, error: Exception) -> Response:
-    """A fault of ours: its traceback goes to the log, clients get an id to quote."""
+async def _handle(http: Request, error: Exception) -> Response:
+    return answer(http, fault_of(error))
+
+
+def fault_of(error: Exception) -> Fault:
+    """What an error means to a client. A fault of ours is an id to quote; its traceback goes to
+    the log."""
+    match error:
+        case DarkroomError() if status := _status(error):
+            return _darkroom_fault(error, status)
+        case RequestValidationError():
+            return _validation_fault(error)
+        case HTTPException(status_code=status):
+            code = _CODES.get(status) or HTTPStatus(status).name.lower()
+            return Fault(status, code, str(error.detail), headers=error.headers or {})
     log.error("request failed", exc_info=error)
-    return problem(http, 500, "internal", "Something failed here; quote the request_id.")
+    return Fault(500, "internal", "Something failed here; quote the request_id.")
 
 
-async def _darkroom_error(http: Request, error: DarkroomError) -> Response:
-    status = next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), None)
-    if status is None:
-        return unexpected(http, error)
+def _status(error: DarkroomError) -> int | None:
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), None)
+
+
+def _darkroom_fault(error: DarkroomError, status: int) -> Fault:
     if status >= 429:
         log.warning("refused", code=error.code, reason=str(error))
-    return problem(
-        http,
+    return Fault(
         status,
         error.code,
         _detail(error),
-        errors=getattr(error, "errors", ()),
-        **({"near": list(error.near)} if isinstance(error, ModelNotFoundError) else {}),
+        errors=error.errors if isinstance(error, InvalidRequestError) else (),
+        more={"near": list(error.near)} if isinstance(error, ModelNotFoundError) else {},
     )
 
 
@@ -133,17 +164,11 @@ def _detail(error: DarkroomError) -> str:
     return str(error)
 
 
-async def _validation_error(http: Request, error: RequestValidationError) -> Response:
+def _validation_fault(error: RequestValidationError) -> Fault:
     """FastAPI's own check of query and headers. Its text may repeat the input; ours does not."""
     errors = [
         FieldError("/" + "/".join(str(part) for part in e["loc"]), e["msg"], e["type"])
         for e in error.errors()
     ]
     detail = "; ".join(f"{e.pointer}: {e.detail}" for e in errors)
-    return problem(http, 422, InvalidRequestError.code, detail, errors=errors)
-
-
-async def _http_exception(http: Request, error: HTTPException) -> Response:
-    code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-    detail = str(error.detail)
-    return problem(http, error.status_code, code, detail, headers=dict(error.headers or {}))
+    return Fault(422, InvalidRequestError.code, detail, errors=errors)

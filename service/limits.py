@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from darkroom import logs
-from service.errors import problem, unexpected
+from service.errors import Fault, answer, fault_of
 
 log = logs.get("service")
 
@@ -38,7 +38,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > self.max_bytes:
-            response = problem(Request(scope), 413, "payload_too_large", self._sentence())
+            response = answer(Request(scope), Fault(413, "payload_too_large", self._sentence()))
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
@@ -90,7 +90,7 @@ class RequestContext:
             except ClientDisconnect:
                 log.debug("client left")
             except Exception as error:
-                response = unexpected(Request(scope), error)
+                response = answer(Request(scope), fault_of(error))
                 if status == 0:
                     await response(scope, receive, send_with_headers)
             seconds = round(time.perf_counter() - started, 4)

@@ -14,7 +14,7 @@ from darkroom.errors import DependencyError, QueueUnavailableError, StoreUnavail
 from darkroom.metrics import CONTENT_TYPE, exposition, look
 from darkroom.queue.jobs import check
 from service.dependencies import Darkroom, Here
-from service.errors import problem
+from service.errors import Fault, answer
 from service.responses import problems
 
 router = APIRouter(tags=["operation"])
@@ -73,7 +73,7 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
     if {"redis", "store"}.isdisjoint(wrong):
         return Ready(status="degraded" if wrong else "ready", detail=detail, checks=checks)
     fault = QueueUnavailableError if "redis" in wrong else StoreUnavailableError
-    return problem(http, 503, fault.code, detail, checks=checks)
+    return answer(http, Fault(503, fault.code, detail, more={"checks": checks}))
 
 
 @router.get("/metrics", response_class=Response)

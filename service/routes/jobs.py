@@ -1,6 +1,6 @@
 """Jobs: submit, read, wait for, list, cancel, delete, follow."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -13,7 +13,7 @@ from darkroom.request import Output
 from service import preferences
 from service.dependencies import Darkroom, Here, IfNoneMatch, JobId, TheirJobs
 from service.documentation import JOB_BODY, JOB_EVENTS, PICTURE_OR_JOB
-from service.errors import failed_job
+from service.errors import answer, failed_job
 from service.responses import (
     ImageFile,
     JobPage,
@@ -31,6 +31,10 @@ router = APIRouter(tags=["jobs"])
 MAX_WAIT_S = 60
 
 JOB_REFUSALS = problems(404, 410, 503)
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged."}}
+ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
+    200: {"model": Job, "description": "It had ended already."}
+}
 
 
 @router.post(
@@ -79,7 +83,7 @@ async def create_job(
     if preferences.answer(accept, _format(job)) != "picture":
         return job_response(job, 200, **headers)
     if job.status is not JobStatus.SUCCEEDED or not job.kept:
-        return failed_job(http, job)
+        return answer(http, failed_job(job))
     first = job.kept[0]
     headers["Content-Location"] = first.url or ""
     return ImageFile(here.store, await jobs.find_image(first.id), **headers)
@@ -117,7 +121,7 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=Job,
-    responses={304: {"description": "Unchanged."}} | JOB_REFUSALS,
+    responses=UNCHANGED | JOB_REFUSALS,
 )
 async def read_job(
     jobs: TheirJobs,
@@ -149,7 +153,7 @@ async def read_job(
     "/jobs/{job_id}/cancel",
     status_code=202,
     response_model=Job,
-    responses={200: {"model": Job, "description": "It had ended already."}} | JOB_REFUSALS,
+    responses=ENDED_ALREADY | JOB_REFUSALS,
 )
 async def cancel_job(jobs: TheirJobs, job_id: JobId) -> Response:
     """Cancel a job. A queued one never starts, a running one stops at its next step.
@@ -192,7 +196,7 @@ async def follow_job(
 
 def _format(job: Job) -> str:
     """The format of its pictures, whether or not there are any."""
-    return job.request.get("output", {}).get("format", "png")
+    return str(job.request.get("output", {}).get("format", "png"))
 
 
 def _require_json(http: Request) -> None:

@@ -1,8 +1,15 @@
 import pytest
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient
 
 from darkroom import errors
-from darkroom.errors import DarkroomError, JobFailure
-from service.errors import RETRY_AFTER_S, STATUS
+from darkroom.errors import DarkroomError, JobFailure, QueueFullError
+from darkroom.settings import Settings
+from service.app import create_app
+from service.errors import RETRY_AFTER_S, STATUS, Fault
 
 
 def every(cls: type) -> list[type]:
@@ -22,3 +29,57 @@ def test_every_error_a_request_can_meet_has_a_status():
 @pytest.mark.parametrize("cls", [c for c in every(DarkroomError) if status_of(c)])
 def test_what_may_be_tried_again_says_when(cls):
     assert cls.retryable is (status_of(cls) in RETRY_AFTER_S)
+
+
+class OtherRoute(APIRoute):
+    """Of an API that writes errors in its own way."""
+
+    @staticmethod
+    def write_fault(http: Request, fault: Fault) -> Response:
+        wrong = {"message": fault.detail, "kind": fault.code, "path": http.url.path}
+        return JSONResponse({"wrong": wrong}, fault.status)
+
+
+@pytest.fixture
+def dialects(models_toml, tmp_path) -> TestClient:
+    """The API, and beside it one with errors of its own."""
+    router = APIRouter(prefix="/other", route_class=OtherRoute)
+
+    @router.get("/{what}")
+    async def fail(what: str, size: int = 0) -> None:  # noqa: ARG001
+        raise {
+            "full": QueueFullError("All is full."),
+            "media": HTTPException(415, "Send JSON."),
+            "ours": RuntimeError("s3cret"),
+        }[what]
+
+    settings = Settings(_env_file=None, models=models_toml, redis_url=f"unix://{tmp_path}/none")
+    app = create_app(settings)
+    app.include_router(router)
+    return TestClient(app)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "kind", "message"),
+    [
+        ("full", 429, "queue_full", "All is full."),
+        ("media", 415, "unsupported_media_type", "Send JSON."),
+        ("full?size=x", 422, "invalid_parameters", "/query/size: "),
+        ("ours", 500, "internal", "quote the request_id"),
+    ],
+)
+def test_a_route_may_write_errors_in_its_own_way(dialects, asked, status, kind, message):
+    response = dialects.get(f"/other/{asked}")
+    assert (response.status_code, response.json()["wrong"]["kind"]) == (status, kind)
+    assert message in response.json()["wrong"]["message"]
+    assert response.json()["wrong"]["path"] == f"/other/{asked}".partition("?")[0]
+    assert response.headers["cache-control"] == "no-store"
+    assert ("retry-after" in response.headers) is (status in RETRY_AFTER_S)
+    assert "s3cret" not in response.text
+
+
+def test_other_routes_go_on_to_write_problems(dialects):
+    for path, code in (("/other/a/b", "not_found"), ("/api/v1/jobs/x", "job_not_found")):
+        response = dialects.get(path)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["code"] == code
