@@ -59,10 +59,10 @@ def check(
     except DarkroomError as error:
         return Checked(record=ModelRecord(name=card.name, error=str(error)))
     checked = Checked(record=model.record, peak_bytes=peak(device))
-    return checked if load_only else _with_picture(checked, model, models, device, output)
+    return checked if load_only else _check_picture(checked, model, models, device, output)
 
 
-def _with_picture(
+def _check_picture(
     checked: Checked,
     model: LoadedModel,
     models: Models,

@@ -114,7 +114,7 @@ class Gather:
         Autoencoders are entered by `encode` and `decode`, everything else by `forward`."""
         if state is not None:
             self._states[state] = state.capture()
-        for method in _entries(module):
+        for method in entries(module):
             inner = getattr(module, method)
             rows = JOINABLE.get(type(module).__name__) if method == "forward" else None
             called = name if method == "forward" else f"{name}.{method}"
@@ -249,7 +249,8 @@ def _run_job(fn: Callable[[], Any]) -> tuple[BaseException | None, str, Any]:
         return _without_frames(error), trace, None
 
 
-def _entries(module: torch.nn.Module) -> list[str]:
+def entries(module: torch.nn.Module) -> list[str]:
+    """The methods by which pipelines call a module."""
     return [name for name in ("encode", "decode") if hasattr(module, name)] or ["forward"]
 
 

@@ -94,7 +94,7 @@ class Adapters:
         """What `module` holds beside its weights, when without adapters that would be `own`."""
         if not self.is_adapted(module):
             return own
-        return self._state if own is None else _both(self._state, own)
+        return self._state if own is None else _join_states(self._state, own)
 
     def choose(self, request: Request) -> Choice:
         """The adapters that a request asks for. Raises UnsupportedError."""
@@ -144,7 +144,7 @@ class Adapters:
         return UnsupportedError(f"The model {self.model!r} {otherwise}.")
 
 
-def sharing(module: torch.nn.Module) -> torch.nn.Module:
+def copy_sharing_weights(module: torch.nn.Module) -> torch.nn.Module:
     """A copy of `module` that may be changed, with the very same parameters and buffers. Nothing
     may be wrapped around it yet: the copy would call the original."""
     kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
@@ -207,7 +207,7 @@ def lora_layers(module: torch.nn.Module) -> list[Any]:
     return [each for each in module.modules() if isinstance(each, BaseTunerLayer)]
 
 
-def _both(one: ModuleState, other: ModuleState) -> ModuleState:
+def _join_states(one: ModuleState, other: ModuleState) -> ModuleState:
     def restore(values: tuple[Any, Any]) -> None:
         one.restore(values[0])
         other.restore(values[1])

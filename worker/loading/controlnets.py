@@ -37,7 +37,7 @@ def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.n
     """The ControlNets that can be used, by the names that requests know them by."""
     loaded = {}
     for card in cards:
-        with bench.noting(f"controlnet:{card.name}", card.source) as complaints:
+        with bench.note_faults(f"controlnet:{card.name}", card.source) as complaints:
             loaded[card.name] = _load(bench, card, complaints)
     return loaded
 

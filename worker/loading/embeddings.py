@@ -23,7 +23,7 @@ def add(bench: Workbench, cards: Sequence[EmbeddingCard]) -> tuple[str, ...]:
     """The words that were added, which stand for as many tokens as the file has vectors."""
     added = []
     for card in cards:
-        with bench.noting(f"embedding:{card.token}", card.source):
+        with bench.note_faults(f"embedding:{card.token}", card.source):
             _add(bench, card)
             added.append(card.token)
     return tuple(added)

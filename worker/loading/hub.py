@@ -29,7 +29,7 @@ class PullError(DarkroomError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Repository:
     """What is needed of one repository: names of files, with `*` for anything."""
 
     source: str
@@ -39,7 +39,7 @@ class Wanted:
     """Files to leave out although `files` names them."""
 
 
-def cached(source: str, revision: str | None, landmark: str) -> Path:
+def cached_folder(source: str, revision: str | None, landmark: str) -> Path:
     """The folder of a repository that was pulled, which holds a file named `landmark`.
 
     Raises ModelLoadError if it is not there."""
@@ -56,55 +56,55 @@ def cached(source: str, revision: str | None, landmark: str) -> Path:
     )
 
 
-def wanted(card: ModelCard, models: Models) -> Iterator[Wanted]:
-    """The repositories that a card names; its folders need no download."""
-    for each in _named(card):
+def repositories(card: ModelCard, models: Models) -> Iterator[Repository]:
+    """What a card needs to be pulled; its folders need no download."""
+    for each in _sources(card):
         if models.locate(each.source) is None:
             yield each
 
 
-def pull(each: Wanted) -> Path:
+def pull(repository: Repository) -> Path:
     """Download a repository's files into the cache. Raises PullError."""
     try:
         folder = huggingface_hub.snapshot_download(
-            each.source,
-            revision=each.revision,
-            allow_patterns=list(each.files),
-            ignore_patterns=list(each.besides) or None,
+            repository.source,
+            revision=repository.revision,
+            allow_patterns=list(repository.files),
+            ignore_patterns=list(repository.besides) or None,
         )
     except (OSError, ValueError) as error:  # no network, no such repository, not a repository's id
-        raise PullError(f"{each.source}: {first_lines(error)}") from error
+        raise PullError(f"{repository.source}: {first_lines(error)}") from error
     return Path(folder)
 
 
-def _named(card: ModelCard) -> Iterator[Wanted]:
+def _sources(card: ModelCard) -> Iterator[Repository]:
     # What is called otherwise, or lies in the root, is the same once more for other programs.
     variant = f".{card.variant}*" if card.variant else ""
     weights = [f"*/{name}*{variant}{SAFETENSORS}" for name in WEIGHTS]
     others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
     without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
-    yield Wanted(card.source, card.revision, (*TEXTS, *weights), (*others, *without))
+    yield Repository(card.source, card.revision, (*TEXTS, *weights), (*others, *without))
     if card.vae:
-        yield Wanted(card.vae, None, (*TEXTS, "diffusion_pytorch_model*.safetensors"))
+        yield Repository(card.vae, None, (*TEXTS, "diffusion_pytorch_model*.safetensors"))
     if card.safety:
-        yield Wanted(card.safety.source, None, (*TEXTS, "model*.safetensors"))
+        yield Repository(card.safety.source, None, (*TEXTS, "model*.safetensors"))
     for net in card.controlnets:
         name = f"*.{net.variant}*.safetensors" if net.variant else "*.safetensors"
-        yield Wanted(net.source, net.revision, (*TEXTS, name))
+        yield Repository(net.source, net.revision, (*TEXTS, name))
     files: tuple[LoraCard | EmbeddingCard, ...] = (*card.loras, *card.embeddings)
     for file in files:
-        yield Wanted(file.source, None, (file.weight_name or "*.safetensors",))
+        yield Repository(file.source, None, (file.weight_name or "*.safetensors",))
     if adapter := card.ip_adapter:
         weight = f"{adapter.subfolder}/{adapter.weight_name}".removeprefix("/")
         encoder = adapter.image_encoder
         beside = (f"{encoder}/*.json", f"{encoder}/*.safetensors") if encoder else ()
-        yield Wanted(adapter.source, None, (weight, *beside))
+        yield Repository(adapter.source, None, (weight, *beside))
 
 
 def main(names: list[str]) -> None:
     models = Models.read(Settings().models)
     for name in models.names(names):
-        sources = list(wanted(models.cards[name], models))
+        sources = list(repositories(models.cards[name], models))
         for each in sources:
             print(f"{name}: {each.source} ...", flush=True)
             print(f"{name}: {each.source} is in {pull(each)}", flush=True)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from darkroom.catalog import IPAdapterCard
 from darkroom.errors import ModelLoadError
 from darkroom.model_files import CONFIG
-from worker.loading.adapters import sharing
+from worker.loading.adapters import copy_sharing_weights
 from worker.loading.complaints import Complaints
 from worker.loading.workbench import Workbench
 
@@ -26,7 +26,7 @@ def load(
     if card is None:
         return {}
     found: dict[str, Any] = {}
-    with bench.noting("ip_adapter", card.source) as complaints:
+    with bench.note_faults("ip_adapter", card.source) as complaints:
         found = _load(bench, card, adapted, complaints)
     return {} if "ip_adapter" in bench.faults else found
 
@@ -42,7 +42,7 @@ def _load(
     keys = list(load_file(file))
     if any("_lora." in key for key in keys):
         raise ModelLoadError("works on faces found by another program (FaceID), not pictures")
-    unet: Any = sharing(plain if adapted is None else adapted)
+    unet: Any = copy_sharing_weights(plain if adapted is None else adapted)
     layers = sum(not name.endswith("attn1.processor") for name in unet.attn_processors)
     theirs = sum(key.endswith("to_k_ip.weight") for key in keys)
     if theirs != layers:

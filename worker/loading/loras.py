@@ -9,7 +9,7 @@ import torch
 
 from darkroom.catalog import LoraCard
 from darkroom.errors import ModelLoadError
-from worker.loading.adapters import lora_layers, sharing
+from worker.loading.adapters import copy_sharing_weights, lora_layers
 from worker.loading.complaints import Complaints
 from worker.loading.weights import modules_of
 from worker.loading.workbench import Workbench
@@ -41,13 +41,13 @@ def _copies(bench: Workbench) -> dict[str, torch.nn.Module]:
     """Of the parts that LoRAs can change."""
     names = getattr(bench.pipeline, "_lora_loadable_modules", ())
     parts = {name: getattr(bench.pipeline, name, None) for name in names}
-    return {name: sharing(part) for name, part in parts.items() if part is not None}
+    return {name: copy_sharing_weights(part) for name, part in parts.items() if part is not None}
 
 
 def _add(bench: Workbench, pipeline: Any, card: LoraCard, name: str) -> bool:
     """Whether the LoRA is there, which peft is to call `name`."""
     fault = f"lora:{card.name}"
-    with bench.noting(fault, card.source) as complaints:
+    with bench.note_faults(fault, card.source) as complaints:
         if not hasattr(pipeline, "load_lora_weights"):
             raise ModelLoadError(f"{bench.kind} takes no LoRAs")
         file = bench.file(card.source, card.weight_name, USUAL)

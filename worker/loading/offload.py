@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from darkroom.networks import take_turns
+from worker.gathering.gather import entries
 
 
 class Offload:
@@ -28,22 +29,22 @@ class Offload:
 
     def wrap(self, part: torch.nn.Module, name: str) -> None:
         """Let calls of `part` run on the device. To be called before calls are made to park."""
-        for method in [m for m in ("encode", "decode") if hasattr(part, m)] or ["forward"]:
-            setattr(part, method, self._moving(part, name, getattr(part, method)))
+        for method in entries(part):
+            setattr(part, method, self._wrap(part, name, getattr(part, method)))
 
     def rest(self) -> None:
         """Take everything off the device; nothing is copied, as weights do not change."""
         for part in tuple(self._on_device):
             self._on_device.pop(part).leave()
 
-    def _moving(
+    def _wrap(
         self, part: torch.nn.Module, name: str, inner: Callable[..., Any]
     ) -> Callable[..., Any]:
         @functools.wraps(inner)
         def moving(*args: Any, **kwargs: Any) -> Any:
             self._enter(part, name)
-            args, kwargs = _moved(args, self._device), _moved(kwargs, self._device)
-            return _moved(inner(*args, **kwargs), torch.device("cpu"))
+            args, kwargs = _move(args, self._device), _move(kwargs, self._device)
+            return _move(inner(*args, **kwargs), torch.device("cpu"))
 
         return moving
 
@@ -82,14 +83,14 @@ class _Resident:
             tensor.data = data
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _move(value: Any, device: torch.device) -> Any:
     """`value` with every tensor in it on `device`."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, Mapping):  # diffusers' outputs are dicts and dataclasses at once
-        return type(value)(**{name: _moved(each, device) for name, each in value.items()})
+        return type(value)(**{name: _move(each, device) for name, each in value.items()})
     if isinstance(value, (list, tuple)):
-        items = [_moved(each, device) for each in value]
+        items = [_move(each, device) for each in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if hasattr(value, "parameters") and isinstance(value.parameters, torch.Tensor):
         return type(value)(value.parameters.to(device))  # the distribution that VAEs encode to

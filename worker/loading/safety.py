@@ -22,7 +22,7 @@ from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import CONFIG, PartFiles
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, reason_of, strict_logs
-from worker.loading.hub import cached
+from worker.loading.hub import cached_folder
 from worker.loading.weights import refuse_pickles
 
 OWN = "StableDiffusionSafetyChecker"
@@ -78,7 +78,7 @@ class SafetyChecker:
 
 
 def _read(card: SafetyCard, models: Models, device: torch.device) -> SafetyChecker:
-    files = PartFiles(models.locate(card.source) or cached(card.source, None, CONFIG))
+    files = PartFiles(models.locate(card.source) or cached_folder(card.source, None, CONFIG))
     refuse_pickles(files, "its folder")
     if not (config := files.config):
         raise ModelLoadError(f"{CONFIG} is missing or damaged")

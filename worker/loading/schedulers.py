@@ -71,7 +71,7 @@ class Schedulers:
         self.own = type(own).__name__
         self._config = own.to_json_string()
         names = [n for n in compatible(type(own)) if only is None or n in {*only, self.own}]
-        self._fresh = {name: made for name in names if (made := _made(name, self._config))}
+        self._fresh = {name: made for name in names if (made := _make(name, self._config))}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class Schedulers:
         Raises UnsupportedError for an option that it does not take."""
         fresh = self._fresh[name]
         if changes := _changes(fresh, options):
-            fresh = _made(name, self._config, changes)
+            fresh = _make(name, self._config, changes)
         return copy.deepcopy(fresh)
 
 
@@ -102,7 +102,7 @@ def compatible(cls: type[SchedulerMixin]) -> list[str]:
     return sorted(names - UNSUITABLE | {cls.__name__})
 
 
-def counted(
+def step_counter(
     pipeline: Any, steps: int, listener: StepListener
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A layer around the scheduler's step, which tells `listener` of each denoising step of
@@ -165,7 +165,7 @@ def _is_flow(scheduler: SchedulerMixin) -> bool:
 
 
 @functools.cache
-def _made(
+def _make(
     name: str, config: str, changes: tuple[tuple[str, Any], ...] = ()
 ) -> SchedulerMixin | None:
     """One that is never used, only copied; models of one family share it."""

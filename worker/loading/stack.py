@@ -3,16 +3,18 @@ the worker only, knows neither files nor jobs.
 
 A call goes down, its answer comes up again:
 
+    bound       a module with adapters, as a job's pipeline has it, sets what its calls ask for
     parked      the call waits until the engine runs it, for all jobs of its group at once: whatever
                 is below happens once for a group, and not while a job only waits
     moved       an offloaded part is on the device from here on, and only for the time of the call
     cast        a VAE in float32 takes and gives the dtype of the rest
-    turned      a module with adapters works as its job's setting says, which the parked call kept
+    turned      a module with adapters works as its job asked, which the parked call kept
     compiled    the network's own code and nothing of ours, which torch would trace
     its method  as diffusers or transformers wrote it
 
-`build` puts this around a module for as long as it lives. A job's scheduler has layers for as long
-as the job's call lasts, `layered`: counted, which tells of steps that were made; seeded, which
+`build` puts this around a module for as long as it lives, but for what is bound, which is an object
+of the job's own (adapters.py). A job's scheduler has layers for as long
+as the job's call lasts, `replace_step`: counted, which tells of steps that were made; seeded, which
 gives a step its noise; its own `step`.
 """
 
@@ -61,7 +63,7 @@ def build(
 
 
 @contextmanager
-def layered(scheduler: Any, *layers: Layer) -> Iterator[None]:
+def replace_step(scheduler: Any, *layers: Layer) -> Iterator[None]:
     """Let `scheduler`, which belongs to one job, step through `layers`, the first innermost. At the
     end they are all gone: the cycle through them would keep tensors until the next collection."""
     step = scheduler.step

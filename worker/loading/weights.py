@@ -16,7 +16,7 @@ from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, times_sma
 from darkroom.offers import diffusers_table
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
-from worker.loading.hub import cached
+from worker.loading.hub import cached_folder
 from worker.loading.tuning import tune
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipe
 
 def files_of(card: ModelCard, models: Models) -> ModelFiles:
     """The model's files. Raises ModelLoadError if they are not on this machine."""
-    return models.files(card) or ModelFiles(cached(card.source, card.revision, INDEX))
+    return models.files(card) or ModelFiles(cached_folder(card.source, card.revision, INDEX))
 
 
 def vae_files(card: ModelCard, models: Models) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
-    return PartFiles(models.locate(card.vae) or cached(card.vae, None, CONFIG))
+    return PartFiles(models.locate(card.vae) or cached_folder(card.vae, None, CONFIG))
 
 
 def _read_whole(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:

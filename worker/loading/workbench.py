@@ -19,7 +19,7 @@ from darkroom.model_files import SAFETENSORS, PartFiles
 from darkroom.networks import network_of
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, first_lines, strict_logs
-from worker.loading.hub import cached
+from worker.loading.hub import cached_folder
 from worker.loading.weights import task_classes
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Workbench:
         self.faults: dict[str, str] = {}
         """What cannot be used, such as `lora:NAME`, and why."""
         self.kind = type(pipeline).__name__
-        self.pipeline = _for_loading(pipeline)
+        self.pipeline = _loading_pipeline(pipeline)
         """The model's parts; an adapter that changes one gets a copy of it."""
         self._models = models
 
@@ -53,7 +53,7 @@ class Workbench:
         """The folder of `source` that holds a file of the name of `landmark`, which is a path from
         there. Raises ModelLoadError if that is not on this machine, or holds no safetensors."""
         place = self._models.locate(source)
-        folder = (place / landmark).parent if place else cached(source, revision, landmark)
+        folder = (place / landmark).parent if place else cached_folder(source, revision, landmark)
         _safetensors_in(folder)
         return folder
 
@@ -61,18 +61,18 @@ class Workbench:
         """The safetensors file that a card means. Raises ModelLoadError if there is none."""
         place = self._models.locate(source)
         if place is None:
-            name = _harmless(weight_name or usual)
-            file = cached(source, None, name) / Path(name).name
+            name = _check_ending(weight_name or usual)
+            file = cached_folder(source, None, name) / Path(name).name
         elif place.is_dir():
-            file = place / _harmless(weight_name or _only(_safetensors_in(place), usual))
+            file = place / _check_ending(weight_name or _choose(_safetensors_in(place), usual))
         else:
-            file = place.with_name(_harmless(place.name))
+            file = place.with_name(_check_ending(place.name))
         if not file.is_file():
             raise ModelLoadError(f"{file.name} is missing")
         return file
 
     @contextmanager
-    def noting(self, what: str, source: str) -> Iterator[Complaints]:
+    def note_faults(self, what: str, source: str) -> Iterator[Complaints]:
         """Turn an error of the block into the fault of `what`. Raises DeviceMemoryError."""
         try:
             with strict_logs() as complaints, warnings.catch_warnings():
@@ -84,11 +84,11 @@ class Workbench:
         except UNREADABLE as error:
             if is_out_of_memory(error):
                 raise DeviceMemoryError(f"{source} does not fit into the memory left") from None
-            reason = _in_words(error)
+            reason = _explain(error)
         self.faults[what] = f"{source}: {reason}"
 
 
-def _for_loading(pipeline: DiffusionPipeline) -> DiffusionPipeline:
+def _loading_pipeline(pipeline: DiffusionPipeline) -> DiffusionPipeline:
     """The parts of `pipeline` in the class that makes pictures from text, where there is one:
     GLIGEN's own knows no loading of adapters."""
     cls = task_classes(type(pipeline).__name__).get("text-to-image", type(pipeline))
@@ -108,13 +108,13 @@ def _safetensors_in(folder: Path) -> list[str]:
     )
 
 
-def _only(names: Sequence[str], usual: str) -> str:
+def _choose(names: Sequence[str], usual: str) -> str:
     if len(names) == 1 or usual in names:
         return names[0] if len(names) == 1 else usual
     raise ModelLoadError(f"holds {len(names)} safetensors files; name one: weight_name")
 
 
-def _harmless(name: str) -> str:
+def _check_ending(name: str) -> str:
     """The name of a file, which only counts as data if it ends in .safetensors: diffusers would
     read others too."""
     if not name.endswith(SAFETENSORS):
@@ -126,7 +126,7 @@ def _could_run_code(name: str) -> str:
     return f"{name} could run code when it is read; only safetensors are loaded"
 
 
-def _in_words(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, SafetensorError) or "Unable to load weights" in text:
         return f"damaged: {first_lines(error)}"

@@ -38,7 +38,7 @@ class Canvas:
         grown = squares.any(axis=(1, 3)).repeat(size, axis=0).repeat(size, axis=1)
         return Image.fromarray(np.uint8(WHITE) * grown[:height, :width])
 
-    def composed(self, made: np.ndarray) -> np.ndarray:
+    def compose(self, made: np.ndarray) -> np.ndarray:
         """`made` where the mask lets it through, the very pixels of the picture elsewhere."""
         old, share = np.asarray(self.picture, np.uint16), self.share.astype(np.uint16)
         return ((made * share + old * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
@@ -49,27 +49,27 @@ def canvas(request: Inpaint, image: Image.Image, mask: Image.Image | None) -> Ca
     left, top, right, bottom = place = _place(request, image.size)
     inner = (right - left, bottom - top)
     whole = ((top, request.height - bottom), (left, request.width - right))
-    picture = np.asarray(fitted(image, inner))
+    picture = np.asarray(fit(image, inner))
     drawn = np.zeros(inner[::-1], np.uint8)
     if mask is not None:
         drawn = np.asarray(mask.convert("L").resize(inner, Image.Resampling.BILINEAR))
     repaint = np.pad(drawn, whole, constant_values=WHITE)
     # The seam shall be soft, and yet nothing of the repeated edge be seen: the new picture begins
     # within the old one.
-    repaint = np.maximum(repaint, _around(request, _within(request, place)))
+    repaint = np.maximum(repaint, _margin(request, _inner_place(request, place)))
     soft = Image.fromarray(repaint).filter(ImageFilter.GaussianBlur(request.mask_blur))
     return Canvas(
         picture=Image.fromarray(np.pad(picture, (*whole, (0, 0)), mode="edge")),
         mask=Image.fromarray(repaint),
-        share=np.maximum(np.asarray(soft), _around(request, place))[..., None],
+        share=np.maximum(np.asarray(soft), _margin(request, place))[..., None],
     )
 
 
-def fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def extended(image: Image.Image, multiple: int) -> Image.Image:
+def extend(image: Image.Image, multiple: int) -> Image.Image:
     """RGB, its right and bottom edge repeated until both sides are multiples of `multiple`."""
     pixels = np.asarray(image.convert("RGB"))
     more = [(0, -side % multiple) for side in pixels.shape[:2]]
@@ -90,7 +90,8 @@ def _span(before: int, side: int, after: int, whole: int) -> tuple[int, int]:
     return begin, max(whole - round(after * scale), begin + 1)
 
 
-def _within(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _inner_place(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """`place` without what the new picture may reach into of the old one."""
     pad, inset = request.padding, 2 * request.mask_blur
     left, top, right, bottom = place
     return (
@@ -101,7 +102,8 @@ def _within(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[int, in
     )
 
 
-def _around(request: Inpaint, place: tuple[int, int, int, int]) -> np.ndarray:
+def _margin(request: Inpaint, place: tuple[int, int, int, int]) -> np.ndarray:
+    """uint8, height x width: white around `place`, black within."""
     left, top, right, bottom = place
     drawn = np.full((request.height, request.width), WHITE, np.uint8)
     drawn[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = BLACK

@@ -12,8 +12,8 @@ import torch
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import Request
-from worker.loading.schedulers import StepListener, counted
-from worker.loading.stack import Layer, layered
+from worker.loading.schedulers import StepListener, step_counter
+from worker.loading.stack import Layer, replace_step
 
 # What a request always has, and some pipelines have no argument for: the picture they begin with
 # has the size, and a model without classifier-free guidance has no use for its scale.
@@ -37,9 +37,9 @@ def call_pipeline(
     }
     if unknown := next((name for name in arguments if name not in accepted), None):
         raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
-    layers = seeded(drawn_from), counted(pipeline, steps_of(request), listener)
+    layers = step_seeder(drawn_from), step_counter(pipeline, steps_of(request), listener)
     try:
-        with layered(pipeline.scheduler, *layers):
+        with replace_step(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)
     except ValueError as error:
         if _raised_in(error) == "check_inputs":  # before anything ran, and in words for people
@@ -61,7 +61,7 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
-def seeded(drawn_from: list[torch.Generator]) -> Layer:
+def step_seeder(drawn_from: list[torch.Generator]) -> Layer:
     """Lets each step draw its noise from the pictures' own generators: the pipelines without a
     prompt forget to. Under guidance there are two rows to each picture."""
 

@@ -28,7 +28,7 @@ from darkroom.request import (
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import prompts
-from worker.making.canvas import canvas, extended, fitted
+from worker.making.canvas import canvas, extend, fit
 from worker.making.pipeline_call import accepted_by, call_pipeline, steps_of
 
 Inputs = Mapping[Place, Image.Image]
@@ -103,9 +103,9 @@ def text_to_image(work: Work[TextToImage]) -> Outcome:
 
 def image_to_image(work: Work[ImageToImage]) -> Outcome:
     request = work.request
-    image = fitted(work.inputs[IMAGE], (request.width, request.height))
+    image = fit(work.inputs[IMAGE], (request.width, request.height))
     if steps_of(request) == 0:
-        return _kept(request, image, "strength leaves no step to make")
+        return _keep(request, image, "strength leaves no step to make")
     pipeline = _view(request, work.model)
     # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
     start = {"image": [image] * request.num_images, "strength": request.strength}
@@ -116,9 +116,9 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
     request = work.request
     begun = canvas(request, work.inputs[IMAGE], work.inputs.get(MASK))
     if steps_of(request) == 0:
-        return _kept(request, begun.picture, "strength leaves no step to make")
+        return _keep(request, begun.picture, "strength leaves no step to make")
     if begun.is_kept:
-        return _kept(request, begun.picture, "the mask leaves nothing to repaint")
+        return _keep(request, begun.picture, "the mask leaves nothing to repaint")
     pipeline = _view(request, work.model)
     start = {
         "image": [begun.picture] * request.num_images,
@@ -126,13 +126,13 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         "strength": request.strength,
     }
     made = _prompted(work, pipeline, **start)
-    return replace(made, pictures=tuple(begun.composed(picture) for picture in made.pictures))
+    return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
 
 
 def upscale(work: Work[Upscale]) -> Outcome:
     request = work.request
     pipeline = _view(request, work.model)
-    image = extended(work.inputs[IMAGE], _multiple(pipeline))
+    image = extend(work.inputs[IMAGE], _multiple(pipeline))
     if "prompt" not in accepted_by(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
         pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
@@ -141,7 +141,7 @@ def upscale(work: Work[Upscale]) -> Outcome:
     else:
         # A prompt and a picture each: the noise on a picture that several share is the first one's.
         given, warnings = prompts.arguments(request, pipeline)
-        arguments = {name: _repeated(each, request.num_images) for name, each in given.items()} | {
+        arguments = {name: _repeat(each, request.num_images) for name, each in given.items()} | {
             "image": [image] * request.num_images,
             "guidance_scale": request.guidance_scale,
             "noise_level": request.noise_level,
@@ -195,7 +195,7 @@ FUNCTIONS: Mapping[str, Callable[..., Outcome]] = {
 }
 
 
-def _kept(request: Request, image: Image.Image, why: str) -> Outcome:
+def _keep(request: Request, image: Image.Image, why: str) -> Outcome:
     warning = f"{why}: the picture is the one that was given."
     return Outcome((np.asarray(image),) * request.num_images, (warning,))
 
@@ -262,7 +262,7 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
 
 def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """What the ControlNet sees. Edges are found at the size that they will have."""
-    image = fitted(image, size)
+    image = fit(image, size)
     if control.preprocess == "canny":
         from worker.making.edges import canny  # brings OpenCV, which few jobs need
 
@@ -270,6 +270,6 @@ def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.I
     return image
 
 
-def _repeated(given: Any, count: int) -> Any:
+def _repeat(given: Any, count: int) -> Any:
     """A prompt, or its embedding of one row, for each of `count` pictures."""
     return torch.cat([given] * count) if isinstance(given, torch.Tensor) else [given] * count

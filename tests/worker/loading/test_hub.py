@@ -16,7 +16,7 @@ import pytest
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import ModelLoadError
 from tests import tiny
-from worker.loading.hub import cached, wanted
+from worker.loading.hub import cached_folder, repositories
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 BESIDES = (
@@ -172,7 +172,9 @@ def test_every_source_of_a_card_is_wanted() -> None:
             "image_encoder": "models/image_encoder",
         },
     )
-    all_ = {each.source: each for each in wanted(card, Models([card], "all", Path("/nowhere")))}
+    all_ = {
+        each.source: each for each in repositories(card, Models([card], "all", Path("/nowhere")))
+    }
     assert list(all_) == ["a/model", "b/vae", "c/checker", "d/net", "e/lora", "f/cat", "g/ip"]
     assert (all_["a/model"].revision, all_["d/net"].revision) == ("abc", "def")
     assert "*/diffusion_pytorch_model*.fp16*.safetensors" in all_["a/model"].files
@@ -187,4 +189,4 @@ def test_every_source_of_a_card_is_wanted() -> None:
 @pytest.mark.parametrize("source", ["nobody/none", "models/deep/down", "no such thing"])
 def test_what_was_not_pulled_is_a_clear_error(source: str) -> None:
     with pytest.raises(ModelLoadError, match="models pull"):
-        cached(source, None, "model_index.json")
+        cached_folder(source, None, "model_index.json")

@@ -20,8 +20,8 @@ from tests.tiny import BETAS
 from worker.gathering.gather import Gather
 from worker.loading.diffusers_table import _scheduler_classes
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import UNSUITABLE, Schedulers, counted, options_of
-from worker.loading.stack import layered
+from worker.loading.schedulers import UNSUITABLE, Schedulers, options_of, step_counter
+from worker.loading.stack import replace_step
 from worker.making import tasks
 
 USUAL = [
@@ -104,7 +104,7 @@ def test_steps_are_counted_on_the_scale_of_the_request(
         previous = result[0] if isinstance(result, tuple) else result.prev_sample
         return result
 
-    with layered(scheduler, lambda _: remembered, counted(pipeline, 4, Listener())):
+    with replace_step(scheduler, lambda _: remembered, step_counter(pipeline, 4, Listener())):
         scheduler.set_timesteps(4)
         sample = torch.ones(1, 4, 2, 2)
         for timestep in scheduler.timesteps:

@@ -12,7 +12,7 @@ from tests import tiny_adapters as shelf
 from worker.gathering.gather import Gather
 from worker.loading.adapters import Adapters, Setting, lora_layers
 from worker.loading.offload import Offload
-from worker.loading.stack import build, layered
+from worker.loading.stack import build, replace_step
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def test_a_network_s_layers_are_in_order() -> None:
     build(network, "unet", Gather(), adapters=adapters, is_compiled=True, offload=Offload(CPU))
     assert list(layers_of(network.forward)) == [
         "Gather._parking",
-        "Offload._moving",
+        "Offload._wrap",
         "follow",
         "_compile_forward",
     ]
@@ -98,7 +98,7 @@ def test_a_scheduler_is_as_it_was_when_its_layers_are_gone() -> None:
         return lambda inner: lambda: [name, *inner()]
 
     scheduler = Scheduler()
-    with layered(scheduler, layer("seeded"), layer("counted")):
+    with replace_step(scheduler, layer("seeded"), layer("counted")):
         assert scheduler.step() == ["counted", "seeded", "step"]
     assert vars(scheduler) == {}
     assert scheduler.step() == ["step"]

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from darkroom.request import Inpaint
-from worker.making.canvas import canvas, extended
+from worker.making.canvas import canvas, extend
 
 
 def request(**fields: object) -> Inpaint:
@@ -41,7 +41,7 @@ NEW = np.full((16, 32, 3), 77, np.uint8)
 def test_picture_and_mask_are_brought_to_size() -> None:
     begun = canvas(request(), picture(64, 64), Image.new("L", (5, 7), 255))
     assert begun.picture.size == begun.mask.size == (32, 16)
-    assert (begun.composed(NEW) == 77).all()
+    assert (begun.compose(NEW) == 77).all()
     assert not begun.is_kept
 
 
@@ -64,7 +64,7 @@ def test_blur_mixes_at_the_edge_and_leaves_the_rest_to_the_bit(blur: int) -> Non
     mask = Image.new("L", (32, 16))
     mask.paste(255, (0, 0, 16, 16))
     begun = canvas(request(mask_blur=blur), picture(32, 16), mask)
-    made = begun.composed(NEW)
+    made = begun.compose(NEW)
     old = np.asarray(begun.picture)
     assert (made[:, 16 + 3 * blur :] == old[:, 16 + 3 * blur :]).all()
     assert (made[:, : 16 - 3 * blur] == 77).all()
@@ -76,13 +76,13 @@ def test_blur_mixes_at_the_edge_and_leaves_the_rest_to_the_bit(blur: int) -> Non
 def test_grey_lets_through_its_share() -> None:
     begun = canvas(request(), picture(32, 16), Image.new("L", (32, 16), 128))
     expected = 77 * 128 / 255 + np.asarray(begun.picture) * (127 / 255)
-    assert np.abs(begun.composed(NEW) - expected).max() <= 0.5
+    assert np.abs(begun.compose(NEW) - expected).max() <= 0.5
 
 
 def test_padding_repeats_the_edge_and_is_all_new() -> None:
     padding = {"left": 16, "top": 0, "right": 0, "bottom": 0}
     begun = canvas(request(padding=padding), picture(16, 16), None)
-    pixels, made = np.asarray(begun.picture), begun.composed(NEW)
+    pixels, made = np.asarray(begun.picture), begun.compose(NEW)
     assert (pixels[:, 16:] == np.asarray(picture(16, 16))).all()
     assert (pixels[:, :16] == pixels[:, 16:17]).all()
     assert (made[:, :16] == 77).all()
@@ -108,14 +108,14 @@ def test_a_soft_seam_lies_within_the_picture() -> None:
 def test_more_padding_than_canvas_leaves_one_pixel_of_the_picture() -> None:
     padding = {"left": 4096, "top": 4096, "right": 4096, "bottom": 4096}
     begun = canvas(request(padding=padding, mask_blur=9), picture(1, 1), None)
-    assert (begun.composed(NEW) == 77).sum() >= (32 * 16 - 1) * 3
+    assert (begun.compose(NEW) == 77).sum() >= (32 * 16 - 1) * 3
 
 
 def test_a_picture_is_extended_to_multiples_by_its_edge() -> None:
     small = picture(7, 5)
-    pixels = np.asarray(extended(small, 4))
+    pixels = np.asarray(extend(small, 4))
     assert pixels.shape == (8, 8, 3)
     assert (pixels[:5, :7] == np.asarray(small)).all()
     assert (pixels[:, 7] == pixels[:, 6]).all()
     assert (pixels[5:] == pixels[4]).all()
-    assert extended(small.convert("L"), 1).size == (7, 5)
+    assert extend(small.convert("L"), 1).size == (7, 5)
