@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from darkroom.catalog import ModelCard, Models
-from darkroom.command.doctor import Checked
+from darkroom.checked import Checked
 from darkroom.errors import DarkroomError
 from darkroom.offers import ModelRecord, offer
 from darkroom.settings import Settings

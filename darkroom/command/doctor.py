@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
 
 from darkroom.catalog import Models
+from darkroom.checked import Checked
 from darkroom.command.valkey import server_binary
 from darkroom.errors import DarkroomError
 from darkroom.images import ImageStore
@@ -65,16 +65,6 @@ def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     checks += _redis(settings.redis_url) if settings.redis_url else [_embedded()]
     checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
     return checks
-
-
-class Checked(BaseModel):
-    """What came of loading a model and making a picture with it."""
-
-    record: ModelRecord
-    picture_s: float | None = None
-    """Seconds that a picture of few steps took; null if none was made."""
-    peak_bytes: int | None = None
-    """The most memory in use: of the device, or of the process on a CPU."""
 
 
 def check_models(
