@@ -6,8 +6,6 @@ Several may run: each step is one atomic script, or deletes what nobody refers t
 import threading
 import time
 
-from redis import Redis
-
 from darkroom import logs
 from darkroom.errors import DependencyError
 from darkroom.images import ImageStore
@@ -22,9 +20,8 @@ ORPHAN_AGE_S = 3600.0
 """A file that no job refers to may be one whose job is about to end, until it is so old."""
 
 
-def run(stop: threading.Event, *, settings: Settings, redis: Redis) -> None:
+def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out."""
-    queue = Queue.of(redis, settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s)
     log.info("keeper_started", interval_s=settings.keeper_interval_s)
     well = True

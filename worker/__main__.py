@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-
 from darkroom import __version__, logs
 from darkroom.back_off import back_off_s
 from darkroom.catalog import Models, ModelsFileError
@@ -104,12 +102,14 @@ class EngineProcess:
 class Supervisor:
     """Keeps one engine running until told to stop."""
 
-    def __init__(self, settings: Settings, redis: Redis, serves: tuple[str, ...]) -> None:
+    def __init__(
+        self, settings: Settings, queue: Queue, workers: Workers, serves: tuple[str, ...]
+    ) -> None:
         self.name = settings.worker_name or worker_name()
         self._settings = settings
         self._serves = serves
-        self._queue = Queue.of(redis, settings)
-        self._workers = Workers(redis)
+        self._queue = queue
+        self._workers = workers
         self._engine: EngineProcess | None = None
         self._started_at = datetime.now(UTC)
         self._announced_at = 0.0
@@ -269,7 +269,8 @@ def main() -> int:
     except (ModelsFileError, ModelNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
-    return Supervisor(settings, connect(settings.redis_url), serves).run()
+    redis = connect(settings.redis_url)
+    return Supervisor(settings, Queue.of(redis, settings), Workers(redis), serves).run()
 
 
 if __name__ == "__main__":

@@ -71,13 +71,14 @@ def keeper(settings: Settings) -> None:
     """Start the keeper alone: leases, deadlines, retention. Several may run."""
     from darkroom import keeper, logs
     from darkroom.queue.connection import connect
+    from darkroom.queue.queue import Queue
 
     redis_url = _require_redis(settings)
     logs.setup(settings, process="keeper")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    keeper.run(stop, settings=settings, redis=connect(redis_url))
+    keeper.run(stop, settings=settings, queue=Queue.of(connect(redis_url), settings))
 
 
 @app.command("worker-health")

@@ -14,16 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from darkroom.catalog import Models
 from darkroom.checked import Checked
 from darkroom.command.valkey import server_binary
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
 from darkroom.offers import ModelRecord, ModelRecords
 from darkroom.queue.connection import connect
+from darkroom.queue.server import ServerFacts, read_facts, try_writing
 from darkroom.settings import Settings
 
 State = Literal["ok", "note", "fault"]
@@ -151,18 +149,16 @@ def _embedded() -> Check:
 
 
 def _redis(url: str) -> Iterator[Check]:
-    with connect(url) as redis:
-        try:
-            server, memory = redis.info("server"), redis.info("memory")
-            persistence = redis.info("persistence")
-        except RedisError as error:
-            remedy = "Start it, or correct DARKROOM_REDIS_URL; without it `darkroom up` brings one."
-            yield Check("Redis", "fault", str(error), remedy)
-            return
-        yield _redis_version(server)
-        yield _eviction(memory)
-        yield _persistence(redis, persistence)
-        yield _writable(redis)
+    try:
+        facts = read_facts(url)
+    except QueueUnavailableError as error:
+        remedy = "Start it, or correct DARKROOM_REDIS_URL; without it `darkroom up` brings one."
+        yield Check("Redis", "fault", str(error), remedy)
+        return
+    yield _redis_version(facts.server)
+    yield _eviction(facts.memory)
+    yield _persistence(facts)
+    yield _writable(url)
 
 
 def _redis_version(server: dict[str, Any]) -> Check:
@@ -187,32 +183,27 @@ def _eviction(memory: dict[str, Any]) -> Check:
     )
 
 
-def _persistence(redis: Redis, info: dict[str, Any]) -> Check:
-    if not int(info.get("aof_enabled", 0)):
+def _persistence(facts: ServerFacts) -> Check:
+    if not int(facts.persistence.get("aof_enabled", 0)):
         return Check(
             "Redis persistence",
             "fault",
             "no append-only file: accepted jobs are lost when Redis restarts",
             "Set appendonly yes and appendfsync everysec.",
         )
-    if info.get("aof_last_write_status") == "err":
+    if facts.persistence.get("aof_last_write_status") == "err":
         remedy = "See its log; most often its disk is full."
         return Check("Redis persistence", "fault", "its last write of the file failed", remedy)
-    try:
-        fsync = redis.config_get("appendfsync").get("appendfsync", "unknown")
-    except RedisError:  # managed servers refuse CONFIG
-        fsync = "not shown"
-    if fsync == "no":
+    if facts.appendfsync == "no":
         remedy = "Set appendfsync everysec, or a crash of the machine loses many seconds of jobs."
         return Check("Redis persistence", "note", "appendfsync no", remedy)
-    return Check("Redis persistence", "ok", f"append-only file, appendfsync {fsync}")
+    return Check("Redis persistence", "ok", f"append-only file, appendfsync {facts.appendfsync}")
 
 
-def _writable(redis: Redis) -> Check:
+def _writable(url: str) -> Check:
     try:
-        redis.set("darkroom:doctor", "1", ex=10)
-        redis.delete("darkroom:doctor")
-    except RedisError as error:
+        try_writing(url)
+    except QueueUnavailableError as error:
         remedy = "Name the primary and not a replica; give it memory and disk."
         return Check("Redis writes", "fault", str(error), remedy)
     return Check("Redis writes", "ok", "accepted")

@@ -15,13 +15,9 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import urlsplit
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
 from darkroom.command.ports import free_port
 from darkroom.errors import QueueUnavailableError
+from darkroom.queue.server import answers, shut_down
 from darkroom.tether import tether
 
 LONGEST_SOCKET_PATH = 100
@@ -141,7 +137,7 @@ class RedisServer:
 
     def _wait_until_it_answers(self, timeout_s: float) -> None:
         give_up = time.monotonic() + timeout_s
-        while not _answers(self.url):
+        while not answers(self.url):
             if self.pid is None or time.monotonic() > give_up:
                 raise QueueUnavailableError(
                     f"The embedded Valkey does not start. Its log, {self.dir / 'log'}, ends with:\n"
@@ -151,10 +147,8 @@ class RedisServer:
 
     def _stop_orphan(self) -> None:
         """Shut down the server of an owner that was killed; we hold the lock, so it has none."""
-        with contextlib.suppress(FileNotFoundError, RedisError, ValueError):
-            url = (self.dir / "url").read_text()
-            with _impatient(url) as redis:
-                redis.shutdown()
+        with contextlib.suppress(FileNotFoundError, QueueUnavailableError, ValueError):
+            shut_down((self.dir / "url").read_text())
 
 
 def server_binary() -> str:
@@ -188,18 +182,6 @@ def _own(path: Path) -> IO[bytes]:
 def _write_private(path: Path, text: str) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with _impatient(url) as redis:
-            return bool(redis.ping())
-    except RedisError:
-        return False
-
-
-def _impatient(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
 def _quoted(value: str) -> str:

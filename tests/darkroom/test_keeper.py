@@ -157,7 +157,7 @@ def test_keeper_outlives_an_absence_of_redis(state_dir: Path) -> None:
         thread = threading.Thread(
             target=keeper.run,
             args=(stop,),
-            kwargs={"settings": settings, "redis": redis},
+            kwargs={"settings": settings, "queue": queue},
             daemon=True,
         )
         thread.start()
