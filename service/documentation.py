@@ -4,7 +4,9 @@ import inspect
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
+from darkroom.events import EVENTS
 from darkroom.job import JobOptions
 from darkroom.tasks import TASKS
 from service.responses import PICTURE, PROBLEM, FieldProblem, Problem, problems
@@ -89,7 +91,9 @@ PICTURE_OR_JOB: dict[int | str, dict[str, Any]] = {
 
 JOB_EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A stream of events; `data` is JSON.",
+        "description": "A stream of events; `data` is JSON, by kind of event: "
+        + ", ".join(f"`{kind}` `{shape.__name__}`" for kind, shape in EVENTS.items())
+        + ".",
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
@@ -105,6 +109,7 @@ JOB_EVENTS: dict[int | str, dict[str, Any]] = {
 def describe(app: FastAPI) -> None:
     """Let the OpenAPI document show problem documents where FastAPI shows its own errors."""
     made_by_fastapi = app.openapi
+    shapes: list[type[BaseModel]] = [Problem, FieldProblem, *EVENTS.values()]
 
     def openapi() -> dict[str, Any]:
         document = made_by_fastapi()
@@ -112,9 +117,9 @@ def describe(app: FastAPI) -> None:
         if "Problem" in schemas:
             return document
         schemas |= _parts()
-        for shape in (Problem, FieldProblem):
+        for shape in shapes:
             schema = shape.model_json_schema(ref_template=_REF)
-            schemas[shape.__name__] = {k: v for k, v in schema.items() if k != "$defs"}
+            schemas.setdefault(shape.__name__, {k: v for k, v in schema.items() if k != "$defs"})
         for operations in document["paths"].values():
             for operation in operations.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):

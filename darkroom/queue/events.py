@@ -30,7 +30,7 @@ log = logs.get("events")
 
 @dataclass(frozen=True)
 class Event:
-    """`kind`: status, progress, image or done; `data` is JSON; ids grow."""
+    """`kind` is one of `EVENTS` in darkroom/events.py, which says what `data` is; ids grow."""
 
     id: str
     kind: str

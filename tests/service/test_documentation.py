@@ -5,6 +5,8 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
+from darkroom.events import EVENTS
+
 
 @pytest.fixture
 def document(api):
@@ -85,3 +87,10 @@ def test_examples_of_requests_are_accepted(document, api):
 
 def test_the_page_for_people_is_there(api):
     assert api.get("/docs").status_code == 200
+
+
+def test_what_each_kind_of_event_tells_is_shown(document):
+    told = document["paths"]["/api/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]
+    for kind, shape in EVENTS.items():
+        assert f"`{kind}` `{shape.__name__}`" in told["description"]
+        assert document["components"]["schemas"][shape.__name__]["properties"]

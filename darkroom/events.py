@@ -1,0 +1,35 @@
+"""The kinds of events of a job and what each tells; used by all processes, knows no Redis, no HTTP.
+
+The scripts of `queue/lua/` write them; a job's stream of events is read by clients.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from darkroom.job import Frozen, ImageRecord, JobStatus, Progress
+
+
+class StatusChanged(Frozen):
+    """The job is queued, at first or again, or an engine took it."""
+
+    status: Literal[JobStatus.QUEUED, JobStatus.RUNNING]
+    attempt: int | None = None
+    """Which time it runs, 1 the first; only with `running`."""
+
+
+class Ended(Frozen):
+    """The job is in a terminal status; the last event of every job."""
+
+    status: Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED]
+    code: str | None
+    """That of its error, if it has one."""
+
+
+EVENTS: dict[str, type[BaseModel]] = {
+    "status": StatusChanged,
+    "progress": Progress,
+    "image": ImageRecord,
+    "done": Ended,
+}
+"""What `data` of an event of each kind is, as JSON."""
