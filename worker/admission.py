@@ -11,7 +11,7 @@ def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[Run
     among equals as they came."""
 
     def precedence(job: RunningJob) -> int:
-        return 0 if job.claim.must_run_alone else 1 + (job.request.model not in loaded)
+        return 0 if job.claim.must_run_alone else 1 + (job.model not in loaded)
 
     return sorted(waiting, key=precedence)
 

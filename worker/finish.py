@@ -95,7 +95,7 @@ class Finisher:
             job_id=job.id,
             outcome=outcome,
             attempt=job.claim.attempt,
-            model=job.request.model,
+            model=job.model,
             total_s=job.timings().total,
         )
         with self._lock:
@@ -143,8 +143,8 @@ class Finisher:
         self, job: RunningJob, index: int, picture: np.ndarray, reproducibility: dict[str, object]
     ) -> ImageRecord:
         output = job.request.output
-        # The request as it was stored: posted back it is accepted, with its defaults it may not be.
-        told = describe(job.claim.request, index, least(output.metadata, self._metadata))
+        # As it was stored: posted back it is accepted, with all its defaults it may not be.
+        told = describe(job.stored, index, least(output.metadata, self._metadata))
         encoded = encode(picture, output, told)
         job.warnings.extend(each for each in encoded.warnings if each not in job.warnings)
         image_id = new_image_id()

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from darkroom import logs
-from darkroom.draft import Draft, load_request
+from darkroom.draft import load_request
 from darkroom.errors import (
     DarkroomError,
     InvalidImageError,
     QueueUnavailableError,
     StoreUnavailableError,
-    UnsupportedError,
 )
 from darkroom.images import ImageStore
 from darkroom.input_images import input_images
@@ -133,9 +132,7 @@ class Intake(Vital):
 
     def _admit(self, claim: Claim) -> None:
         try:
-            request = load_request(claim.request)
-            if isinstance(request, Draft):
-                raise UnsupportedError("The job's request is not complete.")
+            asked = load_request(claim.request)
             pictures = input_images(claim.request).items()
             inputs = {place: self._read(input_id) for place, input_id in pictures}
         except StoreUnavailableError as error:
@@ -151,7 +148,7 @@ class Intake(Vital):
         deadline = None
         if claim.remaining_s is not None:
             deadline = time.monotonic() + claim.remaining_s
-        self._held.add(RunningJob(claim, request, inputs, deadline))
+        self._held.add(RunningJob(claim, asked, inputs, deadline))
 
     def _read(self, input_id: str) -> Image.Image:
         data = self._store.read_input(input_id)

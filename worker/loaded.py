@@ -3,8 +3,8 @@ room for others; engine thread of the worker only."""
 
 import itertools
 import time
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -115,6 +115,16 @@ class LoadedModels:
         self._faults[name] = (time.monotonic(), fault)
         self._tell(ModelRecord(name=name, error=str(fault)))
         raise fault
+
+    def preload(self, serves: Sequence[str]) -> None:
+        """Load the pinned ones of these models and the default, or the first of them, so that the
+        first job need not wait."""
+        first = self._catalog.default if self._catalog.default in serves else serves[0]
+        pinned = [name for name in serves if self._catalog.cards[name].pinned]
+        for name in dict.fromkeys([*pinned, first]):
+            # A fault is logged and told where it is noticed; other models can still be served.
+            with suppress(DarkroomError):
+                self.load(name)
 
     def evict_idle(self, busy: Collection[str]) -> bool:
         """Drop the least recently used model that has no jobs and may leave; whether one was."""

@@ -4,7 +4,6 @@ never waits for Redis or a disk."""
 import sys
 import time
 from collections.abc import Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +20,7 @@ from darkroom.errors import (
 )
 from darkroom.job import JobError
 from darkroom.networks import stage_of
+from darkroom.offers import offer
 from darkroom.settings import Settings
 from worker import device
 from worker.admission import in_order, must_let_others_go_first, must_wait
@@ -70,17 +70,21 @@ class Engine:
 
     def run(self) -> None:
         """Serve until drained."""
-        self._preload()
+        self.models.preload(self.catalog.names(self.settings.serves))
         self.leases.start()
         self.intake.start()
-        while not self._drained():
-            self._take_in()
-            self._interrupt()
-            self._start_waiting()
-            self._step()
-            self._settle()
-            self._tick()
+        while not self.is_drained:
+            self.tick()
         self.leases.close()
+
+    def tick(self) -> None:
+        """Come round once."""
+        self._take_in()
+        self._interrupt()
+        self._start_waiting()
+        self._step()
+        self._settle()
+        self._show_pulse()
 
     def drain(self) -> None:
         """Claim no more; give back what has not begun. Called from another thread."""
@@ -103,6 +107,11 @@ class Engine:
         )
 
     @property
+    def is_drained(self) -> bool:
+        """Whether it was told to drain and holds no job any more."""
+        return self._drain_at is not None and not self.intake.is_alive() and len(self.held) == 0
+
+    @property
     def _running(self) -> list[RunningJob]:
         return [job for job in self._jobs.values() if job.started]
 
@@ -113,7 +122,7 @@ class Engine:
     @property
     def _busy(self) -> set[str]:
         """The models that have jobs under way."""
-        return {job.request.model for job in self._running}
+        return {job.model for job in self._running}
 
     def _take_in(self) -> None:
         """Take in arrivals; sleep on them when there is nothing else to do."""
@@ -150,7 +159,7 @@ class Engine:
 
     def _start(self, job: RunningJob) -> None:
         """Start the job, unless it has to wait for others to end."""
-        name, busy = job.request.model, self._busy
+        name, busy = job.model, self._busy
         card = self.catalog.find(name)
         # A pinned model never leaves, so that nobody gains when its jobs wait.
         if not card.pinned and must_let_others_go_first(
@@ -160,7 +169,8 @@ class Engine:
         if card.offload == "model" and name in busy:
             return
         try:
-            model = self.models.load_beside(name, busy)
+            if (model := self.models.load_beside(name, busy)) is not None:
+                job.complete(offer(self.catalog, card, model.record))
         except DarkroomError as error:
             del self._jobs[job.claim.token]
             self.finisher.fail(job, job_error(error))
@@ -209,13 +219,13 @@ class Engine:
             ),
             joinable=call.joinable,
             ticks_waited=job.ticks_waited,
-            max_jobs=self.catalog.find(job.request.model).max_jobs,
+            max_jobs=self.catalog.find(job.model).max_jobs,
         )
 
     def _run(self, calls: Sequence[Call]) -> None:
         """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
         one for which nothing helped fails."""
-        name = self._jobs[calls[0].owner].request.model
+        name = self._jobs[calls[0].owner].model
         parts = Parts(name, self.models.get(name).components)
         for outcome in self.runner.run(calls, parts, self._busy):
             job = self._jobs[outcome.owner]
@@ -228,7 +238,7 @@ class Engine:
         """Hand ended jobs on."""
         for ended in self.gather.take_ended():
             job = self._jobs.pop(ended.owner)
-            model = self.models.load(job.request.model)  # in memory, and used just now
+            model = self.models.load(job.model)  # in memory, and used just now
             if model.offload is not None:
                 model.offload.rest()
             if ended.error is None:
@@ -268,26 +278,12 @@ class Engine:
             "dtype": model.record.dtype,
         }
 
-    def _tick(self) -> None:
+    def _show_pulse(self) -> None:
         if self._drain_at is not None:
             self.pulse.enter("draining")
         elif not self.gather.parked:
             self.pulse.enter("idle")
         self.pulse.tick()
-
-    def _drained(self) -> bool:
-        return self._drain_at is not None and not self.intake.is_alive() and len(self.held) == 0
-
-    def _preload(self) -> None:
-        """Load the pinned models and the default, or the first served, so that the first job need
-        not wait."""
-        serves = self.catalog.names(self.settings.serves)
-        first = self.catalog.default if self.catalog.default in serves else serves[0]
-        pinned = [name for name in serves if self.catalog.cards[name].pinned]
-        for name in dict.fromkeys([*pinned, first]):
-            # A fault is logged and told where it is noticed; other models can still be served.
-            with suppress(DarkroomError):
-                self.models.load(name)
 
 
 def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:

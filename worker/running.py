@@ -3,14 +3,18 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
+from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
-from darkroom.input_images import Place
+from darkroom.input_images import IMAGE, Place
 from darkroom.job import JobError, Progress, Timings
+from darkroom.offers import Offer
 from darkroom.queue.queue import Claim
 from darkroom.request import Request
+from darkroom.validation import completed
 
 
 def unexpected(error: BaseException) -> JobError:
@@ -43,7 +47,9 @@ class RunningJob:
     read `progress` and set `interrupt`, each a single assignment."""
 
     claim: Claim
-    request: Request
+    asked: Request | Draft
+    """A draft if nobody knew the model when the job was submitted; a request once it has started.
+    """
     inputs: Mapping[Place, Image.Image]
     deadline: float | None
     """On this process's monotonic clock."""
@@ -63,6 +69,31 @@ class RunningJob:
     spent: dict[str, float] = field(default_factory=dict)
     """Seconds by stage, so far."""
     _stage_since: float = field(default_factory=time.monotonic)
+
+    stored: Mapping[str, Any] = field(init=False)
+    """What its pictures say of the request: posted back it gives the same ones."""
+
+    def __post_init__(self) -> None:
+        self.stored = self.claim.request
+
+    @property
+    def request(self) -> Request:
+        """What to make; of a job that has started."""
+        assert isinstance(self.asked, Request), "the job has not started"
+        return self.asked
+
+    @property
+    def model(self) -> str:
+        return self.asked.model
+
+    def complete(self, offer: Offer) -> None:
+        """Fill in what a draft lacks, now that its model is known.
+
+        Raises InvalidRequestError, UnsupportedError."""
+        if isinstance(self.asked, Draft):
+            image = self.inputs.get(IMAGE)
+            self.asked = completed(self.asked, offer, image.size if image else None)
+            self.stored = stored(self.asked, offer)
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ from worker.running import RunningJob
 
 def job(token: str, model: str = "here", **claim: float) -> RunningJob:
     one = claimed(token, **claim)
-    one.request = SimpleNamespace(model=model)
+    one.asked = SimpleNamespace(model=model)
     return one
 
 

@@ -1,3 +1,4 @@
+import io
 import threading
 import uuid
 from pathlib import Path
@@ -9,9 +10,11 @@ from PIL import Image
 
 from darkroom.catalog import Models
 from darkroom.draft import stored
+from darkroom.images import ImageStore
 from darkroom.job import JobStatus
 from darkroom.model_files import ModelFiles
 from darkroom.offers import ModelRecords, offer
+from darkroom.provenance import request_of
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
@@ -82,6 +85,12 @@ class Running:
         known = offer(self.models, self.models.find(model), None)
         request = completed(parse({"prompt": "a cat", **body}, known), known, None)
         return self.jobs.submit(stored(request, known), model=model, deadline_s=deadline).job.id
+
+    def submit_draft(self, **body) -> str:
+        """As the service does it when nobody has told of the model yet."""
+        known = offer(self.models, self.models.find("tiny"), None)
+        draft = parse({"prompt": "a cat", **body}, known)
+        return self.jobs.submit(stored(draft, known), model="tiny").job.id
 
     def start(self) -> None:
         self.thread.start()
@@ -429,3 +438,36 @@ def test_a_job_whose_pictures_are_all_flagged_fails(running):
     assert (job.status, job.error.code) == (JobStatus.FAILED, "safety_blocked")
     assert [image.flagged for image in job.images] == [True, True]
     assert list(running.settings.store_dir.rglob("img_*")) == []
+
+
+def test_a_draft_is_completed_by_the_engine_and_gives_the_picture_of_its_request(running):
+    file = io.BytesIO()
+    Image.effect_noise((30, 21), 90).convert("RGB").save(file, "PNG")
+    image = ImageStore.of(running.settings).put_input(file.getvalue())
+    body = {"task": "image-to-image", "image": image, "strength": 0.7, "seed": 5}
+    drafted = running.submit_draft(**body)
+    assert running.jobs.fetch(drafted).request["width"] is None
+    running.start()
+    job = running.ended(drafted)
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    whole = running.ended(running.submit(**body, width=20, height=12))
+    assert (job.images[0].width, job.images[0].height) == (20, 12)
+    assert (pixels(running, job) == pixels(running, whole)).all()
+    [file] = running.settings.store_dir.rglob(f"{job.images[0].id}.png")
+    told = request_of(file.read_bytes())
+    assert (told["width"], told["height"], told["seed"]) == (20, 12, 5)
+
+
+def test_a_draft_without_a_seed_tells_the_one_that_was_drawn(running):
+    drafted = running.submit_draft()
+    running.start()
+    [image] = running.ended(drafted).images
+    [file] = running.settings.store_dir.rglob(f"{image.id}.png")
+    assert request_of(file.read_bytes())["seed"] == image.seed
+
+
+def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):
+    values = {"task": "unconditional", "model": "tiny", "seed": None}
+    job_id = jobs.submit(values, model="tiny").job.id
+    running.start()
+    assert running.ended(job_id).error.code == "unsupported"

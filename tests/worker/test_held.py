@@ -15,7 +15,7 @@ def job(token: str = "t", *, attempt: int = 1, queued_s: float = 0.0, model: str
         queued_s=queued_s,
         priority="normal",
     )
-    return RunningJob(claim, request=None, inputs={}, deadline=None)
+    return RunningJob(claim, asked=None, inputs={}, deadline=None)
 
 
 def test_jobs_arrive_once_and_are_held_until_they_are_removed() -> None:

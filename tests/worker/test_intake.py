@@ -78,7 +78,7 @@ def submit(jobs, **changes):
 def test_a_submitted_job_arrives_checked(jobs, arrivals):
     job = submit(jobs)
     arrived = arrivals.next()
-    assert (arrived.id, arrived.request.prompt) == (job.id, "a cat")
+    assert (arrived.id, arrived.asked.prompt) == (job.id, "a cat")
     assert jobs.fetch(job.id).status is JobStatus.RUNNING
 
 

@@ -13,7 +13,7 @@ def job() -> RunningJob:
         queued_s=2.0,
         priority="normal",
     )
-    return RunningJob(claim, request=None, inputs={}, deadline=None)
+    return RunningJob(claim, asked=None, inputs={}, deadline=None)
 
 
 def test_steps_are_told_with_the_time_left():
