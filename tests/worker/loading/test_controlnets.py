@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionControlNetPipeline
+from safetensors.torch import load_file, save_file
+
+from darkroom.errors import UnsupportedError
+from tests import tiny
+from tests import tiny_adapters as shelf
+from tests.adapter_kit import (
+    Kit,
+    apart,
+    asked,
+    call,
+    control,
+    latents,
+    loras,
+    photo,
+)
+from worker.gathering.gather import Gather
+
+
+def test_a_controlnet_does_what_it_does_in_diffusers(kits: dict[str, Kit]) -> None:
+    kit = kits["sd15"]
+    request = asked(kit.model, controls=control(scale=0.5), loras=loras(wash=1.0))
+    net = tiny.controlnet().from_pretrained(kit.folder / "edges", dtype=torch.float64)
+    theirs = StableDiffusionControlNetPipeline.from_pretrained(
+        kit.folder / "model", controlnet=net, dtype=torch.float64, safety_checker=None
+    )
+    theirs.load_lora_weights(kit.folder / "wash")
+    theirs.scheduler = kit.model.schedulers.new(request.scheduler)
+    theirs.set_progress_bar_config(disable=True)
+    image = photo(9).resize((16, 16))
+    expected = call(theirs, request, image=image, controlnet_conditioning_scale=0.5)
+    assert apart(latents(kit.model, request), expected) < 1e-12
+
+
+def test_several_controlnets_work_together(tmp_path: Path) -> None:
+    sources = [shelf.write_controlnet(tmp_path / name, i) for i, name in enumerate("ab")]
+    nets = [{"name": each.name, "source": str(each)} for each in sources]
+    model = tiny.load("sd15", tmp_path / "model", Gather(), controlnets=nets)
+    request = asked(model, controls=control("b") + control("a"))
+    chosen = model.adapters.choose(request)
+    parts = chosen.components["controlnet"]
+    assert parts == [model.adapters.controlnets[name] for name in "ba"]
+    view = model.view(request.task, request.scheduler, adapters=chosen)
+    assert list(view.controlnet.nets) == parts
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("family", "cross_attention_dim is 32"),
+        ("kind", "SD3ControlNetModel does not work with StableDiffusionPipeline"),
+        ("pickle", "could run code"),
+        ("missing", "weights are missing"),
+        ("damaged", "damaged"),
+        ("nowhere", "is no folder"),
+        ("no configuration", "config.json"),
+    ],
+)
+def test_a_controlnet_that_cannot_be_used_is_named_and_harms_no_other(
+    spoil: str, words: str, kits: dict[str, Kit], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    shelf.write_controlnet(bad, 7, **(tiny.SDXL if spoil == "family" else {}))
+    weights = bad / "diffusion_pytorch_model.safetensors"
+    if spoil == "kind":
+        tiny.sd3_controlnet().save_pretrained(bad)
+    elif spoil == "pickle":
+        torch.save(load_file(weights), weights.with_suffix(".bin"))
+        weights.unlink()
+    elif spoil == "missing":
+        tensors = load_file(weights)
+        tensors.pop(sorted(tensors)[3])
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif spoil == "damaged":
+        weights.write_bytes(weights.read_bytes()[:500])
+    elif spoil == "nowhere":
+        bad = tmp_path / "nowhere"
+    elif spoil == "no configuration":
+        (bad / "config.json").unlink()
+    kit = kits["sd15"]
+    nets = [
+        {"name": "bad", "source": str(bad)},
+        {"name": "edges", "source": str(kit.folder / "edges")},
+    ]
+    model = kit.load(controlnets=nets)
+    assert model.record.controlnets == ("edges",)
+    assert words in model.record.faults["controlnet:bad"]
+    request = asked(model, controls=control())
+    assert torch.equal(latents(model, request), latents(kit.model, request))
+    with pytest.raises(UnsupportedError, match="cannot be used"):
+        model.adapters.choose(asked(model, controls=control("bad")))

@@ -1,0 +1,232 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from darkroom.errors import UnsupportedError
+from darkroom.request import Request
+from darkroom.tasks import TASKS
+from tests import tiny
+from tests import tiny_adapters as shelf
+from tests.adapter_kit import (
+    Kit,
+    apart,
+    asked,
+    latents,
+    lora,
+    loras,
+    making,
+    save,
+)
+from tests.gathering import run_all, values
+from worker.gathering.gather import Gather
+from worker.making import tasks
+
+
+def test_a_lora_named_twice_counts_twice(kits: dict[str, Kit]) -> None:
+    model = kits["sd15"].model
+    twice = asked(model, loras=loras(ink=0.25) * 2)
+    assert torch.equal(latents(model, twice), latents(model, asked(model, loras=loras(ink=0.5))))
+
+
+def of_sdxl(_: Path, bad: Path) -> None:
+    shelf.write_lora("sdxl", bad, 7)
+
+
+def of_another_shape_in_the_text_encoder(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    name = next(k for k in tensors if k.startswith("text_encoder") and "down" in k)
+    save(bad, tensors | {name: torch.zeros(tensors[name].shape[0], 20)})
+
+
+def for_layers_that_are_not_there(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    save(bad, {k.replace("down_blocks.1", "down_blocks.7"): v for k, v in tensors.items()})
+
+
+def for_text_layers_that_are_not_there(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    save(bad, {k.replace("encoder.layers.1.", "encoder.layers.7."): v for k, v in tensors.items()})
+
+
+def of_another_kind(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    name = next(k for k in tensors if k.startswith("unet")).split(".lora")[0]
+    save(bad, tensors | {f"{name}.dora_scale": torch.ones(16, 1)})
+
+
+def for_nothing(_: Path, bad: Path) -> None:
+    save(bad, {"other.lora_A.weight": torch.zeros(2, 2), "other.lora_B.weight": torch.zeros(2, 2)})
+
+
+def with_half_missing(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    name = next(k for k in tensors if k.startswith("unet") and "up.weight" in k)
+    save(bad, {k: v for k, v in tensors.items() if k != name})
+
+
+def with_half_missing_in_the_text_encoder(good: Path, bad: Path) -> None:
+    tensors = load_file(good / shelf.LORA)
+    name = next(k for k in tensors if k.startswith("text_encoder") and "up.weight" in k)
+    save(bad, {k: v for k, v in tensors.items() if k != name})
+
+
+def without_loras(_: Path, bad: Path) -> None:
+    save(bad, {"unet.conv_in.weight": torch.zeros(2, 2)})
+
+
+def cut_off(good: Path, bad: Path) -> None:
+    content = (good / shelf.LORA).read_bytes()
+    bad.mkdir()
+    (bad / shelf.LORA).write_bytes(content[: len(content) // 2])
+
+
+def pickled(good: Path, bad: Path) -> None:
+    bad.mkdir()
+    torch.save(load_file(good / shelf.LORA), bad / "pytorch_lora_weights.bin")
+
+
+def pickled_in_disguise(good: Path, bad: Path) -> None:
+    bad.mkdir()
+    torch.save(load_file(good / shelf.LORA), bad / shelf.LORA)
+
+
+def empty(_: Path, bad: Path) -> None:
+    bad.mkdir()
+
+
+def of_two_files(_: Path, bad: Path) -> None:
+    for name in ("one.safetensors", "two.safetensors"):
+        save(bad, {"other.lora_A.weight": torch.zeros(2, 2)}, name)
+
+
+def nowhere(_: Path, __: Path) -> None:
+    pass
+
+
+FAULTS = [
+    (of_sdxl, "does not fit: weights of another shape"),
+    (of_another_shape_in_the_text_encoder, "does not fit: weights of another shape"),
+    (for_layers_that_are_not_there, "belong to no layer"),
+    (for_text_layers_that_are_not_there, "belong to no layer"),
+    (of_another_kind, "DoRA"),
+    (for_nothing, "none of its weights belongs to a layer"),
+    (with_half_missing, "some of its weights are missing"),
+    (with_half_missing_in_the_text_encoder, "some of its weights are missing"),
+    (without_loras, "lora"),
+    (cut_off, "damaged"),
+    (pickled, "pytorch_lora_weights.bin could run code"),
+    (pickled_in_disguise, "damaged"),
+    (empty, "holds no safetensors file"),
+    (of_two_files, "name one: weight_name"),
+    (nowhere, "is no folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), FAULTS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_lora_that_cannot_be_used_is_named_and_harms_no_other(
+    spoil: Callable[[Path, Path], None],
+    words: str,
+    kits: dict[str, Kit],
+    tmp_path: Path,
+) -> None:
+    kit = kits["sd15"]
+    spoil(kit.folder / "ink", tmp_path / "bad")
+    card = {
+        "loras": [
+            lora(kit.folder / "ink", "ink"),
+            lora(tmp_path / "bad", "bad"),
+            lora(kit.folder / "oil", "oil"),
+        ]
+    }
+    model = kit.load(**card)
+    assert model.record.loras == ("ink", "oil")
+    assert list(model.record.faults) == ["lora:bad"]
+    assert words in model.record.faults["lora:bad"]
+    request = asked(model, loras=loras(ink=1.0, oil=0.5))
+    assert torch.equal(latents(model, request), latents(kit.model, request))
+    assert torch.equal(latents(model, asked(model)), latents(kit.plain, asked(kit.plain)))
+    with pytest.raises(UnsupportedError, match="cannot be used"):
+        model.adapters.choose(asked(model, loras=loras(bad=1.0)))
+
+
+def test_a_model_of_which_no_lora_can_be_used_is_a_plain_one(
+    kits: dict[str, Kit], tmp_path: Path
+) -> None:
+    folder = kits["sd15"].folder
+    shelf.write_lora("sdxl", tmp_path, 7)
+    model = tiny.load("sd15", folder / "model", Gather(), loras=[lora(tmp_path, "bad")])
+    assert (model.adapters.modules, model.record.loras) == ([], ())
+
+
+def test_loras_and_boxes_work_together(tmp_path: Path) -> None:
+    source = shelf.write_lora("sd15", tmp_path / "ink", 1)
+    gather = Gather()
+    model = tiny.load(
+        "gligen", tmp_path / "model", gather, dtype="float64", loras=[lora(source, "ink")]
+    )
+    assert model.record.faults == {}
+    ink, box = loras(ink=0.5), {"phrase": "a hat", "box": (0.0, 0.0, 0.5, 0.5)}
+    values_of = asked(model, num_inference_steps=4).model_dump(exclude={"controls"})
+    layout = values_of | {"task": "layout-to-image", "regions": [box]}
+    wanted = [
+        TASKS["text-to-image"].request(**values_of),
+        TASKS["text-to-image"].request(**values_of | {"loras": ink}),
+        TASKS["layout-to-image"].request(**layout),
+        TASKS["layout-to-image"].request(**layout | {"loras": ink}),
+        TASKS["layout-to-image"].request(**layout | {"loras": ink, "seed": 2}),
+    ]
+
+    def job(request: Request) -> np.ndarray:
+        with torch.no_grad():
+            return tasks.run(request, model, {}).pictures[0].astype(int)
+
+    alone = [job(request) for request in wanted]
+    jobs = {index: lambda r=request: job(r) for index, request in enumerate(wanted)}
+    together = values(run_all(gather, jobs))
+    assert max(np.abs(together[i] - alone[i]).max() for i in together) <= 1
+    assert len({picture.tobytes() for picture in alone}) == len(wanted)
+    assert gather.joined_calls >= 1
+
+
+def test_sd3_takes_loras_too(tmp_path: Path) -> None:
+    source = shelf.write_lora("sd3", tmp_path / "ink", 1)
+    gather = Gather()
+    model = tiny.load(
+        "sd3", tmp_path / "model", gather, dtype="float64", loras=[lora(source, "ink")]
+    )
+    assert model.record.faults == {}
+    scheduler = {"scheduler": model.schedulers.own}
+    wanted = [
+        asked(model, **scheduler),
+        asked(model, **scheduler, loras=loras(ink=1.0)),
+        asked(model, **scheduler, loras=loras(ink=1.0), seed=2),
+    ]
+    alone = [latents(model, request) for request in wanted]
+    together = values(run_all(gather, {i: making(model, r) for i, r in enumerate(wanted)}))
+    assert max(apart(together[i], alone[i]) for i in together) < 1e-9
+    assert apart(alone[1], alone[0]) > 1e-3
+    assert gather.joined_calls == 2
+
+
+def test_a_lora_that_changes_the_model_itself_is_refused(tmp_path: Path) -> None:
+    """diffusers widens Flux's first layer for some, and all jobs would have it."""
+    embedder = tiny.flux().transformer.x_embedder
+    width, made = embedder.in_features, embedder.out_features
+    for name, wide in (("control", 2 * width), ("ink", width)):
+        layer = "transformer.x_embedder.lora"
+        sides = {
+            f"{layer}_A.weight": torch.randn(4, wide),
+            f"{layer}_B.weight": torch.randn(made, 4),
+        }
+        save(tmp_path / name, sides)
+    cards = [lora(tmp_path / name, name) for name in ("control", "ink")]
+    model = tiny.load("flux", tmp_path / "model", Gather(), loras=cards)
+    assert "changes the model's own layers" in model.record.faults["lora:control"]
+    assert model.record.loras == ("ink",)
+    assert model.adapters.adapted["transformer"].x_embedder.in_features == width
