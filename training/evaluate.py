@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import (
     AutoencoderKL,
     ControlNetModel,
@@ -23,45 +22,42 @@ from diffusers import (
 )
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from training import controlnet, upscale
 from training.autoencoder import UNSEEN_SEED, psnr, reconstruct
-from training.classifier import Classifier, load_classifier
+from training.classifier import load_classifier
 from training.data import (
     COLOURS,
-    SCALES,
     Composition,
     compose,
     draw_composition,
     load_pictures,
-    render,
     with_article,
+)
+from training.measures import (
+    MEASURES,
+    PROMPT_SEED,
+    RESOLUTION,
+    Judge,
+    follow_rates,
+    nearest_colour,
+    nearness,
+    overlap,
+    redness,
 )
 from training.run import RUNS, save_sheet, to_pictures, to_tensor
 
 MODELS = Path("models")
 SHEET = RUNS / "sheet.png"
-PROMPT_SEED = 2_000_003
 BATCH = 25
 STEPS = 25
-MIDDLING = (SCALES["small"][1] + SCALES["large"][0]) / 2  # between a small and a large picture
 GUIDANCE = 3.0
-RESOLUTION = 64
 SCALES_OF_GUIDANCE = (1.0, 3.0, 7.5, 15.0)
 CELL = 4  # pixels to a latent, on each side
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 CONTROL_SCALES = (0.5, 1.0)
 SMALL = 32  # the side of what is enlarged
 UPSCALING_STEPS = (1, 2, 4, 10, 25)
-EXAMPLES = 16  # compositions of each picture whose mean it is known by in the feature space
-
-MEASURES = {
-    "background": "background colour right",
-    "size": "size right",
-    "nearest": "the named picture is nearest of all",
-    "among five": "it is among the five nearest",
-}
 
 
 def full_prompt(composition: Composition) -> str:
@@ -75,70 +71,6 @@ def full_prompt(composition: Composition) -> str:
 def draw_prompts(count: int) -> list[Composition]:
     rng = random.Random(PROMPT_SEED)
     return [draw_composition(rng, load_pictures()) for _ in range(count)]
-
-
-def background_colour(picture: np.ndarray) -> np.ndarray:
-    """The median of the four corners: even a large picture leaves them free."""
-    edge = max(3, len(picture) // 16)
-    corners = [
-        picture[y, x]
-        for y in (slice(edge), slice(-edge, None))
-        for x in (slice(edge), slice(-edge, None))
-    ]
-    return np.median(np.concatenate([corner.reshape(-1, 3) for corner in corners]), axis=0)
-
-
-def nearest_colour(colour: np.ndarray) -> str:
-    return min(COLOURS, key=lambda name: np.square(colour - np.array(COLOURS[name])).sum())
-
-
-def extent(picture: np.ndarray) -> float:
-    """The longer side of what is not background, as a share of the canvas."""
-    distance = np.abs(picture.astype(float) - background_colour(picture)).max(axis=2)
-    subject = distance > 40
-    sides = [np.flatnonzero(subject.sum(axis=axis) > 1) for axis in (0, 1)]
-    return max((side[-1] - side[0] + 1 if len(side) else 0) for side in sides) / len(picture)
-
-
-class Judge:
-    """Knows each picture by the mean of its examples in the feature space of a classifier."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        rng, pictures = random.Random(PROMPT_SEED), load_pictures()
-        self.classifier = classifier
-        means = []
-        for number in range(len(pictures)):
-            examples = [draw_composition(rng, pictures, number) for _ in range(EXAMPLES)]
-            rendered = np.stack([render(c, pictures, RESOLUTION) for c in examples])
-            means.append(self.embed(rendered).mean(0))
-        self.means = torch.stack(means)
-
-    @torch.no_grad()
-    def embed(self, pictures: np.ndarray) -> Tensor:
-        return self.classifier.embed(to_tensor(pictures, torch.device("cpu")))
-
-    def nearest(self, pictures: np.ndarray, count: int) -> list[list[int]]:
-        """The numbers of the pictures that each of these is most like, the nearest first."""
-        distances = torch.cdist(self.embed(pictures), self.means)
-        return distances.topk(count, dim=1, largest=False).indices.tolist()
-
-
-def follow_rates(pictures: np.ndarray, wanted: list[Composition], judge: Judge) -> dict[str, float]:
-    """How often each part of the prompt is to be seen, in per cent."""
-    best = judge.nearest(pictures, 5)
-    checks = {
-        "background": [
-            nearest_colour(background_colour(p)) == c.background
-            for p, c in zip(pictures, wanted, strict=True)
-        ],
-        "size": [
-            (extent(p) > MIDDLING) == (c.size == "large")
-            for p, c in zip(pictures, wanted, strict=True)
-        ],
-        "nearest": [c.picture == top[0] for c, top in zip(wanted, best, strict=True)],
-        "among five": [c.picture in top for c, top in zip(wanted, best, strict=True)],
-    }
-    return {name: 100 * float(np.mean(right)) for name, right in checks.items()}
 
 
 def generate(
@@ -168,12 +100,6 @@ def seconds_for_one(pipeline: StableDiffusionPipeline) -> float:
         generate(pipeline, ["large rocket on a blue background"], GUIDANCE)
         times.append(time.perf_counter() - started)
     return float(np.median(times[1:]))
-
-
-def redness(pictures: np.ndarray) -> float:
-    """The share of pixels, in per cent, whose red is well above their green and blue."""
-    red, green, blue = (pictures[..., channel].astype(int) for channel in range(3))
-    return 100 * float(((red > green + 60) & (red > blue + 60)).mean())
 
 
 def follow_table(pipeline: StableDiffusionPipeline, judge: Judge, count: int) -> Table:
@@ -228,6 +154,21 @@ def strength_table(pipeline: StableDiffusionPipeline) -> Table:
     return table
 
 
+def mask_around(composition: Composition) -> np.ndarray:
+    """All but the square around its picture, as RESOLUTION x RESOLUTION booleans."""
+    grid = RESOLUTION // CELL  # masks end where latents do
+    mask = np.ones((RESOLUTION, RESOLUTION), dtype=bool)
+    rows, columns = (
+        slice(
+            math.floor(start * grid) * CELL,
+            math.ceil((start + composition.scale) * grid) * CELL,
+        )
+        for start in (composition.top, composition.left)
+    )
+    mask[rows, columns] = False
+    return mask
+
+
 def inpaint_table(pipeline: StableDiffusionPipeline) -> Table:
     """A new background for small pictures: all but the square around them is masked."""
     drawn, all_compositions = compose(UNSEEN_SEED, 4 * BATCH, RESOLUTION)
@@ -235,14 +176,7 @@ def inpaint_table(pipeline: StableDiffusionPipeline) -> Table:
     compositions = [all_compositions[n] for n in small]
     colours = list(COLOURS)
     turned = [colours[(colours.index(c.background) + 3) % len(colours)] for c in compositions]
-    grid = RESOLUTION // CELL  # masks end where latents do
-    masks = np.ones((len(small), RESOLUTION, RESOLUTION), dtype=bool)
-    for mask, c in zip(masks, compositions, strict=True):
-        rows, columns = (
-            slice(math.floor(start * grid) * CELL, math.ceil((start + c.scale) * grid) * CELL)
-            for start in (c.top, c.left)
-        )
-        mask[rows, columns] = False
+    masks = np.stack([mask_around(c) for c in compositions])
     inpaint = StableDiffusionInpaintPipeline(**pipeline.components, requires_safety_checker=False)
     inpaint.set_progress_bar_config(disable=True)
     source = to_tensor(drawn[small], torch.device("cpu"))
@@ -268,21 +202,6 @@ def inpaint_table(pipeline: StableDiffusionPipeline) -> Table:
     ]
     table.add_row("masked pixels of the prompt's colour", f"{100 * np.mean(filled):.0f} %")
     return table
-
-
-def overlap(edges: np.ndarray, others: np.ndarray) -> float:
-    """Edge pixels that both have over those that either has, in per cent."""
-    return 100 * float((edges & others).sum() / (edges | others).sum())
-
-
-def nearness(edges: np.ndarray, others: np.ndarray) -> float:
-    """In per cent: how many edge pixels of either have one of the other at most one pixel away."""
-    hits = total = 0
-    for one, other in ((edges, others), (others, edges)):
-        near = F.max_pool2d(torch.from_numpy(other)[:, None].float(), 3, stride=1, padding=1)
-        hits += (one & (near[:, 0] > 0).numpy()).sum()
-        total += one.sum()
-    return 100 * float(hits / total)
 
 
 def control_table(pipeline: StableDiffusionPipeline, edges_net: ControlNetModel) -> Table:

@@ -12,12 +12,9 @@ from training import data
 COLOUR = "|".join(data.COLOURS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def pictures() -> tuple[data.Picture, ...]:
-    try:
-        return data.load_pictures()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    return data.load_pictures()
 
 
 def test_every_name_is_an_official_one_and_stands_once():
@@ -26,7 +23,7 @@ def test_every_name_is_an_official_one_and_stands_once():
     assert len(names) == len(set(names)) >= 300
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("font")
 def test_same_seed_same_pictures():
     first, compositions = data.compose(7, 5, 64)
     again, same = data.compose(7, 5, 64)
@@ -35,7 +32,7 @@ def test_same_seed_same_pictures():
     assert data.compose(8, 5, 64)[1] != compositions
 
 
-@pytest.mark.usefixtures("pictures")
+@pytest.mark.usefixtures("font")
 def test_background_fills_what_the_picture_leaves():
     rendered, compositions = data.compose(7, 20, 64)
     for picture, composition in zip(rendered, compositions, strict=True):
@@ -43,6 +40,7 @@ def test_background_fills_what_the_picture_leaves():
             assert tuple(picture[0, 0]) == data.COLOURS[composition.background]
 
 
+@pytest.mark.usefixtures("font")
 def test_captions_follow_the_grammar(pictures):
     rng = random.Random(3)
     for _ in range(300):
@@ -63,6 +61,7 @@ def test_articles_fit():
     assert data.with_article("blue") == "a blue"
 
 
+@pytest.mark.usefixtures("font")
 def test_recolouring_turns_the_hue_and_keeps_the_shape(pictures):
     lemon = next(p for p in pictures if p.names[0] == "lemon").image
     blue = data.recolour(lemon, "blue")

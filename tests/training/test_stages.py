@@ -7,7 +7,6 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from training import autoencoder, classifier, controlnet, diffusion, export, upscale
-from training.data import find_font
 from training.latents import axes, encode_compositions
 from training.run import RUNS, read_config
 
@@ -26,10 +25,6 @@ SHORT = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    try:
-        find_font()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
     monkeypatch.chdir(tmp_path)
 
 
@@ -37,6 +32,7 @@ def short(stage: str, **others: object) -> dict:
     return read_config(stage) | SHORT | others
 
 
+@pytest.mark.usefixtures("font")
 def test_all_stages_one_after_the_other() -> None:
     classifier.train("classifier", short("classifier"))
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline, LDMSuperResolutionPipeline
 from PIL import Image
 
-from training.data import compose, find_font
+from training.data import compose
 from training.upscale import enlarge, measure, resize
 
 MODEL = Path(__file__).parents[2] / "models" / "emoji-upscale"
@@ -26,10 +26,6 @@ def pipeline() -> LDMSuperResolutionPipeline:
 
 @pytest.fixture
 def large() -> np.ndarray:
-    try:
-        find_font()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
     return compose(SEED, 4, 128)[0]
 
 
@@ -39,6 +35,7 @@ def test_it_is_small():
     assert sum(path.stat().st_size for path in files) < MEGABYTES * 1e6
 
 
+@pytest.mark.usefixtures("font")
 def test_better_than_bicubic(pipeline, large):
     small = resize(large, 1 / 4)
     ours = measure(partial(enlarge, pipeline, steps=4), small, large)
