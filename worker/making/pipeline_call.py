@@ -27,7 +27,7 @@ def call_pipeline(
     with `arguments` and with what all tasks have; `listener` hears of its steps.
 
     Raises UnsupportedError, InvalidOutputError."""
-    accepted = accepted_by(pipeline)
+    accepted = parameters_of(pipeline)
     drawn_from = generators(request.seed, request.num_images)
     arguments = {
         "num_inference_steps": request.num_inference_steps,
@@ -42,12 +42,12 @@ def call_pipeline(
         with replace_step(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)
     except ValueError as error:
-        if _raised_in(error) == "check_inputs":  # before anything ran, and in words for people
+        if _raiser_of(error) == "check_inputs":  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
         raise
 
 
-def accepted_by(pipeline: Any) -> Mapping[str, inspect.Parameter]:
+def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(pipeline.__call__).parameters
 
 
@@ -80,7 +80,7 @@ def step_seeder(drawn_from: list[torch.Generator]) -> Layer:
     return layer
 
 
-def _raised_in(error: BaseException) -> str:
+def _raiser_of(error: BaseException) -> str:
     """The name of the function that raised."""
     return traceback.extract_tb(error.__traceback__)[-1].name
 

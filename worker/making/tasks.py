@@ -29,7 +29,7 @@ from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import prompts
 from worker.making.canvas import canvas, extend, fit
-from worker.making.pipeline_call import accepted_by, call_pipeline, steps_of
+from worker.making.pipeline_call import call_pipeline, parameters_of, steps_of
 
 Inputs = Mapping[Place, Image.Image]
 Asked = TypeVar("Asked", bound=Request, covariant=True)
@@ -133,7 +133,7 @@ def upscale(work: Work[Upscale]) -> Outcome:
     request = work.request
     pipeline = _view(request, work.model)
     image = extend(work.inputs[IMAGE], _multiple(pipeline))
-    if "prompt" not in accepted_by(pipeline):
+    if "prompt" not in parameters_of(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
         pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
         arguments: dict[str, Any] = {"image": torch.stack([pixels] * request.num_images)}
@@ -250,7 +250,7 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
     size = (request.width, request.height)
     maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
     arguments: dict[str, list[Any]] = {
-        "control_image" if "control_image" in accepted_by(pipeline) else "image": maps,
+        "control_image" if "control_image" in parameters_of(pipeline) else "image": maps,
         "controlnet_conditioning_scale": [each.scale for each in controls],
         "control_guidance_start": [each.start for each in controls],
         "control_guidance_end": [each.end for each in controls],
