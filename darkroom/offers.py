@@ -11,14 +11,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from darkroom.catalog import Limits, ModelCard, Models
-from darkroom.queue.exchange import Client, Exchange, send
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
-
-RECORDS = "darkroom:models"
 
 
 class ModelRecord(BaseModel):
@@ -94,24 +91,6 @@ class Offer:
     def guidance(self) -> float:
         guidance = self.card.defaults.guidance_scale
         return 7.5 if guidance is None else guidance
-
-
-class ModelRecords(Client):
-    """The records that workers leave in Redis, by model name."""
-
-    def put(self, record: ModelRecord) -> None:
-        self.carry_out(send("HSET", RECORDS, record.name, record.model_dump_json()))
-
-    def all(self) -> dict[str, ModelRecord]:
-        """Records that this version can read; others are left out."""
-        return self.carry_out(all_records())
-
-
-def all_records() -> Exchange[dict[str, ModelRecord]]:
-    """Records that this version can read; others are left out."""
-    raw = yield from send("HGETALL", RECORDS)
-    records = [_record(value) for value in raw.values()]
-    return {record.name: record for record in records if record}
 
 
 def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
@@ -192,10 +171,3 @@ def diffusers_table() -> dict[str, Any]:
     table = resources.files("darkroom").joinpath("diffusers_table.json")
     content: dict[str, Any] = json.loads(table.read_text())
     return content
-
-
-def _record(value: bytes | str) -> ModelRecord | None:
-    try:
-        return ModelRecord.model_validate_json(value)
-    except ValidationError:
-        return None

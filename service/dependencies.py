@@ -11,9 +11,10 @@ from fastapi import Depends, Header, Path, Request
 from darkroom.catalog import ModelCard, Models
 from darkroom.errors import JobNotFoundError
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecord, Offer, all_records, offer
+from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.model_records import all_records
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs

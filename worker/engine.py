@@ -15,8 +15,8 @@ import torch
 from darkroom import logs
 from darkroom.catalog import Models
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecords
 from darkroom.queue.connection import connect
+from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from worker import device

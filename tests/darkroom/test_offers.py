@@ -5,7 +5,7 @@ import pytest
 
 from darkroom.catalog import ModelCard, Models, ModelsFileError
 from darkroom.errors import ModelNotFoundError
-from darkroom.offers import ModelRecord, ModelRecords, offer
+from darkroom.offers import ModelRecord, offer
 
 TOML = """
 default = "pix"
@@ -115,13 +115,6 @@ def test_a_record_stands_above_the_guess_and_the_card_above_both(models):
     assert known.tasks == ("text-to-image",)
     assert known.schedulers == ("DDIMScheduler", "EulerDiscreteScheduler")
     assert (known.scheduler, known.width, known.guidance) == ("EulerDiscreteScheduler", 1024, 0.0)
-
-
-def test_records_come_back_as_written(redis):
-    records = ModelRecords(redis)
-    records.put(ModelRecord(name="pix", error="no such folder"))
-    redis.hset("darkroom:models", "old", '{"name": "old", "gone": 1}')
-    assert records.all() == {"pix": ModelRecord(name="pix", error="no such folder")}
 
 
 def test_names_asked_for_by_alias_are_resolved(models):

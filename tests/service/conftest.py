@@ -16,7 +16,8 @@ from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.job import ImageRecord, Job, JobStatus, new_image_id
-from darkroom.offers import ModelRecord, ModelRecords
+from darkroom.offers import ModelRecord
+from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Claim, Queue, queue_bell, queue_names
 from darkroom.queue.workers import WorkerInfo, Workers
 from darkroom.settings import Settings

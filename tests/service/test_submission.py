@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from darkroom import forms
 from darkroom.errors import MalformedRequestError
-from darkroom.offers import ModelRecords
+from darkroom.queue.model_records import ModelRecords
 from service.submission import fingerprint, read_object
 from tests.service.conftest import MODELS, RECORDS
 

@@ -13,8 +13,9 @@ from darkroom.draft import stored
 from darkroom.images import ImageStore
 from darkroom.job import JobStatus
 from darkroom.model_files import ModelFiles
-from darkroom.offers import ModelRecords, offer
+from darkroom.offers import offer
 from darkroom.provenance import request_of
+from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from darkroom.catalog import Models
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.offers import ModelRecords
+from darkroom.queue.model_records import ModelRecords
 from tests import tiny
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather

@@ -11,8 +11,8 @@ from redis import Redis
 
 from darkroom.command import doctor
 from darkroom.command.valkey import RedisServer
-from darkroom.offers import ModelRecords
 from darkroom.queue.connection import connect
+from darkroom.queue.model_records import ModelRecords
 from darkroom.settings import Settings
 from tests import tiny
 from tests.running import darkroom

@@ -3,7 +3,8 @@ import base64
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.offers import ModelRecord, ModelRecords
+from darkroom.offers import ModelRecord
+from darkroom.queue.model_records import ModelRecords
 from tests.service.conftest import png
 
 
