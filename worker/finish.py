@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from darkroom import logs
+from darkroom.back_off import AFTER_A_FAULT_S
 from darkroom.errors import (
     QueueUnavailableError,
     SafetyBlockedError,
@@ -32,7 +33,6 @@ from worker.running import RunningJob, unexpected
 log = logs.get("finish")
 
 THREADS = 4
-AFTER_A_FAULT_S = 0.5
 
 
 class Finisher:

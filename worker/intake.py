@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from darkroom import logs
+from darkroom.back_off import AFTER_A_FAULT_S
 from darkroom.draft import load_request
 from darkroom.errors import (
     DarkroomError,
@@ -31,7 +32,6 @@ LET_IDLE_WORKERS_FIRST_S = 0.02
 """A job must have waited so long before an engine that is busy already may take it."""
 LET_WORKERS_WITH_ROOM_FIRST_S = 0.5
 """The same for an engine that would only hold it, a pass of its being full."""
-AFTER_A_FAULT_S = 0.5
 ROOM_NEEDED = 8 * 2**20
 """Bytes that a store must take again after it was full, so that jobs are not made in vain."""
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 from darkroom import logs
+from darkroom.back_off import AFTER_A_FAULT_S
 from darkroom.errors import Canceled, LeaseLost, QueueUnavailableError
 from darkroom.queue.queue import Queue
 from worker.held import HeldJobs
@@ -13,7 +14,6 @@ from worker.vital import Vital
 
 log = logs.get("leases")
 
-AFTER_A_FAULT_S = 0.5
 PROGRESS_EVERY_S = 0.2
 
 
