@@ -60,6 +60,16 @@ class ModelRecord(BaseModel):
     updated_at: str | None = None
 
 
+class Checked(BaseModel):
+    """What came of loading a model and making a picture with it, as `worker.check` prints it."""
+
+    record: ModelRecord
+    picture_s: float | None = None
+    """Seconds that a picture of few steps took; null if none was made."""
+    peak_bytes: int | None = None
+    """The most memory in use: of the device, or of the process on a CPU."""
+
+
 @dataclass(frozen=True)
 class Offer:
     """What clients can ask of a model, as far as is known now."""

@@ -16,9 +16,8 @@ import torch
 from PIL import Image
 
 from darkroom.catalog import ModelCard, Models
-from darkroom.checked import Checked
 from darkroom.errors import DarkroomError
-from darkroom.offers import ModelRecord, offer
+from darkroom.offers import Checked, ModelRecord, offer
 from darkroom.settings import Settings
 from worker import trial
 from worker.device import free_device_memory, peak, pick_device, row_counts, start_peak

@@ -22,7 +22,7 @@ from darkroom.command.terminal import AsJson, err, faults, out, print_json
 from darkroom.settings import Settings
 
 if TYPE_CHECKING:
-    from darkroom.checked import Checked
+    from darkroom.offers import Checked
 
 app = typer.Typer(
     help="Darkroom turns prompts into pictures with latent diffusion models.",

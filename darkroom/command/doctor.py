@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darkroom.catalog import Models
-from darkroom.checked import Checked
 from darkroom.command.valkey import server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecord
+from darkroom.offers import Checked, ModelRecord
 from darkroom.queue.connection import connect
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.server import ServerFacts, read_facts, try_writing
