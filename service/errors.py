@@ -76,6 +76,9 @@ class Fault:
     """Further members of a problem document."""
 
 
+Writer = Callable[[Request, Fault], Response]
+
+
 def answer(http: Request, fault: Fault) -> Response:
     """The fault as the route that was asked writes it: routes of a compatible API have a static
     method `write_fault` (a `route_class` of their router), all others get a problem document."""
@@ -86,9 +89,6 @@ def answer(http: Request, fault: Fault) -> Response:
         response.headers["Retry-After"] = RETRY_AFTER_S[fault.status]
     response.headers.update(fault.headers)
     return response
-
-
-Writer = Callable[[Request, Fault], Response]
 
 
 def write_problem(http: Request, fault: Fault) -> Response:
