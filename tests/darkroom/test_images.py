@@ -109,3 +109,39 @@ def test_a_known_input_that_cannot_be_touched_is_a_fault_of_the_store(store):
 def test_a_check_writes_as_much_as_asked_and_leaves_nothing(store):
     store.check(100_000)
     assert files(store) == []
+
+
+def test_a_store_is_marked_once_there_is_something_in_it(store):
+    assert store.mark() is None
+    assert not store.set_mark("one")
+    store.put(new_image_id(), b"a")
+    assert store.set_mark("one")
+    assert store.mark() == "one"
+    assert list(store.image_ids()) != []
+
+
+def test_room_is_known_before_the_folder_is_there(store):
+    assert store.free_bytes() > 0
+    assert not Path(str(store)).exists()
+
+
+def test_a_picture_is_read_from_any_position(store):
+    image_id = new_image_id()
+    store.put(image_id, b"0123456789", "webp")
+    image = store.find(image_id)
+    assert (image.id, image.format, image.size) == (image_id, "webp", 10)
+    assert image.file_name == f"{image_id}.webp"
+    assert abs(image.modified - time.time()) < 60
+    with store.open(image) as file:
+        file.seek(4)
+        assert file.read(3) == b"456"
+    store.delete([image_id])
+    with pytest.raises(ImageNotFoundError):
+        store.open(image)
+
+
+def test_an_input_that_is_read_is_needed_still(store):
+    input_id = store.put_input(b"x")
+    os.utime(file_of(store, input_id), (1, 1))
+    assert store.read_input(input_id) == b"x"
+    assert store.delete_inputs(older_than_s=60) == 0
