@@ -1,6 +1,7 @@
 """What is wrong with a body, field by field; used by service and worker, knows neither HTTP nor
 torch."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -22,12 +23,20 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     be private."""
     errors = [_field_error(e) for e in error.errors(include_url=False, include_input=False)]
     # A list with a wrong entry is also said to be too short, as if the entry were not there.
-    return [e for e in errors if not any(o.pointer.startswith(e.pointer + "/") for o in errors)]
+    parents = {parent for each in errors for parent in _parents(each.pointer)}
+    return [each for each in errors if each.pointer not in parents]
 
 
 def pointer(*path: str) -> str:
     """A JSON pointer (RFC 6901)."""
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _parents(pointer: str) -> Iterator[str]:
+    """What a field stands in, up to the whole body."""
+    while pointer:
+        pointer = pointer.rpartition("/")[0]
+        yield pointer
 
 
 def _field_error(error: "ErrorDetails") -> FieldError:

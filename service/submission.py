@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from anyio import to_thread
+from fastapi import Request
 from pydantic_core import from_json
 
 from darkroom.draft import stored
@@ -16,6 +18,11 @@ from service.access import Jobs
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
+LARGE_BYTES = 64 * 2**10
+"""From here on a body holds pictures, or is meant to keep the service busy: reading and checking it
+takes longer than handing it to a thread."""
+
+T = TypeVar("T")
 
 
 async def submit(
@@ -24,16 +31,21 @@ async def submit(
     body: dict[str, Any],
     idempotency_key: str | None = None,
     agree: Callable[[Output], None] = lambda _: None,
+    *,
+    size: int = 0,
 ) -> Submitted:
     """Check a body, take in its pictures and queue the job; `agree` raises, before anything is
-    kept, when the client could not use what it asks for.
+    kept, when the client could not use what it asks for. `size`: how many bytes the body had; a
+    large one is checked in a thread, so that nobody else waits for it.
 
     Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
     IdempotencyMismatchError, DependencyError."""
     card = here.models.find(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
-    draft = parse(body, offer, lambda: here.offers(records))
+    draft = await _in_thread_if(
+        size > LARGE_BYTES, lambda: parse(body, offer, lambda: here.offers(records))
+    )
     agree(Output.model_validate(draft.values["output"]))
     draft, image_size = await jobs.take_inputs(draft)
     request = completed(draft, offer, image_size)
@@ -45,6 +57,18 @@ async def submit(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(body) if idempotency_key else None,
     )
+
+
+async def read_body(http: Request) -> tuple[dict[str, Any], int]:
+    """The JSON object in the body of a request, and how many bytes it had.
+
+    Raises MalformedRequestError."""
+    raw = await http.body()
+    return await _in_thread_if(len(raw) > LARGE_BYTES, lambda: read_object(raw)), len(raw)
+
+
+async def _in_thread_if(large: bool, work: Callable[[], T]) -> T:
+    return await to_thread.run_sync(work) if large else work()
 
 
 def read_object(raw: bytes) -> dict[str, Any]:

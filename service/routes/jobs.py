@@ -24,7 +24,7 @@ from service.responses import (
     problems,
 )
 from service.streaming import event_stream, wait_for, wait_for_end
-from service.submission import read_object, submit
+from service.submission import read_body, submit
 
 router = APIRouter(tags=["jobs"])
 
@@ -63,7 +63,7 @@ async def create_job(
     returns the same job; with another body it is refused.
     """
     _require_json(http)
-    body = read_object(await http.body())
+    body, size = await read_body(http)
     wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
 
     def agree(output: Output) -> None:
@@ -71,7 +71,7 @@ async def create_job(
             detail = f"The picture will be {output.format}; ask for it in `output.format`."
             raise HTTPException(406, detail)
 
-    submitted = await submit(here, jobs, body, idempotency_key, agree)
+    submitted = await submit(here, jobs, body, idempotency_key, agree, size=size)
     job = submitted.job if wait_s is None else await wait_for_end(jobs, submitted.job, wait_s)
     headers = {"Location": job.urls.self_}
     if submitted.replayed:
