@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
+from safetensors.torch import load_file
+
+from training.export import swap_in
 
 MODEL = Path(__file__).parents[2] / "models" / "emoji"
 MEGABYTES = 24
@@ -42,3 +45,21 @@ def test_prompts_set_the_background(pipeline):
         pixels = np.asarray(picture, dtype=float)
         corners = np.stack([pixels[y, x] for y in (1, -2) for x in (1, -2)])
         assert np.abs(np.median(corners, axis=0) - colour).max() < 40
+
+
+def test_newer_model_takes_the_place_of_the_older_and_keeps_its_card(vae, tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "README.md").write_text("the card")
+    (target / "left-over.bin").touch()
+    size = swap_in(vae, target)
+    names = {"README.md", "config.json", "diffusion_pytorch_model.safetensors"}
+    assert {path.name for path in target.iterdir()} == names
+    assert size == sum(path.stat().st_size for path in target.iterdir())
+    assert (target / "README.md").read_text() == "the card"
+    assert list(tmp_path.iterdir()) == [target]
+
+    tensors = load_file(target / "diffusion_pytorch_model.safetensors").values()
+    assert {tensor.dtype for tensor in tensors} == {torch.float16}
+    swap_in(AutoencoderKL.from_pretrained(target), target)
+    assert "_name_or_path" not in (target / "config.json").read_text()
