@@ -1,23 +1,43 @@
 """Parks jobs at model calls, joins parked calls into one forward, splits the result by rows;
-engine thread of the worker only, knows neither Redis nor requests."""
+engine thread of the worker only, knows neither Redis nor requests.
+
+The life of one gathered call:
+
+- Park. A job is a greenlet that runs an unmodified pipeline. Where this calls a wrapped module, the
+  wrapper captures what all wrapped modules hold beside their weights (`ModuleState`) and switches
+  to the engine with a `Call`. The job's stack stays as it is, for as long as it takes.
+- Key. Calls of one module share a forward if arguments without rows, shapes without the rows,
+  dtypes and the module's captured state are equal. Whatever cannot be joined has a key of its own.
+- Join. `run` puts back what the first call captured, which counts for all of its key, lays their
+  rows one after the other, pads them, and calls the module once.
+- Split. Each call gets its rows of the result: views, or copies where the buffer is used again.
+- Resume. What the job captured is put back, of all modules and not just of the one it called: it
+  goes on in code of the pipeline, and others ran in between. It runs until it parks again or ends.
+
+Grad mode is off for the whole thread. It belongs to threads, not to greenlets: a pipeline's own
+`no_grad`, entered in one job and left in another, would switch it on for somebody.
+
+Frames are dropped from errors before anybody keeps them, as they hold tensors; what a person needs
+of them is kept as text. An error goes to the job whose call also fails alone, and to no other; out
+of memory goes to whoever asked to run the group, its calls still parked.
+"""
 
 import contextvars
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from greenlet import getcurrent, greenlet
 
 from darkroom.errors import DeviceMemoryError, JobInterrupt
 from worker.device import is_out_of_memory
-from worker.gathering.rows import JOINABLE, NotJoinableError, Rows, carrying, join, normalize, split
-
-Error = TypeVar("Error", bound=BaseException)
+from worker.gathering.frames import drop_frames
+from worker.gathering.rows import JOINABLE, NotJoinableError, Rows, join, normalize, split
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,7 @@ class Gather:
             inner = getattr(module, method)
             rows = JOINABLE.get(type(module).__name__) if method == "forward" else None
             called = name if method == "forward" else f"{name}.{method}"
-            setattr(module, method, self._parking(inner, called, rows, state))
+            setattr(module, method, self._parking_method(inner, called, rows, state))
 
     @property
     def states(self) -> tuple[ModuleState, ...]:
@@ -135,8 +155,6 @@ class Gather:
         with nobody's: its row counts, and so its bits, depend on nothing but itself."""
         if owner in self._jobs:
             raise ValueError(f"a job of {owner!r} is already running")
-        # Grad mode belongs to the thread and the pipelines' own `no_grad` would leak from one
-        # greenlet into the next; off for good, entering and leaving changes nothing.
         torch.set_grad_enabled(False)
         self._jobs[owner] = _Job(self, owner, fn, alone=alone)
         for state, value in self._states.items():
@@ -173,7 +191,7 @@ class Gather:
         ended, self._ended = self._ended, []
         return ended
 
-    def _parking(
+    def _parking_method(
         self, inner: Callable[..., Any], name: str, rows: Rows | None, state: ModuleState | None
     ) -> Callable[..., Any]:
         signature = inspect.signature(inner)
@@ -217,7 +235,7 @@ class Gather:
             return self._forward(calls)
         except Exception as error:
             error.add_note("".join(traceback.format_tb(error.__traceback__)))
-            return _without_frames(error)
+            return drop_frames(error)
 
     def _forward(self, calls: Sequence[Call]) -> list[Any]:
         first, rows = calls[0], _total(calls)
@@ -239,14 +257,14 @@ class Gather:
 
 
 def _run_job(fn: Callable[[], Any]) -> tuple[BaseException | None, str, Any]:
-    """One of the two places that catch everything: nothing a job raises may reach another."""
+    """Catches everything: nothing a job raises may reach another."""
     try:
         return None, "", fn()
     except (Exception, JobInterrupt) as error:
         trace = "".join(traceback.format_exception(error))
         if is_out_of_memory(error):
             return DeviceMemoryError("out of device memory outside the model calls"), trace, None
-        return _without_frames(error), trace, None
+        return drop_frames(error), trace, None
 
 
 def entries(module: torch.nn.Module) -> list[str]:
@@ -262,9 +280,11 @@ def _make_joinable(call: Call, rows: Rows, bound: inspect.BoundArguments, state:
         call.rows, key = normalize(rows, arguments)
     except NotJoinableError:
         return
+    # A new module can get the identity of one that is gone: whoever learns something of a key has
+    # to forget it when a model leaves memory.
     call.key = (call.module_name, id(getattr(call.inner, "__self__", call.inner)), key, state)
     call.args, call.kwargs = (), arguments
-    call.carriers = tuple(name for name in carrying(rows) if name in arguments)
+    call.carriers = tuple(name for name in rows.carriers if name in arguments)
 
 
 def _restore(call: Call) -> None:
@@ -274,21 +294,3 @@ def _restore(call: Call) -> None:
 
 def _total(calls: Sequence[Call]) -> int:
     return sum(call.rows for call in calls)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            waiting += [each.__cause__, each.__context__]
-            yield each
-
-
-def _without_frames(error: Error) -> Error:
-    """A traceback keeps every frame it passed alive, and they hold tensors."""
-    for each in _chain(error):
-        each.__traceback__ = None
-    return error

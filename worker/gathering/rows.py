@@ -22,6 +22,11 @@ class Rows:
     alike: frozenset[str] = frozenset()
     """Shared arguments that are tensors: calls are joined where their values are equal."""
 
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """The names of the arguments to join, the timestep among them."""
+        return (*self.arguments, self.timestep)
+
 
 # Joining is opt-in: a class is listed only when the equality test has proved it. Everything else
 # still parks, and runs as a group of one.
@@ -91,7 +96,7 @@ def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
     lead = arguments[rows.arguments[0]]
     count = lead.shape[0]
     arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
-    carriers = carrying(rows)
+    carriers = rows.carriers
 
     def signature(name: str, value: Any) -> Hashable:
         if name in rows.alike and isinstance(value, torch.Tensor):
@@ -109,11 +114,6 @@ def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
     except TypeError as error:
         raise NotJoinableError from error
     return count, key
-
-
-def carrying(rows: Rows) -> tuple[str, ...]:
-    """The names of the arguments to join, the timestep among them."""
-    return (*rows.arguments, rows.timestep)
 
 
 def join(values: Sequence[Any], padding: int) -> Any:
@@ -160,7 +160,9 @@ def _timesteps(timestep: Any, lead: torch.Tensor) -> torch.Tensor:
 
 def _digest(tensor: torch.Tensor) -> Hashable:
     """Equal for equal tensors. A pipeline hands in the same object at every step, so that it is
-    read from the device once per job."""
+    read from the device once per job: the digest is written onto the tensor, which is somebody
+    else's, because there it lives just as long as the tensor does, where a table by `id` would
+    mistake the next one for it. `_version` counts changes in place, after which it is read anew."""
     known = getattr(tensor, "_digest", None)
     if known is None or known[0] != tensor._version:
         content = tensor.detach().to("cpu", torch.float64).numpy().tobytes()
