@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from tests import tiny
 from worker.loading import adapter_files
 from worker.loading.adapters import Adapters, Setting, follow, lora_layers, turn
@@ -61,7 +61,7 @@ def loaded(folder: Path) -> tuple[torch.nn.Module, Adapters]:
     pipeline.register_modules(unet=network())
     cards = [{"name": name, "source": f"{name}.safetensors"} for name in ("ink", "oil")]
     card = ModelCard(name="deep", source="deep", loras=cards)
-    return pipeline.unet, adapter_files.load(card, Models([card], "deep", folder), pipeline)
+    return pipeline.unet, adapter_files.load(card, Catalog([card], "deep", folder), pipeline)
 
 
 def milliseconds(work: Callable[[], object]) -> float:

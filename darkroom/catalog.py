@@ -179,7 +179,7 @@ class ModelCard(_Card):
     """Withhold pictures that a checker finds; null: nothing is checked."""
 
 
-class Models:
+class Catalog:
     """The cards of models.toml, found by name or alias."""
 
     def __init__(self, cards: list[ModelCard], default: str, root: Path) -> None:
@@ -192,7 +192,7 @@ class Models:
         self.default = self._names[default].name
 
     @classmethod
-    def read(cls, path: Path) -> "Models":
+    def read(cls, path: Path) -> "Catalog":
         """Read models.toml. Raises ModelsFileError."""
         try:
             content = tomllib.loads(path.read_text())

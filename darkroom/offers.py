@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.catalog import Limits, ModelCard, Models
+from darkroom.catalog import Catalog, Limits, ModelCard
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
 
@@ -103,10 +103,10 @@ class Offer:
         return 7.5 if guidance is None else guidance
 
 
-def offer(models: Models, card: ModelCard, record: ModelRecord | None) -> Offer:
+def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its folder
     and the table of diffusers' classes say."""
-    known = record if record and record.schedulers else _guess(models, card)
+    known = record if record and record.schedulers else _guess(catalog, card)
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
     scheduler = card.scheduler or known.scheduler or known.schedulers[0]
     return Offer(
@@ -147,11 +147,11 @@ def _nearest_allowed(limits: Limits, side: int) -> int:
     return max(side - side % limits.size_multiple, limits.size_multiple)
 
 
-def _guess(models: Models, card: ModelCard) -> ModelRecord:
+def _guess(catalog: Catalog, card: ModelCard) -> ModelRecord:
     """What can be known of a model without loading it."""
     table = diffusers_table()
     pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
-    if files := models.files(card):
+    if files := catalog.files(card):
         pipeline = files.pipeline or pipeline
         scheduler, size, classes = files.scheduler, files.native_size, files.classes
     known = table["pipelines"].get(pipeline, {})

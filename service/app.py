@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from darkroom import __version__
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.errors import DarkroomError
 from darkroom.forms import form
 from darkroom.images import ImageStore
@@ -65,7 +65,7 @@ def _assemble(settings: Settings) -> Darkroom:
     store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,
-        models=Models.read(settings.models),
+        catalog=Catalog.read(settings.models),
         client=client,
         store=store,
         inputs=InputImages(store, settings.max_image_pixels),
@@ -84,8 +84,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _build_classes(here: Darkroom) -> None:
     """So that no client waits for them: about 2 ms for each model and task. Redis may be away;
     what a worker's record adds is built when it is asked for."""
-    for card in here.models.cards.values():
+    for card in here.catalog.cards.values():
         with suppress(LookupError, TypeError, ValueError):  # a folder of nonsense harms no other
-            terms = offer(here.models, card, None)
+            terms = offer(here.catalog, card, None)
             for task in terms.tasks:
                 form(task, terms)

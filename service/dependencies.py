@@ -8,7 +8,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import Depends, Header, Path, Request
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import JobNotFoundError
 from darkroom.images import ImageStore
 from darkroom.offers import ModelRecord, Offer, offer
@@ -28,7 +28,7 @@ class Darkroom:
     """Everything the routes work with; `store` and `inputs` block: call them from threads."""
 
     settings: Settings
-    models: Models
+    catalog: Catalog
     client: AsyncClient
     store: ImageStore
     inputs: InputImages
@@ -48,13 +48,13 @@ class Darkroom:
     async def offer(self, card: ModelCard, record: ModelRecord | None) -> Offer:
         """What the model offers now."""
         if record and record.schedulers:
-            return offer(self.models, card, record)
-        return await to_thread.run_sync(offer, self.models, card, record)  # reads its folder
+            return offer(self.catalog, card, record)
+        return await to_thread.run_sync(offer, self.catalog, card, record)  # reads its folder
 
     def offers(self, records: Mapping[str, ModelRecord]) -> list[Offer]:
         """What each model offers now."""
-        cards = self.models.cards.values()
-        return [offer(self.models, card, records.get(card.name)) for card in cards]
+        cards = self.catalog.cards.values()
+        return [offer(self.catalog, card, records.get(card.name)) for card in cards]
 
 
 async def _darkroom(http: Request) -> Darkroom:

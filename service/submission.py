@@ -40,7 +40,7 @@ async def submit(
 
     Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
     IdempotencyMismatchError, DependencyError."""
-    card = here.models.find(_model_name(body))
+    card = here.catalog.find(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
     draft = await _in_thread_if(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import InvalidRequestError
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.validation import completed, parse
@@ -25,7 +25,7 @@ def offered(pipeline: str, tasks: tuple[str, ...], **record: Any) -> Offer:
         height=64,
         **record,
     )
-    return offer(Models([card], card.name, Path()), card, known)
+    return offer(Catalog([card], card.name, Path()), card, known)
 
 
 PROMPTED = ("text-to-image", "image-to-image", "inpaint")

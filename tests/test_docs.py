@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from darkroom import __version__
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.draft import load_request
 from darkroom.settings import Settings
 from docs import pictures, tables
@@ -96,7 +96,7 @@ def test_examples_of_models_can_be_read(page: Path, tmp_path: Path) -> None:
     assert found
     for example in found:
         (tmp_path / "models.toml").write_text(example)
-        assert Models.read(tmp_path / "models.toml").cards
+        assert Catalog.read(tmp_path / "models.toml").cards
 
 
 def test_table_of_endpoints_is_the_api() -> None:

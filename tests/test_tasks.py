@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import ControlNetCard, IPAdapterCard, LoraCard, ModelCard, Models
+from darkroom.catalog import Catalog, ControlNetCard, IPAdapterCard, LoraCard, ModelCard
 from darkroom.input_images import input_images
 from darkroom.offers import Offer, offer
 from darkroom.request import Request
@@ -46,8 +46,8 @@ def offers(folders: Mapping[str, Path]) -> Mapping[str, Offer]:
         ModelCard(name=name, source=str(folder), limits=LIMITS, **ADAPTERS)
         for name, folder in folders.items()
     ]
-    models = Models(cards, cards[0].name, Path())
-    return {card.name: offer(models, card, None) for card in cards}
+    catalog = Catalog(cards, cards[0].name, Path())
+    return {card.name: offer(catalog, card, None) for card in cards}
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -47,7 +47,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.pipelines import LoadedModel
@@ -305,7 +305,7 @@ def load(
     if not (folder / "model_index.json").exists():
         write(family, folder)
     model = ModelCard(name=family, source=str(folder), dtype=dtype, **card)
-    catalog = Models([model], family, folder)
+    catalog = Catalog([model], family, folder)
     return pipelines.load(model, catalog, gather, torch.device("cpu"))
 
 

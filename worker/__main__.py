@@ -18,7 +18,7 @@ from typing import Any
 
 from darkroom import __version__, logs
 from darkroom.back_off import back_off_s
-from darkroom.catalog import Models, ModelsFileError
+from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
@@ -264,8 +264,8 @@ def main() -> int:
         )
         return 2
     try:
-        models = Models.read(Path(settings.models))
-        serves = models.names(settings.serves)
+        catalog = Catalog.read(Path(settings.models))
+        serves = catalog.names(settings.serves)
     except (ModelsFileError, ModelNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2

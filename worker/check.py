@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError
 from darkroom.offers import Checked, ModelRecord, offer
 from darkroom.settings import Settings
@@ -31,22 +31,22 @@ from worker.report import private_stdout
 def main(names: Sequence[str], *, load_only: bool, output: Path | None) -> None:
     out = private_stdout()
     settings = Settings()
-    models = Models.read(settings.models)
+    catalog = Catalog.read(settings.models)
     device = pick_device(settings.device)
-    for name in models.names(names):
-        checked = check(models, models.cards[name], device, load_only=load_only, output=output)
+    for name in catalog.names(names):
+        checked = check(catalog, catalog.cards[name], device, load_only=load_only, output=output)
         out.write(checked.model_dump_json().encode() + b"\n")
         free_device_memory()
 
 
 def check(
-    models: Models, card: ModelCard, device: torch.device, *, load_only: bool, output: Path | None
+    catalog: Catalog, card: ModelCard, device: torch.device, *, load_only: bool, output: Path | None
 ) -> Checked:
     """What came of loading a model and, unless `load_only`, of making a picture, which is written
     to the folder `output` if there is one."""
     start_peak(device)
     loaded = LoadedModels(
-        models,
+        catalog,
         lambda _: None,
         Gather(row_counts=row_counts(device)),
         device,
@@ -58,20 +58,20 @@ def check(
     except DarkroomError as error:
         return Checked(record=ModelRecord(name=card.name, error=str(error)))
     checked = Checked(record=model.record, peak_bytes=peak(device))
-    return checked if load_only else _check_picture(checked, model, models, device, output)
+    return checked if load_only else _check_picture(checked, model, catalog, device, output)
 
 
 def _check_picture(
     checked: Checked,
     model: LoadedModel,
-    models: Models,
+    catalog: Catalog,
     device: torch.device,
     output: Path | None,
 ) -> Checked:
-    card = models.cards[model.record.name]
+    card = catalog.cards[model.record.name]
     began = time.monotonic()
     try:
-        pictures = trial.run(model, offer(models, card, model.record)).pictures
+        pictures = trial.run(model, offer(catalog, card, model.record)).pictures
     except Exception as error:  # what a model does is not known before
         reason = f"{card.source} loads, but makes no picture: {first_lines(error)}"
         record = model.record.model_copy(update={"error": reason})

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from darkroom import logs
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.images import ImageStore
 from darkroom.queue.connection import connect
 from darkroom.queue.model_records import ModelRecords
@@ -42,7 +42,7 @@ def assemble(
 ) -> Engine:
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
     none of them started."""
-    catalog = Models.read(Path(settings.models))
+    catalog = Catalog.read(Path(settings.models))
     serves = catalog.names(settings.serves)
     place = device.pick_device(settings.device)
     gather = Gather(row_counts=device.row_counts(place))

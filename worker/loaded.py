@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import torch
 
 from darkroom import logs
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
 from darkroom.offers import ModelRecord, offer
 from worker import trial
@@ -56,7 +56,7 @@ class LoadedModels:
 
     def __init__(
         self,
-        catalog: Models,
+        catalog: Catalog,
         tell: Callable[[ModelRecord], None],
         gather: Gather,
         device: torch.device,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from darkroom import logs
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -51,7 +51,7 @@ class Engine:
     """The loop of one engine process. `run` reads in the order things happen."""
 
     settings: Settings
-    catalog: Models
+    catalog: Catalog
     device: torch.device
     gather: Gather
     runner: Runner

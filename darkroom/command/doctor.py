@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.command.valkey import server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
@@ -230,11 +230,11 @@ def _disk(settings: Settings) -> Check:
 
 def _models(settings: Settings, *, load: bool) -> Iterator[Check]:
     try:
-        models = Models.read(settings.models)
+        catalog = Catalog.read(settings.models)
     except DarkroomError as error:
         yield Check("models", "fault", str(error), "Correct the file, or name it: DARKROOM_MODELS.")
         return
-    yield Check("models", "ok", f"{settings.models}: {', '.join(models.cards)}")
+    yield Check("models", "ok", f"{settings.models}: {', '.join(catalog.cards)}")
     if not load:
         return
     try:

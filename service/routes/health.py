@@ -115,7 +115,7 @@ async def _workers(here: Darkroom) -> str:
     except DependencyError:
         return "The workers are not known without Redis."
     served = {model for worker in workers for model in worker.serves}
-    unserved = [name for name in here.models.cards if name not in served]
+    unserved = [name for name in here.catalog.cards if name not in served]
     if not workers:
         return "No worker is alive; jobs wait."
     if unserved:

@@ -213,7 +213,7 @@ def _require_json(http: Request) -> None:
 def _name(here: Darkroom, model: str | None) -> str | None:
     """A model's own name for an alias; jobs of models no longer on offer can still be listed."""
     try:
-        return model and here.models.find(model).name
+        return model and here.catalog.find(model).name
     except ModelNotFoundError:
         return model
 

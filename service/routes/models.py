@@ -88,7 +88,7 @@ class ModelWithSchemas(Model):
 async def list_models(here: Here) -> Listing[Model]:
     """The models on offer, the default first. What a worker could not load is listed with why."""
     records, workers = await here.records(), await here.workers()
-    cards = sorted(here.models.cards.values(), key=lambda card: card.name != here.models.default)
+    cards = sorted(here.catalog.cards.values(), key=lambda card: card.name != here.catalog.default)
     shown = []
     for card in cards:
         record = records.get(card.name)
@@ -102,7 +102,7 @@ async def read_model(
     model_id: Annotated[str, Path(max_length=200, examples=["emoji"])],
 ) -> ModelWithSchemas:
     """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
-    card = here.models.find(model_id)
+    card = here.catalog.find(model_id)
     record = (await here.records()).get(card.name)
     terms = await here.offer(card, record)
     model = _model(here, terms, record, await here.workers())
@@ -124,7 +124,7 @@ def _model(
     card = terms.card
     return Model(
         id=card.name,
-        default=card.name == here.models.default,
+        default=card.name == here.catalog.default,
         aliases=list(card.aliases),
         source=card.source,
         revision=(record and record.revision) or card.revision,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.networks import NETWORKS, Network, network_of, stage_of, take_turns
 from darkroom.offers import offer
 
@@ -39,7 +39,7 @@ def test_the_size_is_found_by_the_name_of_the_network(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
     card = ModelCard(name="m", source=".")
-    assert offer(Models([card], "m", tmp_path), card, None).width == 24 * 4
+    assert offer(Catalog([card], "m", tmp_path), card, None).width == 24 * 4
 
 
 def test_a_pipeline_s_network_is_its_main_one() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import ModelCard, Models, ModelsFileError
+from darkroom.catalog import Catalog, ModelCard, ModelsFileError
 from darkroom.errors import ModelNotFoundError
 from darkroom.offers import ModelRecord, offer
 
@@ -25,20 +25,20 @@ defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
 
 
 @pytest.fixture
-def models(tmp_path):
+def catalog(tmp_path):
     (tmp_path / "models.toml").write_text(TOML)
-    return Models.read(tmp_path / "models.toml")
+    return Catalog.read(tmp_path / "models.toml")
 
 
-def test_a_model_is_found_by_name_alias_source_and_default(models):
-    assert [models.find(n).name for n in ("pix", "demo", "owner/sdxl-base", None)] == [
+def test_a_model_is_found_by_name_alias_source_and_default(catalog):
+    assert [catalog.find(n).name for n in ("pix", "demo", "owner/sdxl-base", None)] == [
         *("pix", "pix", "sdxl", "pix")
     ]
 
 
-def test_an_unknown_name_comes_with_near_matches(models):
+def test_an_unknown_name_comes_with_near_matches(catalog):
     with pytest.raises(ModelNotFoundError) as caught:
-        models.find("sdxll")
+        catalog.find("sdxll")
     assert caught.value.near == ("sdxl",)
 
 
@@ -62,11 +62,11 @@ def test_an_unknown_name_comes_with_near_matches(models):
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, part):
     (tmp_path / "models.toml").write_text(text)
     with pytest.raises(ModelsFileError) as caught:
-        Models.read(tmp_path / "models.toml")
+        Catalog.read(tmp_path / "models.toml")
     assert part in str(caught.value)
 
 
-def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(models, tmp_path):
+def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(catalog, tmp_path):
     folder = tmp_path / "weights" / "pix"
     for part, content in {
         "model_index.json": {
@@ -78,7 +78,7 @@ def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(models, 
     }.items():
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         (folder / part).write_text(json.dumps(content))
-    guess = offer(models, models.find("pix"), None)
+    guess = offer(catalog, catalog.find("pix"), None)
     assert (guess.width, guess.scheduler) == (64, "EulerDiscreteScheduler")
     assert set(guess.tasks) == {"text-to-image", "image-to-image", "inpaint"}
     assert "DDIMScheduler" in guess.schedulers
@@ -96,13 +96,13 @@ def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(models, 
 )
 def test_a_size_by_default_is_one_that_may_be_asked_for(limits, native, side):
     card = ModelCard(name="pix", source="pix", limits=limits)
-    models = Models([card], "pix", Path())
+    catalog = Catalog([card], "pix", Path())
     record = ModelRecord(name="pix", schedulers=("DDIMScheduler",), width=native, height=native)
-    known = offer(models, card, record)
+    known = offer(catalog, card, record)
     assert (known.width, known.height) == (side, side)
 
 
-def test_a_record_stands_above_the_guess_and_the_card_above_both(models):
+def test_a_record_stands_above_the_guess_and_the_card_above_both(catalog):
     record = ModelRecord(
         name="sdxl",
         tasks=("text-to-image", "image-to-image"),
@@ -111,14 +111,14 @@ def test_a_record_stands_above_the_guess_and_the_card_above_both(models):
         width=512,
         height=512,
     )
-    known = offer(models, models.find("sdxl"), record)
+    known = offer(catalog, catalog.find("sdxl"), record)
     assert known.tasks == ("text-to-image",)
     assert known.schedulers == ("DDIMScheduler", "EulerDiscreteScheduler")
     assert (known.scheduler, known.width, known.guidance) == ("EulerDiscreteScheduler", 1024, 0.0)
 
 
-def test_names_asked_for_by_alias_are_resolved(models):
-    assert models.names(["gpt-image-1"]) == ("pix",)
-    assert models.names([]) == ("pix", "sdxl")
+def test_names_asked_for_by_alias_are_resolved(catalog):
+    assert catalog.names(["gpt-image-1"]) == ("pix",)
+    assert catalog.names([]) == ("pix", "sdxl")
     with pytest.raises(ModelNotFoundError):
-        models.names(["pixx"])
+        catalog.names(["pixx"])

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from darkroom import __version__
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.errors import InvalidImageError
 from darkroom.offers import ModelRecord, diffusers_table, offer
@@ -120,10 +120,10 @@ def test_in_full_there_is_the_exact_request_in_one_place():
 def posted_back(task: str, pipeline: str, folder: Path) -> tuple[dict, dict]:
     """A resolved request of a model, and what becomes of it when it is posted again."""
     (folder / "models.toml").write_text('[[models]]\nname = "m"\nsource = "m"\n')
-    models = Models.read(folder / "models.toml")
+    catalog = Catalog.read(folder / "models.toml")
     about = {"schedulers": ("DDIMScheduler",), "scheduler": "DDIMScheduler", "width": 64}
     record = ModelRecord(name="m", tasks=(task,), height=64, pipeline=pipeline, **about)
-    known = offer(models, models.find("m"), record)
+    known = offer(catalog, catalog.find("m"), record)
 
     def resolved(body: dict) -> dict:
         request = completed(parse(body, known), known, (16, 16))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from tests import checkers, tiny
 from worker.check import check
 
@@ -24,17 +24,17 @@ source = "bad"
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Models:
+def models(tmp_path: Path) -> Catalog:
     tiny.write("sd15", tmp_path / "sd15")
     checkers.classifier(tmp_path / "checker")
     (tmp_path / "bad").mkdir()
     (tmp_path / "models.toml").write_text(TOML)
-    return Models.read(tmp_path / "models.toml")
+    return Catalog.read(tmp_path / "models.toml")
 
 
-def test_a_model_that_works_has_made_a_picture(models: Models, tmp_path: Path) -> None:
+def test_a_model_that_works_has_made_a_picture(catalog: Catalog, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    checked = check(models, models.cards["good"], CPU, load_only=False, output=out)
+    checked = check(catalog, catalog.cards["good"], CPU, load_only=False, output=out)
     assert checked.record.error is None
     assert checked.record.safety == "ViTForImageClassification (checker)"
     assert checked.record.faults.keys() == {"lora:ink"}
@@ -44,26 +44,26 @@ def test_a_model_that_works_has_made_a_picture(models: Models, tmp_path: Path) -
         assert picture.size == (16, 16)
 
 
-def test_nothing_is_written_unasked(models: Models, tmp_path: Path) -> None:
+def test_nothing_is_written_unasked(catalog: Catalog, tmp_path: Path) -> None:
     before = set(tmp_path.rglob("*"))
-    check(models, models.cards["good"], CPU, load_only=False, output=None)
+    check(catalog, catalog.cards["good"], CPU, load_only=False, output=None)
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_model_can_be_loaded_only(models: Models) -> None:
-    checked = check(models, models.cards["good"], CPU, load_only=True, output=None)
+def test_a_model_can_be_loaded_only(catalog: Catalog) -> None:
+    checked = check(catalog, catalog.cards["good"], CPU, load_only=True, output=None)
     assert (checked.record.error, checked.picture_s) == (None, None)
 
 
-def test_a_model_that_cannot_be_loaded_says_why(models: Models) -> None:
-    checked = check(models, models.cards["bad"], CPU, load_only=False, output=None)
+def test_a_model_that_cannot_be_loaded_says_why(catalog: Catalog) -> None:
+    checked = check(catalog, catalog.cards["bad"], CPU, load_only=False, output=None)
     assert "model_index" in checked.record.error
 
 
-def test_a_model_that_loads_and_makes_no_picture_says_so(models: Models, tmp_path: Path) -> None:
+def test_a_model_that_loads_and_makes_no_picture_says_so(catalog: Catalog, tmp_path: Path) -> None:
     config = tmp_path / "sd15" / "tokenizer" / "tokenizer_config.json"
     config.write_text(
         config.read_text().replace('"model_max_length": 16', '"model_max_length": 99')
     )
-    checked = check(models, models.cards["good"], CPU, load_only=False, output=None)
+    checked = check(catalog, catalog.cards["good"], CPU, load_only=False, output=None)
     assert "sd15 loads, but makes no picture" in checked.record.error

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.images import ImageStore
 from darkroom.job import JobStatus
@@ -67,7 +67,7 @@ class Running:
 
     def __init__(self, jobs: Queue, folder: Path, state_dir: Path, **settings) -> None:
         self.jobs = jobs
-        self.models = Models.read(folder / "models.toml")
+        self.models = Catalog.read(folder / "models.toml")
         self.settings = Settings(
             _env_file=None, state_dir=state_dir, models=folder / "models.toml", **settings
         )
@@ -227,7 +227,7 @@ def test_pictures_that_cannot_be_saved_end_their_job(running):
 @pytest.fixture(scope="session")
 def room_for_one(folder) -> float:
     """GiB for one and a half of the models."""
-    card = Models.read(folder / "models.toml").find("tiny")
+    card = Catalog.read(folder / "models.toml").find("tiny")
     return (
         1.5 * sum(expected_bytes(card, ModelFiles(folder / "tiny"), torch.float32).values()) / 2**30
     )

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.job import Job, JobStatus
 from darkroom.offers import ModelRecords, offer
@@ -101,8 +101,8 @@ class Loop(RuleBasedStateMachine):
         deterministic: bool,
         deadline_s: float | None,
     ) -> None:
-        models = Models.read(self.settings.models)
-        known = offer(models, models.find("tiny"), None)
+        catalog = Catalog.read(self.settings.models)
+        known = offer(catalog, catalog.find("tiny"), None)
         body = {"prompt": "a cat", "width": 16, "height": 16, "num_inference_steps": steps}
         body |= {"num_images": images, "deterministic": deterministic}
         body |= {"guidance_scale": 5.0 if guided else 1.0}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.offers import offer
 from tests import tiny
 from worker import trial
@@ -17,9 +17,9 @@ LIMITS = {"min_size": 8, "size_multiple": 4}
 def test_every_family_makes_a_picture_for_each_of_its_tasks(family: str, tmp_path: Path) -> None:
     tiny.write(family, tmp_path)
     card = ModelCard(name=family, source=str(tmp_path), dtype="float32", limits=LIMITS)
-    models = Models([card], family, tmp_path)
-    model = pipelines.load(card, models, Gather(), tiny.torch.device("cpu"))
-    terms = offer(models, card, model.record)
+    catalog = Catalog([card], family, tmp_path)
+    model = pipelines.load(card, catalog, Gather(), tiny.torch.device("cpu"))
+    terms = offer(catalog, card, model.record)
     assert terms.tasks
     assert set(terms.tasks) <= set(task_classes(model.record.pipeline))
     for task in terms.tasks:

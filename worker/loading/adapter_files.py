@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from worker.loading import controlnets, embeddings, ip_adapter, loras
 from worker.loading.adapters import Adapters
 from worker.loading.workbench import Workbench
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
-def load(card: ModelCard, models: Models, pipeline: DiffusionPipeline) -> Adapters:
+def load(card: ModelCard, catalog: Catalog, pipeline: DiffusionPipeline) -> Adapters:
     """Load what `card` adds to the model of `pipeline`, around whose modules nothing may stand yet.
     Textual inversions change its tokenizers and text encoders, and so come before copies are made
     of these; all else is a module of its own.
@@ -24,7 +24,7 @@ def load(card: ModelCard, models: Models, pipeline: DiffusionPipeline) -> Adapte
     else. Raises DeviceMemoryError."""
     if not (card.loras or card.controlnets or card.embeddings or card.ip_adapter):
         return Adapters(model=card.name)
-    bench = Workbench(models, pipeline)
+    bench = Workbench(catalog, pipeline)
     words = embeddings.add(bench, card.embeddings)
     names, adapted = loras.load(bench, card.loras)
     return Adapters(

@@ -12,7 +12,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
-from darkroom.catalog import EmbeddingCard, LoraCard, ModelCard, Models
+from darkroom.catalog import Catalog, EmbeddingCard, LoraCard, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.model_files import SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
@@ -56,10 +56,10 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path:
     )
 
 
-def repositories(card: ModelCard, models: Models) -> Iterator[Repository]:
+def repositories(card: ModelCard, catalog: Catalog) -> Iterator[Repository]:
     """What a card needs to be pulled; its folders need no download."""
     for each in _sources(card):
-        if models.locate(each.source) is None:
+        if catalog.locate(each.source) is None:
             yield each
 
 
@@ -102,9 +102,9 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
 
 
 def main(names: list[str]) -> None:
-    models = Models.read(Settings().models)
-    for name in models.names(names):
-        sources = list(repositories(models.cards[name], models))
+    catalog = Catalog.read(Settings().models)
+    for name in catalog.names(names):
+        sources = list(repositories(catalog.cards[name], catalog))
         for each in sources:
             print(f"{name}: {each.source} ...", flush=True)
             print(f"{name}: {each.source} is in {pull(each)}", flush=True)

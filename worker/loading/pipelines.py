@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError, UnsupportedError
 from darkroom.networks import AUTOENCODERS, network_of
 from darkroom.offers import ModelRecord, diffusers_table
@@ -95,12 +95,12 @@ def _class_for_device(cls: Any, device: str) -> type[DiffusionPipeline]:
     return type(cls.__name__, (cls,), {"device": here, "_execution_device": here})
 
 
-def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) -> LoadedModel:
+def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device) -> LoadedModel:
     """Load the model of `card`, one of `models`, and stack around its modules what they need.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
-    pipeline = read(card, models, device)
+    pipeline = read(card, catalog, device)
     known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
     schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:
@@ -109,7 +109,7 @@ def load(card: ModelCard, models: Models, gather: Gather, device: torch.device) 
         raise ModelLoadError(
             f"{card.source} does not work with {card.scheduler}, but with {others}"
         )
-    added = adapter_files.load(card, models, pipeline)
+    added = adapter_files.load(card, catalog, pipeline)
     components = dict(pipeline.components)
     offload = Offload(device) if is_offloaded(card, device) else None
     network = network_of(pipeline)

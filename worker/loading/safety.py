@@ -17,7 +17,7 @@ import torch
 import transformers
 from PIL import Image
 
-from darkroom.catalog import Models, SafetyCard
+from darkroom.catalog import Catalog, SafetyCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import CONFIG, PartFiles
 from worker.device import is_out_of_memory
@@ -44,11 +44,11 @@ class SafetyChecker:
     threshold: float
 
     @classmethod
-    def read(cls, card: SafetyCard, models: Models, device: torch.device) -> SafetyChecker:
+    def read(cls, card: SafetyCard, catalog: Catalog, device: torch.device) -> SafetyChecker:
         """Raises ModelLoadError, DeviceMemoryError."""
         try:
             with strict_logs() as complaints:
-                checker = _read(card, models, device)
+                checker = _read(card, catalog, device)
                 complaints.refuse_missing()
                 return checker
         except ModelLoadError as error:
@@ -77,8 +77,8 @@ class SafetyChecker:
         return tuple((highest >= self.threshold).tolist())
 
 
-def _read(card: SafetyCard, models: Models, device: torch.device) -> SafetyChecker:
-    files = PartFiles(models.locate(card.source) or cached_folder(card.source, None, CONFIG))
+def _read(card: SafetyCard, catalog: Catalog, device: torch.device) -> SafetyChecker:
+    files = PartFiles(catalog.locate(card.source) or cached_folder(card.source, None, CONFIG))
     refuse_pickles(files, "its folder")
     if not (config := files.config):
         raise ModelLoadError(f"{CONFIG} is missing or damaged")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, times_smaller
 from darkroom.offers import diffusers_table
@@ -30,13 +30,13 @@ _IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
 _MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
-def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
+def read(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPipeline:
     """The pipeline of `card`, one of `models`, as its options want it and, unless its parts are to
     wait elsewhere, on `device`.
 
     Raises ModelLoadError with the reason, DeviceMemoryError."""
     try:
-        return _read_whole(card, models, device)
+        return _read_whole(card, catalog, device)
     except ModelLoadError as error:
         reason = str(error)
     except UNREADABLE as error:
@@ -47,27 +47,27 @@ def read(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipe
     raise ModelLoadError(f"{card.source}: {reason}")
 
 
-def files_of(card: ModelCard, models: Models) -> ModelFiles:
+def files_of(card: ModelCard, catalog: Catalog) -> ModelFiles:
     """The model's files. Raises ModelLoadError if they are not on this machine."""
-    return models.files(card) or ModelFiles(cached_folder(card.source, card.revision, INDEX))
+    return catalog.files(card) or ModelFiles(cached_folder(card.source, card.revision, INDEX))
 
 
-def vae_files(card: ModelCard, models: Models) -> PartFiles | None:
+def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
-    return PartFiles(models.locate(card.vae) or cached_folder(card.vae, None, CONFIG))
+    return PartFiles(catalog.locate(card.vae) or cached_folder(card.vae, None, CONFIG))
 
 
-def _read_whole(card: ModelCard, models: Models, device: torch.device) -> DiffusionPipeline:
+def _read_whole(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPipeline:
     with strict_logs() as complaints:
-        files = files_of(card, models)
+        files = files_of(card, catalog)
         if not files.index:
             raise ModelLoadError(f"{INDEX} is missing or damaged")
         cls = pipeline_class(files)
         for part in files.parts:
             refuse_pickles(files.part(part), part)
-        pipeline = _read(card, files, cls, device, vae_files(card, models))
+        pipeline = _read(card, files, cls, device, vae_files(card, catalog))
         _check_whole(pipeline, complaints)
         tune(pipeline, card)
         return pipeline if is_offloaded(card, device) else pipeline.to(device)

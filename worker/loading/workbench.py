@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from darkroom.catalog import Models
+from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.model_files import SAFETENSORS, PartFiles
 from darkroom.networks import network_of
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 class Workbench:
     """What is needed to load adapters into one model."""
 
-    def __init__(self, models: Models, pipeline: DiffusionPipeline) -> None:
+    def __init__(self, catalog: Catalog, pipeline: DiffusionPipeline) -> None:
         self.faults: dict[str, str] = {}
         """What cannot be used, such as `lora:NAME`, and why."""
         self.kind = type(pipeline).__name__
         self.pipeline = _loading_pipeline(pipeline)
         """The model's parts; an adapter that changes one gets a copy of it."""
-        self._models = models
+        self._catalog = catalog
 
     @property
     def network(self) -> Any:
@@ -52,14 +52,14 @@ class Workbench:
     def folder(self, source: str, landmark: str, revision: str | None = None) -> Path:
         """The folder of `source` that holds a file of the name of `landmark`, which is a path from
         there. Raises ModelLoadError if that is not on this machine, or holds no safetensors."""
-        place = self._models.locate(source)
+        place = self._catalog.locate(source)
         folder = (place / landmark).parent if place else cached_folder(source, revision, landmark)
         _safetensors_in(folder)
         return folder
 
     def file(self, source: str, weight_name: str | None, usual: str) -> Path:
         """The safetensors file that a card means. Raises ModelLoadError if there is none."""
-        place = self._models.locate(source)
+        place = self._catalog.locate(source)
         if place is None:
             name = _check_ending(weight_name or usual)
             file = cached_folder(source, None, name) / Path(name).name

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError
 from tests import tiny
 from worker.loading.hub import cached_folder, repositories
@@ -173,7 +173,7 @@ def test_every_source_of_a_card_is_wanted() -> None:
         },
     )
     all_ = {
-        each.source: each for each in repositories(card, Models([card], "all", Path("/nowhere")))
+        each.source: each for each in repositories(card, Catalog([card], "all", Path("/nowhere")))
     }
     assert list(all_) == ["a/model", "b/vae", "c/checker", "d/net", "e/lora", "f/cat", "g/ip"]
     assert (all_["a/model"].revision, all_["d/net"].revision) == ("abc", "def")

@@ -140,7 +140,7 @@ def test_only_a_card_that_asks_for_it_and_only_off_the_cpu() -> None:
 @pytest.mark.parametrize("family", ["sd15", "sdxl", "sd35"])
 def test_on_cuda_parts_wait_in_the_host_s_memory(family: str, tmp_path: Path) -> None:
     tiny.write(family, tmp_path)
-    models = tiny.Models([ModelCard(name="m", source=".")], "m", tmp_path)
+    models = tiny.Catalog([ModelCard(name="m", source=".")], "m", tmp_path)
     card = ModelCard(name="m", source=".", dtype="float32", offload="model")
     cuda = torch.device("cuda")
     model = pipelines.load(card, models, Gather(), cuda)

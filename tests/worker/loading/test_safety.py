@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from darkroom.catalog import Models, SafetyCard
+from darkroom.catalog import Catalog, SafetyCard
 from darkroom.errors import ModelLoadError
 from tests import checkers
 from worker.loading.safety import SafetyChecker
@@ -16,9 +16,9 @@ PICTURES = tuple(
 
 
 def read(source: Path, **card: object) -> SafetyChecker:
-    models = Models.read(Path("models.toml"))
+    catalog = Catalog.read(Path("models.toml"))
     card = SafetyCard(source=str(source), **card)
-    return SafetyChecker.read(card, models, torch.device("cpu"))
+    return SafetyChecker.read(card, catalog, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

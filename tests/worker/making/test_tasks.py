@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import ModelCard, Models
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.input_images import IMAGE, MASK, Place, control, input_images
 from darkroom.request import Request
@@ -484,7 +484,7 @@ def test_a_model_of_one_size_makes_no_other(family: str, task: str, models: Load
 @pytest.fixture(scope="module")
 def emoji() -> LoadedModel:
     card = ModelCard(name="emoji", source="models/emoji", dtype="float32")
-    return pipelines.load(card, Models([card], "emoji", ROOT), Gather(), torch.device("cpu"))
+    return pipelines.load(card, Catalog([card], "emoji", ROOT), Gather(), torch.device("cpu"))
 
 
 def test_pictures_larger_than_those_of_training(emoji: LoadedModel) -> None:
