@@ -24,7 +24,7 @@ source = "bad"
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Catalog:
+def catalog(tmp_path: Path) -> Catalog:
     tiny.write("sd15", tmp_path / "sd15")
     checkers.classifier(tmp_path / "checker")
     (tmp_path / "bad").mkdir()

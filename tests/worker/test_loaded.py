@@ -85,9 +85,9 @@ def make(folder: Path, redis: Redis):
 
 def test_a_model_is_loaded_once_and_found_again(make) -> None:
     here = make(3)
-    assert here.catalog.load("one") is here.catalog.load("one") is here.catalog.get("one")
+    assert here.models.load("one") is here.models.load("one") is here.models.get("one")
     with pytest.raises(KeyError):
-        here.catalog.get("two")
+        here.models.get("two")
     assert here.states == [("loading",), ("ready",)]
     assert here.records.all()["one"].worker == "w"
 
@@ -95,72 +95,72 @@ def test_a_model_is_loaded_once_and_found_again(make) -> None:
 def test_the_least_recently_used_makes_room(make) -> None:
     here = make(2.5)
     for name in ("one", "two", "one", "three"):
-        here.catalog.load(name)
-    assert sorted(here.catalog.names) == ["one", "three"]
+        here.models.load(name)
+    assert sorted(here.models.names) == ["one", "three"]
     assert here.evicted == 1
 
 
 def test_without_a_limit_all_stay(make) -> None:
     here = make(0)
     for name in NAMES:
-        here.catalog.load(name)
-    assert here.catalog.names == NAMES
+        here.models.load(name)
+    assert here.models.names == NAMES
 
 
 def test_a_pinned_model_stays_whoever_else_leaves(make) -> None:
     here = make(2.5, one="pinned = true")
     for name in NAMES:
-        here.catalog.load(name)
-    assert sorted(here.catalog.names) == ["one", "three"]
+        here.models.load(name)
+    assert sorted(here.models.names) == ["one", "three"]
 
 
 def test_a_model_with_jobs_is_waited_for(make) -> None:
     here = make(1.5)
-    here.catalog.load("one")
-    assert here.catalog.load_beside("two", busy={"one"}) is None
-    assert here.catalog.names == ("one",)
-    assert here.catalog.load_beside("two", busy=set()).record.name == "two"
-    assert here.catalog.names == ("two",)
+    here.models.load("one")
+    assert here.models.load_beside("two", busy={"one"}) is None
+    assert here.models.names == ("one",)
+    assert here.models.load_beside("two", busy=set()).record.name == "two"
+    assert here.models.names == ("two",)
 
 
 def test_an_idle_model_leaves_rather_than_anybody_waits(make) -> None:
     here = make(2.5)
-    here.catalog.load("one")
-    here.catalog.load("two")
-    assert here.catalog.load_beside("three", busy={"one"}) is not None
-    assert sorted(here.catalog.names) == ["one", "three"]
+    here.models.load("one")
+    here.models.load("two")
+    assert here.models.load_beside("three", busy={"one"}) is not None
+    assert sorted(here.models.names) == ["one", "three"]
 
 
 def test_nobody_leaves_in_vain(make) -> None:
     """Room for one and a half beside a pinned one: two idle ones would have to go, and one of
     them is busy."""
     here = make(2.5, one="pinned = true")
-    here.catalog.load("one")
-    here.catalog.load("two")
-    assert here.catalog.load_beside("three", busy={"two"}) is None
-    assert sorted(here.catalog.names) == ["one", "two"]
+    here.models.load("one")
+    here.models.load("two")
+    assert here.models.load_beside("three", busy={"two"}) is None
+    assert sorted(here.models.names) == ["one", "two"]
 
 
 @pytest.mark.parametrize(("room", "words"), [(0.5, "can be had"), (1.5, "beside one, which never")])
 def test_what_can_never_fit_says_so(room: float, words: str, make) -> None:
     here = make(room, one="pinned = true")
     if room > 1:
-        here.catalog.load("one")
+        here.models.load("one")
     with pytest.raises(DeviceMemoryError, match=words) as caught:
-        here.catalog.load("two")
+        here.models.load("two")
     assert caught.value.code == "out_of_memory"
     assert here.records.all()["two"].error == str(caught.value)
-    assert here.catalog.names == (("one",) if room > 1 else ())
+    assert here.models.names == (("one",) if room > 1 else ())
 
 
 def test_nothing_of_an_evicted_model_is_left(make) -> None:
     """GLIGEN's switch is state that a gather keeps for its module."""
     here = make(2.9, two='source = "gligen"')
-    gone = [weakref.ref(each) for each in _after_a_job(here.gather, here.catalog.load("two"))]
+    gone = [weakref.ref(each) for each in _after_a_job(here.gather, here.models.load("two"))]
     assert len(here.gather.states) == 1
-    here.catalog.load("one")
-    here.catalog.load("three")
-    assert here.catalog.names == ("one", "three")
+    here.models.load("one")
+    here.models.load("three")
+    assert here.models.names == ("one", "three")
     assert [each() for each in gone if each() is not None] == []
     assert here.gather.states == ()
 
@@ -174,15 +174,15 @@ def _after_a_job(gather: Gather, model: LoadedModel) -> list[torch.nn.Module]:
 
 def test_a_model_that_cannot_be_loaded_harms_no_other(make) -> None:
     here = make(1.5)
-    here.catalog.load("one")
+    here.models.load("one")
     states = here.gather.states
     with pytest.raises(ModelLoadError, match="model_index") as caught:
-        here.catalog.load("broken")
+        here.models.load("broken")
     assert here.records.all()["broken"].error == str(caught.value)
-    assert here.catalog.names == ("one",)
+    assert here.models.names == ("one",)
     assert here.gather.states == states
     with pytest.raises(ModelLoadError):
-        here.catalog.load("broken")
+        here.models.load("broken")
     assert here.states[-2:] == [("ready",), ("loading", "one")]
 
 
@@ -191,9 +191,9 @@ def test_a_warm_model_has_made_a_picture(make) -> None:
     called: list[str] = []
     hook = register_module_forward_pre_hook(lambda module, _: called.append(type(module).__name__))
     try:
-        here.catalog.load("one")
+        here.models.load("one")
         assert called == []
-        here.catalog.load("two")
+        here.models.load("two")
     finally:
         hook.remove()
     assert {"CLIPTextModel", "Decoder", "UNet2DConditionModel"} & set(called) >= {"Decoder"}
@@ -209,7 +209,7 @@ def test_a_model_that_makes_no_picture_is_not_offered(make) -> None:
     hook = register_module_forward_pre_hook(refuse)
     try:
         with pytest.raises(ModelLoadError, match=r"makes no picture.*is no number"):
-            here.catalog.load("two")
+            here.models.load("two")
     finally:
         hook.remove()
     assert here.gather.states == ()  # GLIGEN's switch is one
@@ -218,19 +218,19 @@ def test_a_model_that_makes_no_picture_is_not_offered(make) -> None:
 def test_when_memory_runs_out_on_the_way_others_leave_first(make) -> None:
     """The files do not tell all: warming up can need more than there is beside the others."""
     here = make(0, two="warmup = true")
-    here.catalog.load("one")
+    here.models.load("one")
 
     def refuse(*_: object) -> None:
-        if here.catalog.names:
+        if here.models.names:
             raise torch.OutOfMemoryError("no room beside another model")
 
     hook = register_module_forward_pre_hook(refuse)
     try:
-        assert here.catalog.load_beside("two", busy={"one"}) is None
-        assert here.catalog.load_beside("two", busy=set()) is not None
+        assert here.models.load_beside("two", busy={"one"}) is None
+        assert here.models.load_beside("two", busy=set()) is not None
     finally:
         hook.remove()
-    assert here.catalog.names == ("two",)
+    assert here.models.names == ("two",)
 
 
 def test_a_model_without_memory_for_itself_fails(make) -> None:
@@ -242,8 +242,8 @@ def test_a_model_without_memory_for_itself_fails(make) -> None:
     hook = register_module_forward_pre_hook(refuse)
     try:
         with pytest.raises(DeviceMemoryError):
-            here.catalog.load("two")
+            here.models.load("two")
     finally:
         hook.remove()
-    assert here.catalog.names == ()
+    assert here.models.names == ()
     assert here.gather.states == ()
