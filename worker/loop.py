@@ -10,6 +10,7 @@ import torch
 
 from darkroom import logs
 from darkroom.catalog import Catalog
+from darkroom.draft import Draft
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -169,8 +170,9 @@ class Engine:
         if card.offload == "model" and name in busy:
             return
         try:
-            if (model := self.models.load_beside(name, busy)) is not None:
-                job.complete(offer(self.catalog, card, model.record))
+            model = self.models.load_beside(name, busy)
+            if model is not None and isinstance(job.asked, Draft):
+                job.complete(job.asked, offer(self.catalog, card, model.record))
         except DarkroomError as error:
             del self._jobs[job.claim.token]
             self.finisher.fail(job, job_error(error))

@@ -86,14 +86,13 @@ class RunningJob:
     def model(self) -> str:
         return self.asked.model
 
-    def complete(self, offer: Offer) -> None:
-        """Fill in what a draft lacks, now that its model is known.
+    def complete(self, draft: Draft, offer: Offer) -> None:
+        """Fill in what the draft that was asked for lacks, now that its model is known.
 
         Raises InvalidRequestError, UnsupportedError."""
-        if isinstance(self.asked, Draft):
-            image = self.inputs.get(IMAGE)
-            self.asked = completed(self.asked, offer, image.size if image else None)
-            self.stored = stored(self.asked, offer)
+        image = self.inputs.get(IMAGE)
+        self.asked = completed(draft, offer, image.size if image else None)
+        self.stored = stored(self.asked, offer)
 
     @property
     def id(self) -> str:
