@@ -85,7 +85,7 @@ class Finisher:
 
     def _do(self, job: RunningJob, work: Callable[[], str]) -> None:
         try:
-            outcome = self._survive(job, work)
+            outcome = self._do_or_fail(job, work)
         except Exception:
             # Nobody can end this job any more; another engine can.
             log.exception("thread_died", thread="finish", job_id=job.id)
@@ -102,7 +102,7 @@ class Finisher:
             self._succeeded += outcome == "succeeded"
         self._held.remove(job)
 
-    def _survive(self, job: RunningJob, work: Callable[[], str]) -> str:
+    def _do_or_fail(self, job: RunningJob, work: Callable[[], str]) -> str:
         """A job whose pictures cannot be saved fails, and does not come back for ever."""
         try:
             return work()
@@ -124,7 +124,7 @@ class Finisher:
         try:
             for index, picture in enumerate(pictures):
                 if job.flagged and job.flagged[index]:
-                    records.append(_withheld(job, index, picture))
+                    records.append(_withheld_record(job, index, picture))
                 else:
                     records.append(self._store_picture(job, index, picture, reproducibility))
         except StoreUnavailableError as error:
@@ -132,7 +132,7 @@ class Finisher:
             self._store_is_full.set()
             self._discard(records)
             return self._release(job)
-        reason = _blocked(job)
+        reason = _why_blocked(job)
         status = JobStatus.FAILED if reason else JobStatus.SUCCEEDED
         outcome = self._commit(job, status, images=records, error=reason)
         if outcome == "fenced":
@@ -209,7 +209,7 @@ class Finisher:
             log.warning("left_for_the_keeper", reason=str(error))
 
 
-def _withheld(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
+def _withheld_record(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
     """The record of a picture that nobody gets to see and that is not stored."""
     return ImageRecord(
         id=new_image_id(),
@@ -223,7 +223,7 @@ def _withheld(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
     )
 
 
-def _blocked(job: RunningJob) -> JobError | None:
+def _why_blocked(job: RunningJob) -> JobError | None:
     """Why a job fails whose pictures are all withheld; of some a warning says so."""
     count = sum(job.flagged or ())
     if count == 0:

@@ -128,7 +128,7 @@ class LoadedModels:
 
     def evict_idle(self, busy: Collection[str]) -> bool:
         """Drop the least recently used model that has no jobs and may leave; whether one was."""
-        if not (idle := self._leaving(busy)):
+        if not (idle := self._evictable(busy)):
             return False
         entry = self._loaded.pop(min(idle, key=lambda each: each.used).card.name)
         idle.clear()
@@ -148,7 +148,7 @@ class LoadedModels:
             except DeviceMemoryError:
                 if self.evict_idle(busy):
                     continue
-                if not self._leaving(NOBODY):
+                if not self._evictable(NOBODY):
                     raise
                 self._too_many[card.name] = frozenset(self._loaded)
                 return None
@@ -165,7 +165,7 @@ class LoadedModels:
         fault: DarkroomError
         try:
             with self._loading():
-                model = self._prepared(card)
+                model = self._prepare(card)
             states = tuple(each for each in self._gather.states if each not in before)
             return _Entry(card, model, states, self._size(card, model), next(self._uses))
         except (ModelLoadError, DeviceMemoryError) as error:
@@ -181,16 +181,16 @@ class LoadedModels:
         free_device_memory()
         raise fault
 
-    def _prepared(self, card: ModelCard) -> pipelines.LoadedModel:
+    def _prepare(self, card: ModelCard) -> pipelines.LoadedModel:
         model = pipelines.load(card, self._catalog, self._gather, self._device)
         if card.safety:
             checker = SafetyChecker.read(card.safety, self._catalog, self._device)
             self._gather.wrap(checker.network, "safety_checker")
             record = model.record.model_copy(update={"safety": checker.name})
             model = replace(model, safety=checker, record=record)
-        return self._warmed_up(card, model) if card.warmup or card.compile else model
+        return self._warm_up(card, model) if card.warmup or card.compile else model
 
-    def _warmed_up(self, card: ModelCard, model: pipelines.LoadedModel) -> pipelines.LoadedModel:
+    def _warm_up(self, card: ModelCard, model: pipelines.LoadedModel) -> pipelines.LoadedModel:
         """Make a picture, so that nothing is slow or impossible at the first job."""
         try:
             trial.run(model, offer(self._catalog, card, model.record))
@@ -211,9 +211,9 @@ class LoadedModels:
 
         Raises DeviceMemoryError if there can never be room."""
         need = self._need(card)
-        if need > self._room(self._leaving(NOBODY)):
+        if need > self._room(self._evictable(NOBODY)):
             raise DeviceMemoryError(self._no_room(card, need))
-        if need > self._room(self._leaving(busy)):
+        if need > self._room(self._evictable(busy)):
             return False
         too_many = self._too_many.get(card.name)
         if too_many and too_many <= self._loaded.keys() and not self.evict_idle(busy):
@@ -246,14 +246,14 @@ class LoadedModels:
         by_limit = (self._limit or float("inf")) - taken
         return min(by_limit, room_left(self._device, head_room=head_room)) + freed
 
-    def _leaving(self, busy: Collection[str]) -> list[_Entry]:
+    def _evictable(self, busy: Collection[str]) -> list[_Entry]:
         """The models that may leave while `busy` ones have jobs."""
         return [
             each for name, each in self._loaded.items() if name not in busy and not each.card.pinned
         ]
 
     def _no_room(self, card: ModelCard, need: int) -> str:
-        room = max(self._room(self._leaving(NOBODY)), 0)
+        room = max(self._room(self._evictable(NOBODY)), 0)
         pinned = [name for name, each in self._loaded.items() if each.card.pinned]
         beside = f" beside {', '.join(pinned)}, which never leave" if pinned else ""
         return (

@@ -173,7 +173,7 @@ class Gather:
                 self._go_on(call.owner, self._jobs[call.owner].switch, part)
         elif is_out_of_memory(outcome):
             raise DeviceMemoryError(
-                f"out of device memory in {calls[0].module_name} with {_total(calls)} rows"
+                f"out of device memory in {calls[0].module_name} with {_total_rows(calls)} rows"
             )
         elif len(calls) == 1:
             self.throw(calls[0].owner, outcome)
@@ -238,7 +238,7 @@ class Gather:
             return drop_frames(error)
 
     def _forward(self, calls: Sequence[Call]) -> list[Any]:
-        first, rows = calls[0], _total(calls)
+        first, rows = calls[0], _total_rows(calls)
         count = next((count for count in self._row_counts if count >= rows), rows)
         kwargs = dict(first.kwargs)
         for name in first.carriers:
@@ -292,5 +292,5 @@ def _restore(call: Call) -> None:
         state.restore(value)
 
 
-def _total(calls: Sequence[Call]) -> int:
+def _total_rows(calls: Sequence[Call]) -> int:
     return sum(call.rows for call in calls)

@@ -39,7 +39,7 @@ def rungs(call: Call, components: Mapping[str, Any]) -> list[str]:
     """What can be tried for this call."""
     vae = _vae(call, components)
     able = [rung for rung in RUNGS if hasattr(vae, rung.replace("vae_", "use_"))]
-    if able and _first(call).shape[0] == 1:
+    if able and _first_tensor(call).shape[0] == 1:
         able.remove("vae_slicing")
     return [*able, "offload"]
 
@@ -108,7 +108,7 @@ def _make_tiles_smaller(vae: Any, call: Call) -> None:
         return
     encodes = call.module_name.endswith(".encode")
     tile = "tile_sample_min_size" if encodes else "tile_latent_min_size"
-    largest = max(_first(call).shape[-2:])
+    largest = max(_first_tensor(call).shape[-2:])
     while getattr(vae, tile) >= largest and vae.tile_latent_min_size > _SMALLEST_TILE:
         vae.tile_latent_min_size //= 2
         vae.tile_sample_min_size //= 2
@@ -120,10 +120,10 @@ def _vae(call: Call, components: Mapping[str, Any]) -> Any:
     return components.get(name) if method else None
 
 
-def _first(call: Call) -> torch.Tensor:
+def _first_tensor(call: Call) -> torch.Tensor:
     """The latents, pixels or tokens that a module is called with."""
     return next(v for v in (*call.args, *call.kwargs.values()) if isinstance(v, torch.Tensor))
 
 
 def _size(call: Call, model: str) -> Hashable:
-    return (model, call.module_name, tuple(_first(call).shape))
+    return (model, call.module_name, tuple(_first_tensor(call).shape))
