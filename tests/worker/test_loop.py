@@ -29,7 +29,8 @@ from redis import Redis
 from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.job import Job, JobStatus
-from darkroom.offers import ModelRecords, offer
+from darkroom.offers import offer
+from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
