@@ -21,7 +21,7 @@ PYTEST ?=
 JOBS ?= 2
 
 # Several tests at a time, each with one thread of torch.
-SMOKE := tests/test_imports.py tests/test_tasks.py tests/end_to_end/test_pictures.py
+SMOKE := tests/test_imports.py tests/darkroom/test_tasks.py tests/end_to_end/test_pictures.py
 SPREAD := -n $(JOBS) --dist worksteal
 test test-all smoke: export OMP_NUM_THREADS := 1
 

@@ -96,7 +96,7 @@ def read_request(data: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("its data is nested too deeply") from None
     match call:
-        case [name, None, [dict(request)], {}] if name == FUNCTION:
+        case [name, None, [dict(request)], dict(keywords)] if name == FUNCTION and not keywords:
             return request
     raise ValueError("its data is not a call of Darkroom's function")
 

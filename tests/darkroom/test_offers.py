@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard, ModelsFileError
-from darkroom.errors import ModelNotFoundError
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.offers import ModelRecord, offer
 
 TOML = """
@@ -28,42 +27,6 @@ defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
 def catalog(tmp_path):
     (tmp_path / "models.toml").write_text(TOML)
     return Catalog.read(tmp_path / "models.toml")
-
-
-def test_a_model_is_found_by_name_alias_source_and_default(catalog):
-    assert [catalog.find(n).name for n in ("pix", "demo", "owner/sdxl-base", None)] == [
-        *("pix", "pix", "sdxl", "pix")
-    ]
-
-
-def test_an_unknown_name_comes_with_near_matches(catalog):
-    with pytest.raises(ModelNotFoundError) as caught:
-        catalog.find("sdxll")
-    assert caught.value.near == ("sdxl",)
-
-
-@pytest.mark.parametrize(
-    ("text", "part"),
-    [
-        ("", "no [[models]]"),
-        ("[[models]\n", "models.toml"),
-        ('[[models]]\nname = "a b"\nsource = "x"\n', "name"),
-        ('[[models]]\nname = "a"\nsource = "x"\nstesp = 3\n', "stesp"),
-        ('[[models]]\nname = "a"\nsource = "x"\naliases = ["a"]\n', "named twice"),
-        (
-            '[[models]]\nname = "a"\nsource = "x"\n'
-            'loras = [{ name = "l", source = "y" }, { name = "l", source = "z" }]\n',
-            "loras: Value error, l is named twice",
-        ),
-        ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
-        ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, part):
-    (tmp_path / "models.toml").write_text(text)
-    with pytest.raises(ModelsFileError) as caught:
-        Catalog.read(tmp_path / "models.toml")
-    assert part in str(caught.value)
 
 
 def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(catalog, tmp_path):
@@ -115,10 +78,3 @@ def test_a_record_stands_above_the_guess_and_the_card_above_both(catalog):
     assert known.tasks == ("text-to-image",)
     assert known.schedulers == ("DDIMScheduler", "EulerDiscreteScheduler")
     assert (known.scheduler, known.width, known.guidance) == ("EulerDiscreteScheduler", 1024, 0.0)
-
-
-def test_names_asked_for_by_alias_are_resolved(catalog):
-    assert catalog.names(["gpt-image-1"]) == ("pix",)
-    assert catalog.names([]) == ("pix", "sdxl")
-    with pytest.raises(ModelNotFoundError):
-        catalog.names(["pixx"])

@@ -57,7 +57,7 @@ def test_a_task_has_a_function_an_example_and_documentation(task: str) -> None:
     assert content["examples"][task]["value"] == TASKS[task].example
     described = [schema["properties"]["task"] for schema in content["schema"]["anyOf"]]
     assert task in [each["const"] for each in described]
-    page = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
     assert f"](#{task})" in page
     assert f"## {task.capitalize()}\n" in page
 

@@ -1,0 +1,52 @@
+"""Settings: where they come from, and how a child process gets the same."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from darkroom.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, so that no `.env` is read but a test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_arguments_go_before_the_environment_and_that_before_the_file(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / ".env").write_text("DARKROOM_PORT=1\nDARKROOM_LEASE_S=2\nDARKROOM_GRACE_S=3\n")
+    monkeypatch.setenv("DARKROOM_PORT", "10")
+    monkeypatch.setenv("DARKROOM_LEASE_S", "20")
+    settings = Settings(port=100)
+    assert (settings.port, settings.lease_s, settings.grace_s) == (100, 20, 3)
+
+
+def test_a_child_process_reads_what_this_one_has(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(redis_url="unix://x", store=elsewhere / "pictures", max_jobs=3, lease_s=1.5)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+def test_images_lie_in_the_state_directory_unless_a_store_is_named() -> None:
+    assert Settings(state_dir="here").store_dir == Path("here/images")
+    assert Settings(state_dir="here", store="there").store_dir == Path("there")
+
+
+def test_models_to_serve_are_named_with_commas() -> None:
+    assert Settings(worker_models=" emoji, sdxl ,").serves == ("emoji", "sdxl")
+    assert Settings().serves == ()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"port": 65536}, {"max_jobs": 0}, {"metadata": "some"}, {"log_level": "loud"}]
+)
+def test_a_value_that_cannot_be_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**wrong)
