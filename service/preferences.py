@@ -21,7 +21,7 @@ def wait_s(prefer: str | None, longest: int) -> int | None:
 def answer(accept: str | None, image_format: str) -> Literal["picture", "job"] | None:
     """Whether a picture of that format or the job's JSON is more welcome; None where pictures are
     asked for, but not of that format, and no JSON either."""
-    asked = _asked(accept)
+    asked = _asked_types(accept)
     picture = _weight(asked, f"image/{image_format}", "image/*")
     job = _weight(asked, "application/json", "application/*", "*/*")
     if picture > job:
@@ -30,7 +30,7 @@ def answer(accept: str | None, image_format: str) -> Literal["picture", "job"] |
     return None if other_pictures and not (picture or job) else "job"
 
 
-def _asked(accept: str | None) -> dict[str, float]:
+def _asked_types(accept: str | None) -> dict[str, float]:
     """The media ranges of `Accept` (RFC 9110, 12.5.1) with their weights."""
     asked = {}
     for entry in (accept or "").lower().split(","):

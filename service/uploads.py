@@ -83,7 +83,7 @@ class InputImages:
         stored: dict[Place, Stored] = {}
         for place, text in input_images(draft.values).items():
             try:
-                stored[place] = self._stored(text)
+                stored[place] = self._store_picture(text)
             except InvalidImageError as error:
                 raise InvalidRequestError(
                     [FieldError(pointer(*place.path), str(error), error.code)]
@@ -92,7 +92,7 @@ class InputImages:
         taken = replace(draft, values=with_images(draft.values, ids))
         return taken, stored[IMAGE].size if IMAGE in stored else None
 
-    def _stored(self, text: str) -> Stored:
+    def _store_picture(self, text: str) -> Stored:
         if text.startswith("file_"):
             return Stored(text, self._size(text))
         data = decode_base64(text)

@@ -200,7 +200,7 @@ class Supervisor:
             memory=report.memory,
         )
         now = time.monotonic()
-        news = self._announced is None or _lasting(self._announced) != _lasting(info)
+        news = self._announced is None or _without_counts(self._announced) != _without_counts(info)
         if not news and now - self._announced_at < ANNOUNCE_EVERY_S:
             return
         self._announced_at = now
@@ -247,7 +247,7 @@ class Supervisor:
             return
 
 
-def _lasting(info: WorkerInfo) -> WorkerInfo:
+def _without_counts(info: WorkerInfo) -> WorkerInfo:
     """What is worth an announcement of its own; the rest changes with every job."""
     state = "idle" if info.state == "busy" else info.state
     return replace(info, state=state, running=0, passes=0, joined_passes=0, memory=None)

@@ -72,15 +72,15 @@ def _jpeg(quality: int, provenance: Provenance | None, warnings: list[str]) -> d
     options = {"quality": quality, "subsampling": sampling}
     if provenance is None:
         return options
-    held = _shortened(provenance)
-    if lost := [what for part, what in _PARTS.items() if _lost(part, provenance, held)]:
+    held = _shorten(provenance)
+    if lost := [what for part, what in _PARTS.items() if _is_lost(part, provenance, held)]:
         warnings.append(
             f"Left out of the JPEG file, which holds little metadata: {', '.join(lost)}."
         )
     return options | {"exif": _exif(held), "xmp": xmp(held, with_request=True)}
 
 
-def _shortened(provenance: Provenance) -> Provenance:
+def _shorten(provenance: Provenance) -> Provenance:
     """What of it a JPEG file can hold. The request also has the prompt, so that is left out first;
     where the request is still too long there may be room for the prompt."""
     if len(_exif(provenance)) > JPEG_SEGMENT:
@@ -91,7 +91,7 @@ def _shortened(provenance: Provenance) -> Provenance:
     return replace(provenance, prompt=None, exact=None)
 
 
-def _lost(part: str, provenance: Provenance, held: Provenance) -> bool:
+def _is_lost(part: str, provenance: Provenance, held: Provenance) -> bool:
     return getattr(provenance, part) != getattr(held, part)
 
 

@@ -60,7 +60,7 @@ class Check:
 def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     """All checks in the order a person would make them. None of them raises."""
     checks: list[Check] = [_python(), *_torch(settings)]
-    checks += _redis(settings.redis_url) if settings.redis_url else [_embedded()]
+    checks += _redis(settings.redis_url) if settings.redis_url else [_embedded_valkey()]
     checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
     return checks
 
@@ -93,7 +93,7 @@ def check_models(
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        return Check("Python", "fault", found, "Darkroom needs Python 3.11 or later.")
+        return Check("Python", "fault", found, "Darkroom needs Python 3.11, 3.12 or 3.13.")
     return Check("Python", "ok", found)
 
 
@@ -136,7 +136,7 @@ def _cuda(found: dict[str, Any], device: str) -> Check:
     return Check("CUDA", wanted, "no card is visible; workers run on the CPU, slowly", remedy)
 
 
-def _embedded() -> Check:
+def _embedded_valkey() -> Check:
     try:
         binary = server_binary()
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20)

@@ -129,7 +129,7 @@ class RedisServer:
                 start_new_session=True,
                 preexec_fn=tether(),
             )
-        lines = "".join(f"{name} {_quoted(value)}\n" for name, value in options.items())
+        lines = "".join(f"{name} {_quote(value)}\n" for name, value in options.items())
         assert process.stdin
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(lines.encode())
@@ -184,5 +184,5 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -82,7 +82,7 @@ class Wish:
             prompt = self.body.get("prompt", "").lower()
             name = re.sub(r"\W+", "-", prompt).strip("-")[:LONGEST_NAME] or "picture"
             return [
-                _unused(folder / f"{name}-{image.seed}{suffix}")
+                _unused_path(folder / f"{name}-{image.seed}{suffix}")
                 for image, suffix in zip(images, suffixes, strict=True)
             ]
         if len(images) == 1:
@@ -133,7 +133,7 @@ def _read(option: str, file: str) -> bytes:
         raise ValueError(f"{option} {file}: {error.strerror}") from error
 
 
-def _unused(path: Path) -> Path:
+def _unused_path(path: Path) -> Path:
     if not path.exists():
         return path
     numbers = (path.with_stem(f"{path.stem}-{n}") for n in range(2, 1_000_000))

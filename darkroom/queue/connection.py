@@ -63,14 +63,14 @@ def translated() -> Iterator[None]:
     try:
         yield
     except ResponseError as error:
-        if not _passing(error):
+        if not _is_passing(error):
             raise
         raise QueueUnavailableError(f"Redis cannot be used: {error}") from error
     except RedisError as error:
         raise QueueUnavailableError(f"Redis cannot be reached: {error}") from error
 
 
-def _passing(error: ResponseError) -> bool:
+def _is_passing(error: ResponseError) -> bool:
     word = error.status_code or str(error).partition(" ")[0]
     # Redis 6.2 wraps what a script met: "ERR Error running script (...): ...: -OOM command not ..."
     return word in _PASSING or any(f"-{word} " in str(error) for word in _PASSING)

@@ -68,12 +68,12 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         id=job_id,
         status=status,
         request=read_request(fields["data"]),
-        progress=_parsed(Progress, fields.get("dr_progress")),
+        progress=_parse(Progress, fields.get("dr_progress")),
         queue=QueuePlace(name=fields["origin"], position=position) if queued else None,
         images=[ImageRecord.model_validate(row) for row in _json(fields, "dr_images", [])],
         warnings=_json(fields, "dr_warnings", []) + _json(fields, "dr_end_warnings", []),
-        error=_parsed(JobError, fields.get("dr_error")),
-        timings=_parsed(Timings, fields.get("dr_timings")),
+        error=_parse(JobError, fields.get("dr_error")),
+        timings=_parse(Timings, fields.get("dr_timings")),
         worker=fields.get("worker_name"),
         attempts=int(fields["dr_attempt"]),
         memory=fields.get("dr_memory"),
@@ -105,12 +105,12 @@ def read_fields(flat: list[bytes]) -> dict[str, str]:
     """The hash out of names and values in turn."""
     pairs = zip(flat[::2], flat[1::2], strict=True)
     return {
-        name.decode(): (_inflated(value) if name == b"data" else value).decode(errors="replace")
+        name.decode(): (_inflate(value) if name == b"data" else value).decode(errors="replace")
         for name, value in pairs
     }
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflate(data: bytes) -> bytes:
     """RQ's own tools compress the data when they save a job."""
     try:
         return zlib.decompressobj().decompress(data, _LONGEST_DATA)
@@ -122,7 +122,7 @@ def _json(fields: dict[str, str], name: str, default: Any) -> Any:
     return json.loads(fields[name]) if name in fields else default
 
 
-def _parsed(model: type[_Model], text: str | None) -> _Model | None:
+def _parse(model: type[_Model], text: str | None) -> _Model | None:
     return model.model_validate_json(text) if text else None
 
 
@@ -137,4 +137,4 @@ def image_ids(records: bytes) -> list[str]:
 
 def input_ids(data: bytes) -> list[str]:
     """The ids of input pictures in a request, as it is stored."""
-    return INPUT_ID.findall(_inflated(data).decode(errors="replace"))
+    return INPUT_ID.findall(_inflate(data).decode(errors="replace"))

@@ -145,7 +145,7 @@ async def read_job(
     job = await wait_for(jobs, job_id, enough, wait)
     response = job_response(job)
     if matches(if_none_match, response.headers["ETag"]):
-        response = Response(status_code=304, headers=_kept(response))
+        response = Response(status_code=304, headers=_headers_of_unchanged(response))
     return response
 
 
@@ -218,7 +218,7 @@ def _name(here: Darkroom, model: str | None) -> str | None:
         return model
 
 
-def _kept(response: Response) -> dict[str, str]:
+def _headers_of_unchanged(response: Response) -> dict[str, str]:
     """Headers that a 304 repeats."""
     names = ("ETag", "Cache-Control", "Retry-After")
     return {name: response.headers[name] for name in names if name in response.headers}

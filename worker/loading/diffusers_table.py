@@ -124,15 +124,17 @@ def _does(task: str, cls: type[DiffusionPipeline]) -> bool:
     asked = _call(cls)
     built_from = inspect.signature(cls.__init__).parameters.keys()
     return (
-        _needed(task) <= asked and "scheduler" in built_from and not BEYOND & (asked | built_from)
+        _needed_arguments(task) <= asked
+        and "scheduler" in built_from
+        and not BEYOND & (asked | built_from)
     )
 
 
 def _does_controlled(task: str, cls: type[DiffusionPipeline]) -> bool:
-    return _needed(task) | CONTROL <= _call(cls) and not _call(cls) & {"pag_scale"}
+    return _needed_arguments(task) | CONTROL <= _call(cls) and not _call(cls) & {"pag_scale"}
 
 
-def _needed(task: str) -> frozenset[str]:
+def _needed_arguments(task: str) -> frozenset[str]:
     return EVERY_CALL | TASKS[task].call
 
 

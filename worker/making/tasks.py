@@ -98,7 +98,7 @@ class _OneOfMany:
 
 
 def text_to_image(work: Work[TextToImage]) -> Outcome:
-    return _prompted(work, _view(work.request, work.model))
+    return _call_with_prompt(work, _view(work.request, work.model))
 
 
 def image_to_image(work: Work[ImageToImage]) -> Outcome:
@@ -109,7 +109,7 @@ def image_to_image(work: Work[ImageToImage]) -> Outcome:
     pipeline = _view(request, work.model)
     # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
     start = {"image": [image] * request.num_images, "strength": request.strength}
-    return _prompted(work, pipeline, **start)
+    return _call_with_prompt(work, pipeline, **start)
 
 
 def inpaint(work: Work[Inpaint]) -> Outcome:
@@ -125,7 +125,7 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         "mask_image": begun.blocks(pipeline.vae_scale_factor),
         "strength": request.strength,
     }
-    made = _prompted(work, pipeline, **start)
+    made = _call_with_prompt(work, pipeline, **start)
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
 
 
@@ -162,7 +162,7 @@ def layout_to_image(work: Work[LayoutToImage]) -> Outcome:
         "gligen_phrases": [region.phrase for region in request.regions],
         "gligen_boxes": [list(region.box) for region in request.regions],
     }
-    return _prompted(work, pipeline, **layout)
+    return _call_with_prompt(work, pipeline, **layout)
 
 
 def class_to_image(work: Work[ClassToImage]) -> Outcome:
@@ -224,7 +224,7 @@ def _view(request: Request, model: LoadedModel) -> Any:
     )
 
 
-def _prompted(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
+def _call_with_prompt(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
     request = work.request
     given, warnings = prompts.arguments(request, pipeline)
     arguments = {
