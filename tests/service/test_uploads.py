@@ -233,4 +233,4 @@ def test_the_limit_on_decoding_is_given_back(here):
     images = InputImages(here.store, LIMIT)
     for _ in range(5):
         with pytest.raises(InvalidImageError):
-            images._stored(base64.b64encode(b"no picture").decode())
+            images._store_picture(base64.b64encode(b"no picture").decode())
