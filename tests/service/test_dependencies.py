@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis import Redis
 
-from darkroom.offers import ModelRecords
+from darkroom.queue.model_records import ModelRecords
 from service.app import create_app
 from service.dependencies import Darkroom
 from tests.service.conftest import RECORDS
@@ -25,7 +25,7 @@ def test_what_workers_found_out_is_offered(ours: Darkroom, redis: Redis) -> None
             records = await ours.records()
             assert set(records) == {"pix", "other"}
             offers = [
-                await ours.offer(each, records[each.name]) for each in ours.models.cards.values()
+                await ours.offer(each, records[each.name]) for each in ours.catalog.cards.values()
             ]
             assert offers == ours.offers(records)
             assert (offers[0].card.name, offers[0].classes) == ("pix", 7)
@@ -35,7 +35,7 @@ def test_what_workers_found_out_is_offered(ours: Darkroom, redis: Redis) -> None
 
 def test_until_a_worker_knows_a_model_its_offer_is_a_guess(ours: Darkroom) -> None:
     async def ask() -> None:
-        card = ours.models.find("pix")
+        card = ours.catalog.find("pix")
         assert await ours.offer(card, None) == ours.offers({})[0]
         assert (await ours.offer(card, None)).tasks
 
