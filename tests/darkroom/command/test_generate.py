@@ -1,0 +1,96 @@
+"""From a prompt to files, against a running Darkroom."""
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.commands import invoke, lines, opened
+from tests.running import DARKROOM, RunningUp, darkroom, environment
+
+
+def test_pictures_are_written_and_named(shared_up: RunningUp, tmp_path: Path) -> None:
+    done = darkroom(
+        *("generate", "A cat, sleeping!", "-n", "2", "--seed", "7", "--size", "24x16"),
+        *("--scheduler", "EulerDiscreteScheduler", "--guidance", "2", "--negative", "dog"),
+        *("--model", "small", "--url", shared_up.url),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout) == [
+        "a-cat-sleeping-7.png  seed 7",
+        "a-cat-sleeping-8.png  seed 8",
+    ]
+    image = opened(tmp_path / "a-cat-sleeping-7.png")
+    assert image.size == (24, 16)
+    request = json.loads(image.text["darkroom"])["request"]
+    asked = {
+        "negative_prompt": "dog",
+        "scheduler": "EulerDiscreteScheduler",
+        "guidance_scale": 2.0,
+        "num_images": 2,
+    }
+    assert {name: request[name] for name in asked} == asked
+    assert "step 4/4" in done.stderr
+
+
+def test_same_seed_gives_the_same_picture_and_no_file_is_replaced(
+    shared_up: RunningUp, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        assert (
+            darkroom(
+                "generate", "cat", "--seed", "3", "--url", shared_up.url, cwd=tmp_path
+            ).returncode
+            == 0
+        )
+    first, second = tmp_path / "cat-3.png", tmp_path / "cat-3-2.png"
+    assert opened(first).tobytes() == opened(second).tobytes()
+
+
+def test_picture_goes_into_a_pipe_and_starts_from_another(
+    shared_up: RunningUp, tmp_path: Path
+) -> None:
+    made = subprocess.run(
+        [*DARKROOM, "generate", "cat", "-o", "-", "--url", shared_up.url],
+        env=environment(),
+        capture_output=True,
+        timeout=120,
+    )
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "start.png").write_bytes(made.stdout)
+    done = darkroom(
+        *("generate", "a dog", "--image", tmp_path / "start.png", "--strength", "0.5", "--json"),
+        *("-o", f"{tmp_path}/pictures/", "--url", shared_up.url),
+    )
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    assert job["request"]["task"] == "image-to-image"
+    assert job["progress"]["steps"] == 2
+    assert Path(job["files"][0]).parent == tmp_path / "pictures"
+    assert opened(job["files"][0]).format == "PNG"
+
+
+def test_ctrl_c_cancels_the_job(shared_up: RunningUp) -> None:
+    command = [*DARKROOM, "generate", "cat", "--steps", "1000000", "--url", shared_up.url]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as making:
+        said = []
+        for line in making.stderr:
+            said.append(line)
+            if re.search(r"denoise  step \d+/1000000  .*s left", line):
+                making.send_signal(signal.SIGINT)
+                break
+        said += making.stderr.readlines()
+    assert making.returncode == 1, said
+    assert any("canceled" in line for line in said), said
+    newest = json.loads(darkroom("jobs", "ls", "--url", shared_up.url, "--json").stdout)[0]
+    assert newest["status"] == "canceled"
+
+
+def test_a_picture_that_cannot_be_written_is_named(shared_up: RunningUp, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder is wanted")
+    file = tmp_path / "taken" / "cat.png"
+    done = invoke("generate", "cat", "-o", str(file), "--url", shared_up.url)
+    assert done.exit_code == 1
+    assert f"cannot be written: {file}" in done.stderr
