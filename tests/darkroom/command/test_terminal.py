@@ -1,0 +1,57 @@
+import json
+
+import pytest
+import typer
+
+from darkroom.command.terminal import err, faults, out, print_json, print_rows
+from darkroom.errors import DarkroomError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            DarkroomError("There is no [b]such[/b] model."),
+            "Error: There is no [b]such[/b] model.\n",
+        ),
+        (KeyboardInterrupt(), "Stopped.\n"),
+    ],
+)
+def test_what_goes_wrong_on_purpose_is_a_sentence_and_status_1(
+    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, faults():
+        raise error
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr() == ("", said)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), faults():
+        raise ZeroDivisionError
+
+
+def test_results_and_remarks_go_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    out.print("a[red].png  seed 3")
+    err.print("denoise  step 3/4")
+    assert capsys.readouterr() == ("a[red].png  seed 3\n", "denoise  step 3/4\n")
+
+
+def test_rows_stand_in_columns_and_are_never_cut_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    long = "job_" + "0" * 32
+    print_rows([("job", "status", ""), (long, "queued", "x")])
+    assert capsys.readouterr().out.splitlines() == [
+        f"{'job':36}  status",
+        f"{long}  queued  x",
+    ]
+
+
+def test_json_is_for_scripts_and_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"prompt": "猫 [red]", "images": []}
+    print_json(value)
+    said = capsys.readouterr().out
+    assert json.loads(said) == value
+    assert "猫 [red]" in said
