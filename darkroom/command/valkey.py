@@ -61,15 +61,14 @@ class RedisServer:
         self.dir.mkdir(parents=True, exist_ok=True)
         self.dir.chmod(0o700)
         self._lock = _own(self.dir / "lock")
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.stop)
             self._stop_orphan()
             options, self.url = self._address()
             _write_private(self.dir / "url", self.url)
             self._process = self._spawn({**_OPTIONS, **options, "dir": str(self.dir)})
             self._wait_until_it_answers(timeout_s)
-        except BaseException:
-            self.stop()
-            raise
+            undo.pop_all()
         return self.url
 
     def stop(self, timeout_s: float = 10.0) -> None:

@@ -6,6 +6,7 @@ would replace the wrapped calls, and move the parts of other jobs.
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -56,13 +57,12 @@ class Offload:
             return
         shared = {id(tensor) for there in self._on_device.values() for tensor in there.waiting}
         entering = _Resident(name)
-        try:
+        with ExitStack() as undo:  # when memory ends: all of it or nothing
+            undo.callback(entering.leave)
             for tensor in (*part.parameters(), *part.buffers()):
                 if id(tensor) not in shared:
                     entering.move(tensor, self._device)
-        except BaseException:  # no memory: all of it or nothing
-            entering.leave()
-            raise
+            undo.pop_all()
         self._on_device[part] = entering
 
 
