@@ -17,7 +17,7 @@ from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.model_records import all_records
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
-from service.access import Asker, Jobs
+from service.access import Asker, Jobs, who_asks
 from service.uploads import InputImages
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
@@ -75,9 +75,8 @@ async def _job_id(
 Here = Annotated[Darkroom, Depends(_darkroom)]
 
 
-async def _jobs(here: Here) -> Jobs:
-    """Here who asks would be told apart."""
-    return here.jobs(Asker())
+async def _jobs(here: Here, asker: Annotated[Asker, Depends(who_asks)]) -> Jobs:
+    return here.jobs(asker)
 
 
 TheirJobs = Annotated[Jobs, Depends(_jobs)]
