@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.catalog import Catalog
 from tests import tiny
 from tests.running import RunningUp
 
@@ -17,6 +18,29 @@ licence = "none"
 defaults = { num_inference_steps = 4 }
 limits = { min_size = 8, max_size = 64, size_multiple = 4, max_steps = 1000000 }
 """
+
+PIX_AND_SDXL = """
+default = "pix"
+
+[[models]]
+name = "pix"
+source = "weights/pix"
+aliases = ["demo", "gpt-image-1"]
+
+[[models]]
+name = "sdxl"
+source = "owner/sdxl-base"
+scheduler = "EulerDiscreteScheduler"
+tasks = ["text-to-image"]
+defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    """Two models, one of them an unknown folder's, the other a repository's."""
+    (tmp_path / "models.toml").write_text(PIX_AND_SDXL)
+    return Catalog.read(tmp_path / "models.toml")
 
 
 @pytest.fixture(scope="session")

@@ -5,28 +5,6 @@ import pytest
 from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.errors import ModelNotFoundError
 
-TOML = """
-default = "pix"
-
-[[models]]
-name = "pix"
-source = "weights/pix"
-aliases = ["demo", "gpt-image-1"]
-
-[[models]]
-name = "sdxl"
-source = "owner/sdxl-base"
-scheduler = "EulerDiscreteScheduler"
-tasks = ["text-to-image"]
-defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
-"""
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    (tmp_path / "models.toml").write_text(TOML)
-    return Catalog.read(tmp_path / "models.toml")
-
 
 def test_a_model_is_found_by_name_alias_source_and_default(catalog):
     assert [catalog.find(n).name for n in ("pix", "demo", "owner/sdxl-base", None)] == [

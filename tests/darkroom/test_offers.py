@@ -6,28 +6,6 @@ import pytest
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.offers import ModelRecord, offer
 
-TOML = """
-default = "pix"
-
-[[models]]
-name = "pix"
-source = "weights/pix"
-aliases = ["demo", "gpt-image-1"]
-
-[[models]]
-name = "sdxl"
-source = "owner/sdxl-base"
-scheduler = "EulerDiscreteScheduler"
-tasks = ["text-to-image"]
-defaults = { width = 1024, height = 1024, guidance_scale = 0.0 }
-"""
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    (tmp_path / "models.toml").write_text(TOML)
-    return Catalog.read(tmp_path / "models.toml")
-
 
 def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(catalog, tmp_path):
     folder = tmp_path / "weights" / "pix"
