@@ -17,14 +17,13 @@ DarkroomError
 ├── DependencyError
 │   ├── QueueUnavailableError    queue_unavailable        Redis is away or out of memory
 │   └── StoreUnavailableError    store_unavailable        the image store cannot be used
-└── JobFailure                   how an accepted job can end as failed
+└── JobFailure                   internal                 how an accepted job can end as failed
     ├── DeviceMemoryError        out_of_memory
     ├── ModelLoadError           model_load_failed
     ├── InvalidOutputError       invalid_output           NaN or infinite pixels
     ├── SafetyBlockedError       safety_blocked           all pictures were withheld
     ├── PoisonError              poison                   it took its worker down too often
-    ├── MalformedJobError        malformed_job            what is stored of it cannot be read
-    └── InternalError            internal
+    └── MalformedJobError        malformed_job            what is stored of it cannot be read
 
 JobInterrupt (BaseException)     thrown into a running job; no `except Exception` may swallow it
 ├── Canceled                     a client canceled it
@@ -158,11 +157,6 @@ class PoisonError(JobFailure):
 
 class MalformedJobError(JobFailure):
     code = "malformed_job"
-
-
-class InternalError(JobFailure):
-    code = "internal"
-    retryable = True
 
 
 class JobInterrupt(BaseException):

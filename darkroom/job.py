@@ -1,4 +1,4 @@
-"""The job: its fields, its statuses and which may follow which; used by all processes."""
+"""The job: its fields and its statuses; used by all processes."""
 
 import re
 from datetime import datetime
@@ -49,17 +49,6 @@ RQ_WORDS = {
     JobStatus.FAILED: "failed",
     JobStatus.CANCELED: "canceled",
 }
-
-_FOLLOWS = {
-    JobStatus.QUEUED: {JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED},
-    JobStatus.RUNNING: {JobStatus.QUEUED, *TERMINAL},
-}
-
-
-def may_follow(old: JobStatus, new: JobStatus) -> bool:
-    """Whether a job in status `old` may become `new`. A running job whose engine died is queued
-    again; a queued one fails when it took its worker down too often (`poison`)."""
-    return new in _FOLLOWS.get(old, ())
 
 
 def new_job_id() -> str:

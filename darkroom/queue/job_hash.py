@@ -80,7 +80,6 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         priority=fields["dr_priority"],
         tags=_json(fields, "dr_tags", []),
         metadata=_json(fields, "dr_metadata", {}),
-        parent_id=fields.get("dr_parent"),
         created_at=_moment(fields["dr_created"]),
         started_at=_moment(fields.get("dr_started")),
         finished_at=_moment(fields.get("dr_ended")),

@@ -64,7 +64,6 @@ def submit(
     warnings: Sequence[str] = (),
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
-    parent_id: str | None = None,
     deadline_s: float | None = None,
     idempotency_key: str | None = None,
     fingerprint: str | None = None,
@@ -96,7 +95,6 @@ def submit(
         json.dumps(list(warnings)),
         json.dumps(list(tags)),
         json.dumps(metadata or {}),
-        parent_id or "",
     )
     match verdict:
         case b"mismatch":

@@ -70,7 +70,7 @@ def kinds(redis: Redis, job_id: str) -> list[str]:
 
 
 def test_submitted_job_reads_back_as_given(queue: Queue) -> None:
-    options = {"priority": "high", "tags": ["a"], "metadata": {"k": [1]}, "parent_id": "job_p"}
+    options = {"priority": "high", "tags": ["a"], "metadata": {"k": [1]}}
     job = submit(queue, warnings=["odd"], **options)
     assert queue.fetch(job.id) == job
     assert job.status is JobStatus.QUEUED
