@@ -29,7 +29,7 @@ def test_a_network_s_layers_are_in_order() -> None:
     adapters = Adapters(adapted={"unet": network})
     build(network, "unet", Gather(), adapters=adapters, is_compiled=True, offload=Offload(CPU))
     assert list(layers_of(network.forward)) == [
-        "Gather._parking",
+        "Gather._parking_method",
         "Offload._wrap",
         "follow",
         "_compile_forward",
