@@ -33,3 +33,8 @@ EVENTS: dict[str, type[BaseModel]] = {
     "done": Ended,
 }
 """What `data` of an event of each kind is, as JSON."""
+
+
+def kind_of(event: BaseModel) -> str:
+    """Raises LookupError for what is no event."""
+    return {cls: kind for kind, cls in EVENTS.items()}[type(event)]

@@ -37,7 +37,7 @@ class Leases(Vital):
         self._every_s = lease_s / 4
         self._pulse, self._beat_now = pulse, beat_now
         self._closed = False
-        self._told: dict[str, object] = {}
+        self._told: dict[str, tuple[object, ...]] = {}
 
     def close(self) -> None:
         """End the thread and wait for it."""
@@ -74,9 +74,11 @@ class Leases(Vital):
     def _tell_progress(self) -> None:
         jobs = self._held.all()
         for job in jobs:
-            progress = job.progress
-            if self._told.get(job.claim.token) is not progress:
-                self._jobs.progress(job.claim, progress)
-                self._told[job.claim.token] = progress
+            told = self._told.get(job.claim.token, ())
+            news = job.news
+            for event in news:
+                if not any(event is each for each in told):
+                    self._jobs.tell(job.claim, event)
+            self._told[job.claim.token] = news
         tokens = {job.claim.token for job in jobs}
         self._told = {token: told for token, told in self._told.items() if token in tokens}

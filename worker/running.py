@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
+from pydantic import BaseModel
 
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
@@ -124,6 +125,11 @@ class RunningJob:
             ratio=min(i / n, 1.0) if n else 0.0,
             eta_s=round(denoising / i * (n - i), 2) if i else None,
         )
+
+    @property
+    def news(self) -> tuple[BaseModel, ...]:
+        """The newest event of each kind that those who follow the job are told; from any thread."""
+        return (self.progress,)
 
     def timings(self) -> Timings:
         """Seconds by stage up to now; `total` counts from submission."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
 
+from pydantic import BaseModel
 from redis import Redis
 
 from darkroom import logs
+from darkroom.events import kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Priority, Progress, Timings
 from darkroom.queue import jobs, keeping
 from darkroom.queue.connection import SOCKET_TIMEOUT_S
@@ -179,9 +181,11 @@ class Queue(Client):
         lost, canceled, forgotten = self._call("beat", engine, *named)
         return Beat(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
 
-    def progress(self, claim: Claim, progress: Progress) -> bool:
-        """Note how far the job is. False: the claim is no longer the engine's."""
-        return bool(self._call("progress", claim.job_id, claim.token, progress.model_dump_json()))
+    def tell(self, claim: Claim, event: BaseModel) -> bool:
+        """Tell those who follow the job an event of `EVENTS`; of its progress also those who read
+        it. False: the claim is no longer the engine's."""
+        kind = kind_of(event)
+        return bool(self._call("tell", claim.job_id, claim.token, kind, event.model_dump_json()))
 
     def finish(
         self,

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 from redis import Redis
 
-from darkroom.events import EVENTS
+from darkroom.events import EVENTS, kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Progress
 from darkroom.queue.queue import Claim, Queue, queue_names
 
@@ -70,7 +70,7 @@ LIVES: dict[str, tuple[Callable[[Queue], object], list[str]]] = {
         ["queued", "running 1", "canceled"],
     ),
     "in progress": (
-        lambda q: q.progress(begin(q), Progress(stage="denoise", step=1, steps=2, eta_s=0.5)),
+        lambda q: q.tell(begin(q), Progress(stage="denoise", step=1, steps=2, eta_s=0.5)),
         ["queued", "running 1", "denoise"],
     ),
     "succeeded": (
@@ -107,4 +107,12 @@ def test_each_event_is_of_a_kind_that_is_listed(queue: Queue, redis: Redis, life
 def test_the_scripts_emit_the_kinds_that_are_listed() -> None:
     lua = resources.files("darkroom.queue.lua").iterdir()
     texts = "".join(file.read_text() for file in lua if file.name.endswith(".lua"))
-    assert set(re.findall(r"\bemit\(\w+, '(\w+)'", texts)) == set(EVENTS)
+    emitted = set(re.findall(r"\bemit\(\w+, '(\w+)'", texts))
+    told_by_engines = {"progress"}
+    assert emitted | told_by_engines == set(EVENTS)
+
+
+def test_an_event_says_of_which_kind_it_is() -> None:
+    assert [kind_of(cls.model_construct()) for cls in EVENTS.values()] == list(EVENTS)
+    with pytest.raises(LookupError):
+        kind_of(JobError(code="internal", message="."))

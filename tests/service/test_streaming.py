@@ -28,7 +28,7 @@ def test_a_job_is_followed_from_its_acceptance_to_its_end(api, submitted, work, 
 
     def run() -> None:
         claim = work.claim()
-        work.queue.progress(claim, Progress(stage="denoise", step=1, steps=2, ratio=0.5))
+        work.queue.tell(claim, Progress(stage="denoise", step=1, steps=2, ratio=0.5))
         work.finish(claim)
 
     background(run)

@@ -60,7 +60,7 @@ def test_every_change_of_a_job_wakes_its_waiter(valkey: RedisServer, queue: Queu
             await watch.changed(0)
             got = await off_loop(lambda: claim(queue))
             assert await watch.changed(5)
-            await off_loop(lambda: queue.progress(got, Progress(stage="denoise")))
+            await off_loop(lambda: queue.tell(got, Progress(stage="denoise")))
             assert await watch.changed(5)
             await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
             assert await watch.changed(5)
@@ -160,7 +160,7 @@ def test_history_tells_the_whole_life_in_order(valkey: RedisServer, queue: Queue
     job = queue.submit({}, model="emoji").job
     got = claim(queue)
     progress = Progress(stage="denoise", step=1, steps=2)
-    queue.progress(got, progress)
+    queue.tell(got, progress)
     queue.finish(got, JobStatus.SUCCEEDED)
 
     async def test() -> None:
@@ -185,7 +185,7 @@ def test_streams_are_bounded_and_expire(queue: Queue, redis: Redis) -> None:
     job = queue.submit({}, model="emoji").job
     got, stream = claim(queue), f"darkroom:events:{job.id}"
     for step in range(600):
-        queue.progress(got, Progress(stage="denoise", step=step))
+        queue.tell(got, Progress(stage="denoise", step=step))
     assert redis.xlen(stream) < 400
     assert redis.ttl(stream) > 3600
     queue.finish(got, JobStatus.SUCCEEDED)

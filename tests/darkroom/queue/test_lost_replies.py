@@ -84,7 +84,7 @@ def finish(queue: Queue, claim: Claim) -> object:
 def live(queue: Queue, end: Callable[[Queue, Claim], object] = finish) -> None:
     queue.submit({}, model="m")
     got = claim(queue)
-    queue.progress(got, Progress(stage="denoise"))
+    queue.tell(got, Progress(stage="denoise"))
     queue.beat("e", [got])
     end(queue, got)
     queue.reap("e")

@@ -353,7 +353,7 @@ def test_progress_shows_in_the_job_and_as_an_event(queue: Queue, redis: Redis) -
     submit(queue)
     got = claim(queue)
     progress = Progress(stage="denoise", step=3, steps=10, ratio=0.3, eta_s=1.5)
-    assert queue.progress(got, progress)
+    assert queue.tell(got, progress)
     assert queue.fetch(got.job_id).progress == progress
     assert kinds(redis, got.job_id)[-1] == "progress"
 
@@ -362,7 +362,7 @@ def test_progress_of_a_lost_claim_is_refused(queue: Queue) -> None:
     submit(queue)
     old = claim(queue)
     queue.release(old)
-    assert not queue.progress(old, Progress(stage="denoise"))
+    assert not queue.tell(old, Progress(stage="denoise"))
     assert queue.fetch(old.job_id).progress is None
 
 
