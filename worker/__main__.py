@@ -115,6 +115,7 @@ class Supervisor:
         self._announced_at = 0.0
         self._announced: WorkerInfo | None = None
         self._drain_until: float | None = None
+        self._signal = ""
         self._to_reap: set[str] = set()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
@@ -152,7 +153,7 @@ class Supervisor:
                 engine.read()
                 if self._drain_until is not None and not draining:
                     draining = True
-                    log.info("draining", grace_s=self._settings.grace_s)
+                    log.info("draining", signal=self._signal, grace_s=self._settings.grace_s)
                     engine.drain()
                 if self._overdue():
                     log.error("engine_did_not_drain", engine=engine.id)
@@ -216,12 +217,13 @@ class Supervisor:
             self._workers.leave(self.name)
         except QueueUnavailableError as error:
             log.warning("cannot_sign_off", reason=str(error))
-        log.info("stopped")
+        log.info("stopped", signal=self._signal)
 
     def _on_signal(self, number: int, _frame: Any) -> None:
+        """Logs nothing: it may have interrupted the writing of a line, which holds a lock."""
         if self._drain_until is None:
             self._drain_until = time.monotonic() + self._settings.grace_s
-            log.info("signal", signal=signal.Signals(number).name)
+            self._signal = signal.Signals(number).name
         else:
             self._drain_until = time.monotonic() - EXTRA_GRACE_S
 
