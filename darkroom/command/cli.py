@@ -76,8 +76,13 @@ def keeper(settings: Settings) -> None:
     redis_url = _require_redis(settings)
     logs.setup(settings, process="keeper")
     stop = threading.Event()
+
+    def stop_soon(*_: object) -> None:
+        # Not from here: what the signal interrupts may hold the event's own lock.
+        threading.Thread(target=stop.set, daemon=True).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, stop_soon)
     keeper.run(stop, settings=settings, queue=Queue.of(connect(redis_url), settings))
 
 
