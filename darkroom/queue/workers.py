@@ -10,9 +10,9 @@ import socket
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 from rq.utils import utcformat, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
@@ -39,8 +39,8 @@ class WorkerInfo:
     serves: tuple[str, ...]
     """Models whose jobs it takes."""
     device: str
-    max_jobs: int
-    """Jobs that may share a pass."""
+    max_jobs: Annotated[int, Field(validation_alias=AliasChoices("max_jobs", "cap"))]
+    """Jobs that may share a pass; workers of version 0.1 called it `cap`."""
     running: int
     """Jobs it holds."""
     version: str

@@ -39,6 +39,13 @@ def test_announced_worker_reads_back(workers: Workers) -> None:
     assert replace(read, seen_at=None) == INFO
 
 
+def test_a_worker_of_version_0_1_is_read(workers: Workers, redis: Redis) -> None:
+    workers.announce(INFO, ttl_s=10)
+    told = redis.hget("rq:worker:w1", "dr_info").replace(b'"max_jobs"', b'"cap"')
+    redis.hset("rq:worker:w1", "dr_info", told)
+    assert [worker.max_jobs for worker in workers.all()] == [8]
+
+
 def test_last_word_counts(workers: Workers) -> None:
     for state in ("starting", "idle", "draining"):
         workers.announce(replace(INFO, state=state), ttl_s=10)
