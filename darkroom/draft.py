@@ -12,19 +12,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
-from darkroom.field_errors import field_errors, pointer
+from darkroom.errors import InvalidRequestError, UnsupportedError
+from darkroom.field_errors import field_errors
 from darkroom.job import JobOptions
 from darkroom.offers import Offer
 from darkroom.request import Request
 from darkroom.tasks import TASKS
 
 _SIZE = frozenset({"width", "height"})
-_FILLED_IN = {name for name, each in Request.model_fields.items() if each.is_required()} - {
-    "task",
-    "model",
+_OPEN = {
+    "width": 1,
+    "height": 1,
+    "num_inference_steps": 1,
+    "scheduler": "",
+    "seed": 0,
+    "num_images": 1,
 }
-"""What a draft may lack of every request."""
+"""What a draft may lack of every request, and what stands in for it while the rest is checked."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,9 @@ def load_request(values: Mapping[str, Any]) -> Draft | Request:
     task = TASKS.get(str(values.get("task")))
     if task is None:
         raise UnsupportedError(f"The task {str(values.get('task'))[:50]!r} is not known here.")
-    if not isinstance(values.get("model"), str):
-        raise InvalidRequestError([FieldError(pointer("model"), "Must be a string.", "missing")])
-    if any(name in values and values[name] is None for name in _FILLED_IN):
-        return Draft(task.name, dict(values))
+    lacking = {name: each for name, each in _OPEN.items() if values.get(name, each) is None}
     try:
-        return task.request.model_validate(values)
+        request = task.request.model_validate({**values, **lacking})
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error)) from None
+    return Draft(task.name, dict(values)) if lacking else request

@@ -56,7 +56,7 @@ class Leases(Vital):
                     self._beat_now.clear()
                     self._beat()
                     beaten_at = time.monotonic()
-                self._tell_progress()
+                self._tell_news()
             except QueueUnavailableError as error:
                 log.warning("queue_unavailable", reason=str(error))
                 time.sleep(AFTER_A_FAULT_S)
@@ -71,7 +71,7 @@ class Leases(Vital):
                 job.interrupt = Canceled() if token in beat.canceled else LeaseLost()
                 self._held.wake()
 
-    def _tell_progress(self) -> None:
+    def _tell_news(self) -> None:
         jobs = self._held.all()
         for job in jobs:
             told = self._told.get(job.claim.token, ())

@@ -67,6 +67,27 @@ def test_a_planted_draft_is_refused_before_it_can_be_completed():
         load_request({"task": "text-to-image", "seed": None, "model": 5})
     with pytest.raises(InvalidRequestError):
         load_request({"task": "text-to-image", "model": "x", "prompt": "a cat"})
-    draft = load_request({"task": "text-to-image", "seed": None, "model": "x", "width": 10**9})
+    known = stored(parse(CAT, BARE), BARE)
+    draft = load_request(known | {"width": 10**9})
     with pytest.raises(InvalidRequestError):
         completed(draft, BARE, None)
+    missing = {name: value for name, value in known.items() if name != "height"}
+    with pytest.raises(InvalidRequestError):
+        load_request(missing)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"controls": 5},
+        {"controls": [{"name": "canny"}]},
+        {"reference_images": [7]},
+        {"image": {"a": 1}},
+        {"prompt": None},
+    ],
+)
+def test_what_a_draft_does_have_is_checked_before_anything_looks_at_it(change):
+    known = stored(parse(IMAGE, SD), SD)
+    assert isinstance(load_request(known), Draft)
+    with pytest.raises(InvalidRequestError):
+        load_request(known | change)
