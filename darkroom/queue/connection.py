@@ -15,9 +15,13 @@ from darkroom.errors import QueueUnavailableError
 SOCKET_TIMEOUT_S = 5.0
 """Longest wait for one reply; a blocking command has to end well before."""
 
-POOL_SIZE = 32
+POOL_SIZE = 100
 """Connections of one event loop: a command holds one for as long as Redis takes to answer it."""
-POOL_TIMEOUT_S = 5.0
+POOL_TIMEOUT_S = 30.0
+"""Longest wait for one of them. Hundreds of clients on a busy machine may have to; it is while no
+connection comes back at all that waiting on is in vain, and each gives up after two timeouts."""
+_NONE_FREE = "No connection available."
+"""What redis-py says when that wait is over."""
 
 _OPTIONS: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
@@ -67,7 +71,8 @@ def translated() -> Iterator[None]:
             raise
         raise QueueUnavailableError(f"Redis cannot be used: {error}") from error
     except RedisError as error:
-        raise QueueUnavailableError(f"Redis cannot be reached: {error}") from error
+        reason = "all connections to it stay in use" if str(error) == _NONE_FREE else error
+        raise QueueUnavailableError(f"Redis cannot be reached: {reason}") from error
 
 
 def _is_passing(error: ResponseError) -> bool:

@@ -36,7 +36,7 @@ def test_who_waits_too_long_for_a_connection_is_told(
         blocking = asyncio.create_task(client.carry_out(send("BLPOP", "bell", 4)))
         while not redis.info("clients")["blocked_clients"]:
             await asyncio.sleep(0)
-        with pytest.raises(QueueUnavailableError):
+        with pytest.raises(QueueUnavailableError, match="stay in use"):
             await client.carry_out(send("PING"))
         redis.lpush("bell", "ring")
         assert tuple(await blocking) == (b"bell", b"ring")
