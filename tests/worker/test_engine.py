@@ -468,7 +468,8 @@ def test_a_draft_without_a_seed_tells_the_one_that_was_drawn(running):
 
 
 def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):
-    values = {"task": "unconditional", "model": "tiny", "seed": None}
+    open_ = ("seed", "width", "height", "num_inference_steps", "scheduler", "num_images")
+    values = {"task": "unconditional", "model": "tiny", **dict.fromkeys(open_)}
     job_id = jobs.submit(values, model="tiny").job.id
     running.start()
     assert running.ended(job_id).error.code == "unsupported"

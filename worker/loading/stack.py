@@ -13,9 +13,9 @@ A call goes down, its answer comes up again:
     its method  as diffusers or transformers wrote it
 
 `build` puts this around a module for as long as it lives, but for what is bound, which is an object
-of the job's own (adapters.py). A job's scheduler has layers for as long
-as the job's call lasts, `replace_step`: counted, which tells of steps that were made; seeded, which
-gives a step its noise; its own `step`.
+of the job's own (adapters.py). A job's scheduler has layers for as long as the job's call lasts,
+`replace_step`: counted, which tells of steps that were made; seeded, which gives a step its noise;
+its own `step`.
 """
 
 from __future__ import annotations
