@@ -1,3 +1,3 @@
 """Darkroom: what the service and the workers agree on; knows neither HTTP nor torch."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
