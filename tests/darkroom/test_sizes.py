@@ -29,6 +29,11 @@ def test_padding_counts_to_the_shape():
     assert request.width > 3 * request.height
 
 
+def test_the_shape_is_the_pictures_and_the_number_of_pixels_the_models():
+    request = completed(parse(CAT | {"image": FILE}, SD), SD, (256, 128))
+    assert (request.width, request.height) == (88, 48)  # near 64 x 64 pixels, in eights
+
+
 @pytest.mark.parametrize(("terms", "body"), [(DIT, {"class_label": 1}), (LDM, {})])
 def test_models_of_one_size_refuse_another(terms, body):
     request = completed(parse(body, terms), terms, None)
