@@ -52,6 +52,9 @@ class Task:
     """Fields for which the pipeline's call needs no argument, because Darkroom sees to them."""
     meant_by: frozenset[str] = frozenset()
     """Any of these fields means the task when `task` is left out; of two rows the later counts."""
+    stands_for_others: bool = False
+    """Whether it is meant as long as no field means another: text-to-image, which with `image` is
+    image-to-image."""
 
     @property
     def name(self) -> str:
@@ -87,6 +90,7 @@ _ROWS = (
         request=TextToImage,
         call=frozenset({"prompt"}),
         size=Size.ASKED,
+        stands_for_others=True,
         example={"prompt": "a red apple", "num_inference_steps": 20, "seed": 7},
     ),
     Task(
@@ -150,5 +154,6 @@ def meant(given: Mapping[str, Any], offered: Sequence[str]) -> str:
     offers these tasks. The only task of a model stands for all others: `image` alone means upscale
     on an upscaler, and what its fields do not fit is then said of that task."""
     names = {name for name, value in given.items() if value is not None}
-    [*_, task] = ["text-to-image", *(name for name, row in TASKS.items() if row.meant_by & names)]
+    rows = TASKS.items()
+    [*_, task] = (name for name, row in rows if row.stands_for_others or row.meant_by & names)
     return task if task in offered or len(offered) != 1 else offered[0]
