@@ -76,12 +76,12 @@ def _assemble(settings: Settings) -> Darkroom:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Darkroom = app.state.darkroom
-    _build_classes(here)
+    _build_forms(here)
     async with here.client.redis, here.feed:
         yield
 
 
-def _build_classes(here: Darkroom) -> None:
+def _build_forms(here: Darkroom) -> None:
     """So that no client waits for them: about 2 ms for each model and task. Redis may be away;
     what a worker's record adds is built when it is asked for."""
     for card in here.catalog.cards.values():
