@@ -1,6 +1,7 @@
 """The kinds of events of a job and what each tells; used by all processes, knows no Redis, no HTTP.
 
-The scripts of `queue/lua/` write them; a job's stream of events is read by clients.
+The scripts of `queue/lua/` write them, but for `error`, which the service sends; a job's stream of
+events is read by clients.
 """
 
 from typing import Literal
@@ -26,11 +27,20 @@ class Ended(Frozen):
     """That of its error, if it has one."""
 
 
+class Interrupted(Frozen):
+    """The stream ends early, the job goes on: come back with the last event's id."""
+
+    code: str
+    message: str
+    retryable: bool = True
+
+
 EVENTS: dict[str, type[BaseModel]] = {
     "status": StatusChanged,
     "progress": Progress,
     "image": ImageRecord,
     "done": Ended,
+    "error": Interrupted,
 }
 """What `data` of an event of each kind is, as JSON."""
 

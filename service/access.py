@@ -100,9 +100,14 @@ class Jobs:
         )
         return await self.client.carry_out(listing)
 
-    def watch(self, job_id: str) -> AbstractAsyncContextManager[Watch]:
-        """Watch a job; tells nothing but that it may be worth fetching it again."""
-        return self.feed.watch(job_id)
+    def watch(self, job_id: str, *, until_end: bool = False) -> AbstractAsyncContextManager[Watch]:
+        """Watch a job, every change of it or its end alone. Tells nothing of itself but when it may
+        be worth to read on: see `watched` and, for a job that was fetched here, its history."""
+        return self.feed.watch(job_id, until_end=until_end)
+
+    async def watched(self, watch: Watch) -> Job:
+        """The job of a watch, as it is now. Raises JobNotFoundError, ExpiredError."""
+        return (await watch.look()).job(self.asker.owner)
 
     async def history(self, job: Job, after: str | None) -> list[Event]:
         """The events of a job that was fetched here, after the one with id `after`."""

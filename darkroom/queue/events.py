@@ -1,27 +1,31 @@
 """What a job's events say and who waits for them; the service's side, asyncio, no FastAPI.
 
-The scripts of the queue append each event to the job's stream and publish the job's id on one
-channel. A process listens to that channel once, whatever number of its clients wait.
+The scripts of the queue append each event to the job's stream and publish the job's id and the
+event's kind on one channel. A process listens to that channel once, whatever number of its clients
+wait, and reads a job once per change, whatever number of them watch it.
 """
 
 import asyncio
 import contextlib
 import re
-from collections import defaultdict
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Self
 
 from redis.exceptions import RedisError
 
 from darkroom import logs
+from darkroom.queue import jobs
 from darkroom.queue.exchange import AsyncClient, Exchange, send
+from darkroom.queue.shared_read import SharedRead
 
 CHANNEL = "darkroom:events"
-POLL_S = 1.0
-"""How often waiters look for themselves while the channel is not heard."""
 RECONNECT_PAUSE_S = 0.5
 LISTEN_S = 2.0
+HISTORY = 512
+"""Events of a watched job that are kept here: as many as its stream in Redis ever holds."""
 
 _EVENT_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
@@ -38,28 +42,73 @@ class Event:
 
 
 class Watch:
-    """Tells one waiter that something about its job may have changed."""
+    """One of those who watch a job, from before they first read it."""
 
-    def __init__(self, feed: "EventFeed") -> None:
+    def __init__(self, feed: "EventFeed", job: "_Watched", until_end: bool) -> None:
         self._feed = feed
+        self._job = job
+        self._until_end = until_end
         self._changed = asyncio.Event()
 
-    def ring(self) -> None:
-        self._changed.set()
+    def ring(self, kind: str) -> None:
+        """Wake who watches, if an event of this `kind` concerns them; "" concerns everybody."""
+        if kind in ("", "done") or not self._until_end:
+            self._changed.set()
 
     async def changed(self, timeout_s: float) -> bool:
         """Wait for a change since the last call, or since the watch began; False after `timeout_s`
-        seconds. While the channel is not heard it returns True every second: look for yourself."""
+        seconds. True does not promise a change: look for yourself."""
         if self._feed.closing:
             return True
-        poll = not self._feed.connected and timeout_s > POLL_S
         try:
-            async with asyncio.timeout(POLL_S if poll else timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
         except TimeoutError:
-            return poll
+            return False
         self._changed.clear()
         return True
+
+    async def look(self) -> jobs.Seen:
+        """The job as it is now. Raises QueueUnavailableError."""
+        return await self._job.seen.value()
+
+    async def history(self, after: str | None = None) -> list[Event]:
+        """What `EventFeed.history` tells of the job. Raises QueueUnavailableError."""
+        return await self._job.history(after)
+
+
+class _Watched:
+    """A job that is watched: what was read of it since its last change serves all its watchers."""
+
+    def __init__(self, client: AsyncClient, job_id: str) -> None:
+        self.watches: set[Watch] = set()
+        self.seen = SharedRead(lambda: client.carry_out(jobs.look(job_id)))
+        self._client = client
+        self._id = job_id
+        self._told: deque[Event] = deque(maxlen=HISTORY)
+        self._up_to_date = SharedRead(self._read_on)
+
+    def outdate(self) -> None:
+        self.seen.outdate()
+        self._up_to_date.outdate()
+
+    def ring(self, kind: str) -> None:
+        self.outdate()
+        for watch in self.watches:
+            watch.ring(kind)
+
+    async def history(self, after: str | None) -> list[Event]:
+        await self._up_to_date.value()
+        since = _order(after)
+        missed = list(takewhile(lambda event: _order(event.id) > since, reversed(self._told)))
+        return missed[::-1]
+
+    async def _read_on(self) -> None:
+        last = self._told[-1].id if self._told else None
+        for event in await self._client.carry_out(_history(self._id, last)):
+            # A reading that was overtaken by the next one finds what that one has found already.
+            if not self._told or _order(event.id) > _order(self._told[-1].id):
+                self._told.append(event)
 
 
 class EventFeed:
@@ -69,7 +118,7 @@ class EventFeed:
         self.connected = False
         self.closing = False
         self._client = client
-        self._watches: dict[str, set[Watch]] = defaultdict(set)
+        self._watched: dict[str, _Watched] = {}
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,21 +138,24 @@ class EventFeed:
         self._ring_all()
 
     @contextlib.asynccontextmanager
-    async def watch(self, job_id: str) -> AsyncIterator[Watch]:
-        """Watch a job. Begin before you read it, so that no change falls in between."""
-        watch = Watch(self)
-        self._watches[job_id].add(watch)
+    async def watch(self, job_id: str, *, until_end: bool = False) -> AsyncIterator[Watch]:
+        """Watch a job. Begin before you read it, so that no change falls in between. Who waits
+        `until_end` sleeps through all that happens before."""
+        job = self._watched.setdefault(job_id, _Watched(self._client, job_id))
+        job.outdate()  # what was read before is too old for who may have changed the job since
+        watch = Watch(self, job, until_end)
+        job.watches.add(watch)
         try:
             yield watch
         finally:
-            self._watches[job_id].discard(watch)
-            if not self._watches[job_id]:
-                del self._watches[job_id]
+            job.watches.discard(watch)
+            if not job.watches:
+                del self._watched[job_id]
 
     @property
     def waiters(self) -> int:
         """How many watches are open."""
-        return sum(len(watches) for watches in list(self._watches.values()))
+        return sum(len(job.watches) for job in list(self._watched.values()))
 
     async def history(self, job_id: str, after: str | None = None) -> list[Event]:
         """The job's events after the one with id `after` (an id that was never given out counts as
@@ -131,16 +183,16 @@ class EventFeed:
             while True:
                 message = await pubsub.get_message(timeout=LISTEN_S)
                 if message and message["type"] == "message":
-                    self._ring(message["data"].decode())
+                    job_id, _, kind = message["data"].decode().partition(" ")
+                    self._ring(job_id, kind)
 
-    def _ring(self, job_id: str) -> None:
-        for watch in self._watches.get(job_id, ()):
-            watch.ring()
+    def _ring(self, job_id: str, kind: str) -> None:
+        if job := self._watched.get(job_id):
+            job.ring(kind)
 
     def _ring_all(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.ring()
+        for job in self._watched.values():
+            job.ring("")
 
 
 def _history(job_id: str, after: str | None) -> Exchange[list[Event]]:
@@ -150,3 +202,10 @@ def _history(job_id: str, after: str | None) -> Exchange[list[Event]]:
         Event(event_id.decode(), fields[b"event"].decode(), fields[b"data"].decode())
         for event_id, fields in rows
     ]
+
+
+def _order(event_id: str | None) -> tuple[int, ...]:
+    """Where an event stands; what is no id stands before all."""
+    if event_id is None or not _EVENT_ID.fullmatch(event_id):
+        return (-1,)
+    return tuple(int(part) for part in event_id.split("-"))

@@ -37,6 +37,18 @@ class Submitted:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A job as it was read once, for several who may not all see it."""
+
+    id: str
+    _answer: list[Any]
+
+    def job(self, owner: str | None) -> Job:
+        """Raises JobNotFoundError, or ExpiredError after its retention."""
+        return read_job(self._answer, self.id, owner)
+
+
+@dataclass(frozen=True)
 class Page:
     """Jobs, newest first; `next_cursor` is None at the end."""
 
@@ -112,7 +124,12 @@ def submit(
 
 def fetch(job_id: str, *, owner: str | None = None) -> Exchange[Job]:
     """Read a job. Raises JobNotFoundError, or ExpiredError after its retention."""
-    return read_job((yield from run("fetch", job_id)), job_id, owner)
+    return (yield from look(job_id)).job(owner)
+
+
+def look(job_id: str) -> Exchange[Seen]:
+    """Read a job, or that it is not there, for whoever may ask."""
+    return Seen(job_id, (yield from run("fetch", job_id)))
 
 
 def cancel(job_id: str, *, owner: str | None = None) -> Exchange[Job]:

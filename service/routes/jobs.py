@@ -137,12 +137,10 @@ async def read_job(
     which state you have, until it is another one: progress costs one request per change.
     """
 
-    def enough(job: Job) -> bool:
-        if job.status.terminal:
-            return True
-        return if_none_match is not None and not matches(if_none_match, etag(job_body(job)))
+    def is_another(job: Job) -> bool:
+        return not matches(if_none_match, etag(job_body(job)))
 
-    job = await wait_for(jobs, job_id, enough, wait)
+    job = await wait_for(jobs, job_id, wait, is_another if if_none_match else None)
     response = job_response(job)
     if matches(if_none_match, response.headers["ETag"]):
         response = Response(status_code=304, headers=_headers_of_unchanged(response))
@@ -184,7 +182,8 @@ async def follow_job(
     """What happens to a job, as server-sent events: `status`, `progress`, `image`, `done`.
 
     A client that comes back with `Last-Event-ID` gets what it missed. The stream ends after
-    `done`; asking for more then gives 204, which tells a browser not to come back.
+    `done`; asking for more then gives 204, which tells a browser not to come back. A stream that
+    must end before its job says so with `error` and `retry`.
     """
     job = await jobs.fetch(job_id)
     after = last_event_id or after

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from darkroom.command.valkey import RedisServer
 from darkroom.job import Progress
 
 
@@ -114,4 +115,20 @@ def test_a_service_that_ends_lets_its_followers_go(serving, valkey, redis, tmp_p
         followed = events(response)
         assert next(followed)["event"] == "status"
         served.server.should_exit = True
-        assert list(followed) == []
+        (last,) = followed
+        assert (last["event"], last["retry"]) == ("error", "3000")
+        assert json.loads(last["data"])["code"] == "shutting_down"
+        assert "id" not in last
+
+
+def test_a_stream_says_that_the_queue_went_away(serving, state_dir, tmp_path):
+    redis = RedisServer(state_dir)
+    served = serving(redis_url=redis.start(), state_dir=tmp_path)
+    job = httpx2.post(served.url + "/api/v1/jobs", json={"prompt": "a cat"}).json()
+    with httpx2.stream("GET", served.url + job["urls"]["events"], timeout=30) as response:
+        followed = events(response)
+        assert next(followed)["event"] == "status"
+        redis.stop()
+        (last,) = followed
+    assert (last["event"], last["retry"]) == ("error", "3000")
+    assert json.loads(last["data"])["retryable"] is True

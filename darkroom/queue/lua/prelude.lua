@@ -15,7 +15,7 @@
 --   darkroom:expiries           ended jobs, by the time at which they are forgotten
 --   darkroom:idem:<hash>        idempotency key -> job and fingerprint
 --   darkroom:gone:<job>         tombstone of a job whose retention has passed
---   darkroom:events:<job>       stream of events; `darkroom:events` is the channel that wakes readers
+--   darkroom:events:<job>       stream of events; the channel `darkroom:events` tells readers of each
 --   darkroom:bell:...           bounded lists that somebody may be blocking on
 --   darkroom:counters           what /metrics shows
 
@@ -69,7 +69,7 @@ local function emit(id, kind, data)
   local stream = 'darkroom:events:' .. id
   redis.call('XADD', stream, 'MAXLEN', '~', 256, '*', 'event', kind, 'data', data)
   redis.call('EXPIRE', stream, RETENTION_S)
-  redis.call('PUBLISH', 'darkroom:events', id)
+  redis.call('PUBLISH', 'darkroom:events', id .. ' ' .. kind)
 end
 
 local function ring(bell)

@@ -1,7 +1,9 @@
 """The event feed: one listener for all waiters, no change missed, Redis may go and come."""
 
 import asyncio
+import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +18,15 @@ from darkroom.queue import events
 from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.lua import scripts_for
 from darkroom.queue.queue import Queue, queue_names
+from darkroom.settings import Settings
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[EventFeed]:
-    async with connect_async(url) as redis, EventFeed(AsyncClient(redis)) as feed:
+    client = AsyncClient(connect_async(url), scripts_for(Settings()))
+    async with client.redis, EventFeed(client) as feed:
         await until(lambda: feed.connected)
         yield feed
 
@@ -106,10 +111,113 @@ def test_all_waiters_of_a_job_are_woken_and_forgotten(valkey: RedisServer, queue
                     return await watch.changed(10)
 
             waits = [asyncio.create_task(wait()) for _ in range(50)]
-            await until(lambda: len(feed._watches.get(job.id, ())) == 50)
+            await until(lambda: feed.waiters == 50)
             queue.cancel(job.id)
             assert all(await asyncio.gather(*waits))
-            assert not feed._watches
+            assert not feed.waiters
+            assert not feed._watched
+
+    run(test())
+
+
+def test_who_waits_for_the_end_sleeps_through_what_happens_before(
+    valkey: RedisServer, queue: Queue
+) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with (
+            listening(valkey.url) as feed,
+            feed.watch(job.id) as witness,
+            feed.watch(job.id, until_end=True) as watch,
+        ):
+            await witness.changed(0)
+            await watch.changed(0)
+            got = await off_loop(lambda: claim(queue))
+            await off_loop(lambda: queue.tell(got, Progress(stage="denoise")))
+            assert await witness.changed(5)
+            assert not await watch.changed(0.05)
+            await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
+            assert await watch.changed(5)
+
+    run(test())
+
+
+def test_a_change_is_read_once_for_all_who_watch(valkey: RedisServer, queue: Queue) -> None:
+    """Commands are counted by the server, as it saw them."""
+
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        got = claim(queue)
+        async with listening(valkey.url) as feed, contextlib.AsyncExitStack() as stack:
+            watches = [await stack.enter_async_context(feed.watch(job.id)) for _ in range(50)]
+            with Redis.from_url(valkey.url) as redis:
+                before = reads(redis)
+                queue.tell(got, Progress(stage="denoise", step=1))  # blocks the loop
+                await asyncio.gather(*(watch.changed(5) for watch in watches))
+                told = await asyncio.gather(*(watch.history() for watch in watches))
+                seen = await asyncio.gather(*(watch.look() for watch in watches))
+                now = reads(redis)
+            assert {tuple(e.kind for e in each) for each in told} == {
+                ("status", "status", "progress")
+            }
+            assert {each.job("").progress.step for each in seen} == {1}
+            assert now["xrange"] - before["xrange"] == 1
+            assert now["hgetall"] - before["hgetall"] == 1
+
+    run(test())
+
+
+def reads(redis: Redis) -> Counter[str]:
+    stats = redis.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()})
+
+
+def test_watchers_see_each_event_once_wherever_they_begin(
+    valkey: RedisServer, queue: Queue
+) -> None:
+    async def follow(feed: EventFeed, job_id: str, after: str | None) -> list[str]:
+        seen: list[str] = []
+        async with feed.watch(job_id) as watch:
+            while True:
+                for event in await watch.history(after):
+                    seen.append(after := event.id)
+                    if event.kind == "done":
+                        return seen
+                await watch.changed(5)
+
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        got = claim(queue)
+        async with listening(valkey.url) as feed:
+            early = await feed.history(job.id)
+            afters = [None, "junk", early[0].id, early[1].id]
+            following = []
+            for step in range(300):
+                if step % 60 == 0:
+                    following += [
+                        asyncio.create_task(follow(feed, job.id, each)) for each in afters
+                    ]
+                await off_loop(lambda n=step: queue.tell(got, Progress(stage="denoise", step=n)))
+            await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
+            everything = [event.id for event in await feed.history(job.id)]
+            for i, task in enumerate(following):
+                seen = await task
+                assert seen == sorted(set(seen), key=lambda each: tuple(map(int, each.split("-"))))
+                late = seen[-len(everything) :]
+                assert late == everything[-len(late) :]
+                assert len(seen) == 303 - max(0, i % 4 - 1)
+
+    run(test())
+
+
+def test_who_changed_a_job_never_reads_it_as_it_was(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with listening(valkey.url) as feed, feed.watch(job.id) as watch:
+            assert (await watch.look()).job("").status is JobStatus.QUEUED
+            queue.cancel(job.id)  # blocks the loop: the feed has not heard of it
+            async with feed.watch(job.id) as other:
+                assert (await other.look()).job("").status is JobStatus.CANCELED
 
     run(test())
 
@@ -118,7 +226,6 @@ def test_listener_survives_an_absence_of_redis(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "RECONNECT_PAUSE_S", 0.05)
-    monkeypatch.setattr(events, "POLL_S", 0.05)
 
     async def test() -> None:
         server = RedisServer(state_dir)

@@ -1,0 +1,33 @@
+"""One reading for all who want it at the same time; asyncio, knows no Redis."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SharedRead(Generic[T]):
+    """A value that many want at once (single flight): the first to ask reads it for all, and it
+    serves everybody until it is outdated. A failure is told to those alone who waited for it."""
+
+    def __init__(self, read: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._read = read
+        self._reading: asyncio.Task[T] | None = None
+
+    def outdate(self) -> None:
+        """Who asks from now on gets what is read from now on."""
+        self._reading = None
+
+    async def value(self) -> T:
+        """Raises what the reading raises."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._forget_failure)
+        # Who leaves does not take the reading away from the others.
+        return await asyncio.shield(self._reading)
+
+    def _forget_failure(self, reading: "asyncio.Task[T]") -> None:
+        failed = reading.cancelled() or reading.exception() is not None
+        if failed and self._reading is reading:
+            self._reading = None
