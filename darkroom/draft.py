@@ -69,5 +69,5 @@ def load_request(values: Mapping[str, Any]) -> Draft | Request:
     try:
         request = task.request.model_validate({**values, **lacking})
     except ValidationError as error:
-        raise InvalidRequestError(field_errors(error)) from None
+        raise InvalidRequestError(field_errors(error, task.request)) from None
     return Draft(task.name, dict(values)) if lacking else request

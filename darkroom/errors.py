@@ -58,11 +58,38 @@ class MalformedRequestError(DarkroomError):
 
 
 class InvalidRequestError(DarkroomError):
+    """At most 50 of `errors` are told, the last of them how many more there are; the message holds
+    the first three. Pointers and sentences are cut where a client made them long."""
+
     code = "invalid_parameters"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{e.pointer or '/'}: {e.detail}" for e in errors))
-        self.errors = tuple(errors)
+        told = [_cut(each) for each in errors[:MOST_ERRORS]]
+        if more := len(errors) - len(told):
+            told.append(FieldError("", f"And {more} more.", "more"))
+        sentences = [f"{e.pointer or '/'}: {e.detail}" for e in told[:SUMMED_UP]]
+        if more := len(errors) - len(sentences):
+            sentences.append(f"And {more} more.")
+        super().__init__(" ".join(sentences))
+        self.errors = tuple(told)
+
+
+MOST_ERRORS = 50
+SUMMED_UP = 3
+LONGEST_POINTER = 100
+LONGEST_SENTENCE = 600
+"""Characters. Together they keep an answer below 64 KiB, whatever a body held."""
+
+
+def _cut(error: FieldError) -> FieldError:
+    return FieldError(
+        cut(error.pointer, LONGEST_POINTER), cut(error.detail, LONGEST_SENTENCE), error.code
+    )
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its beginning with an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 class InvalidImageError(DarkroomError):

@@ -200,7 +200,7 @@ def _pixel_check(max_pixels: int) -> Any:
         if self.width and self.height and self.width * self.height > max_pixels:
             raise PydanticCustomError(
                 "too_many_pixels",
-                f"width x height must be at most {max_pixels} pixels for this model",
+                f"width x height must be at most {max_pixels} pixels for this model.",
             )
         return self
 

@@ -47,7 +47,7 @@ _CONTROL = frozenset(chr(c) for c in range(32)) - {"\n", "\t"} | {"\x7f"}
 def _printable(text: str) -> str:
     if bad := _CONTROL.intersection(text):
         names = ", ".join(f"U+{ord(c):04X}" for c in sorted(bad))
-        raise PydanticCustomError("control_character", f"Must not hold control characters: {names}")
+        raise PydanticCustomError("character", f"Must not hold control characters: {names}.")
     return text
 
 

@@ -24,6 +24,7 @@ from darkroom.errors import (
     OverloadError,
     UnsupportedError,
 )
+from darkroom.field_errors import in_our_words, pointer
 from darkroom.job import Job, JobError
 from service.responses import PROBLEM, FieldProblem, Problem
 
@@ -75,6 +76,14 @@ class Fault:
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further members of a problem document."""
 
+
+_FORMS = {
+    "after": "Must be the `id` of an event of this job.",
+    "cursor": "Must be the `next_cursor` of the page before.",
+    "idempotency-key": "Must be 1 to 255 visible ASCII characters, without blanks.",
+    "last-event-id": "Must be the `id` of an event of this job.",
+}
+"""What parameters that have a form must be, instead of the regular expression that checks it."""
 
 Writer = Callable[[Request, Fault], Response]
 
@@ -165,10 +174,12 @@ def _detail(error: DarkroomError) -> str:
 
 
 def _validation_fault(error: RequestValidationError) -> Fault:
-    """FastAPI's own check of query and headers. Its text may repeat the input; ours does not."""
-    errors = [
-        FieldError("/" + "/".join(str(part) for part in e["loc"]), e["msg"], e["type"])
-        for e in error.errors()
-    ]
-    detail = "; ".join(f"{e.pointer}: {e.detail}" for e in errors)
-    return Fault(422, InvalidRequestError.code, detail, errors=errors)
+    """FastAPI's own check of path, query and headers, in our words."""
+    refused = InvalidRequestError([_parameter_error(each) for each in error.errors()])
+    return Fault(422, refused.code, str(refused), errors=refused.errors)
+
+
+def _parameter_error(error: Mapping[str, Any]) -> FieldError:
+    code, sentence = in_our_words(error["type"], error["msg"], error.get("ctx", {}))
+    where = [str(part) for part in error["loc"]]
+    return FieldError(pointer(*where), _FORMS.get(where[-1], sentence), code)

@@ -95,10 +95,10 @@ def _model_name(body: dict[str, Any]) -> str | None:
         return None
     name = body["model"]
     if not isinstance(name, str):
-        raise InvalidRequestError([FieldError("/model", "Must be a string.", "string_type")])
+        raise InvalidRequestError([FieldError("/model", "Must be text.", "wrong_type")])
     if len(name) > LONGEST_MODEL_NAME:
-        detail = f"Must have at most {LONGEST_MODEL_NAME} characters."
-        raise InvalidRequestError([FieldError("/model", detail, "string_too_long")])
+        detail = f"May have at most {LONGEST_MODEL_NAME} characters."
+        raise InvalidRequestError([FieldError("/model", detail, "too_long")])
     return name
 
 

@@ -7,9 +7,12 @@ from starlette.testclient import TestClient
 
 from darkroom import errors
 from darkroom.errors import DarkroomError, JobFailure, QueueFullError
+from darkroom.field_errors import CODES
 from darkroom.settings import Settings
 from service.app import create_app
 from service.errors import RETRY_AFTER_S, STATUS, Fault
+
+JOB = "/api/v1/jobs/job_" + "0" * 32
 
 
 def every(cls: type) -> list[type]:
@@ -83,3 +86,34 @@ def test_other_routes_go_on_to_write_problems(dialects):
         response = dialects.get(path)
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "pointer", "detail"),
+    [
+        ("/api/v1/jobs?limit=x", {}, "/query/limit", "Must be a whole number."),
+        ("/api/v1/jobs?limit=0", {}, "/query/limit", "Must be at least 1."),
+        ("/api/v1/jobs?limit=101", {}, "/query/limit", "Must be at most 100."),
+        ("/api/v1/jobs?limit=" + "9" * 5000, {}, "/query/limit", "Is too large."),
+        ("/api/v1/jobs?status=done", {}, "/query/status", "Must be 'queued', 'running', "),
+        ("/api/v1/jobs?tag=" + "x" * 65, {}, "/query/tag", "May have at most 64 characters."),
+        ("/api/v1/jobs?cursor=0", {}, "/query/cursor", "Must be the `next_cursor` of the page"),
+        ("/api/v1/models/" + "x" * 201, {}, "/path/model_id", "May have at most 200 characters."),
+        (f"{JOB}/events?after=x", {}, "/query/after", "Must be the `id` of an event"),
+        (f"{JOB}/events", {"Last-Event-ID": "x"}, "/header/last-event-id", "Must be the `id` of"),
+    ],
+)
+def test_parameters_are_refused_in_our_words(api, path, headers, pointer, detail):
+    response = api.get(path, headers=headers)
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
+    assert error["pointer"] == pointer
+    assert error["detail"].startswith(detail)
+    assert error["code"] in CODES
+
+
+def test_a_key_of_another_form_is_refused_in_our_words(api):
+    for key in ("a b", "\xe9", "x" * 256, ""):
+        response = api.post("/api/v1/jobs", json={}, headers={"Idempotency-Key": key.encode()})
+        [error] = response.json()["errors"]
+        assert error["detail"] == "Must be 1 to 255 visible ASCII characters, without blanks."

@@ -1,0 +1,57 @@
+import pytest
+
+from darkroom.job import JobOptions
+from darkroom.near_names import ELSEWHERE, did_you_mean, meant_by
+from darkroom.request import Control, Lora, Output, Padding, Region, SchedulerOptions
+from darkroom.tasks import TASKS
+
+FIELDS = {name for row in TASKS.values() for name in row.request.model_fields}
+KNOWN = FIELDS | set(JobOptions.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("steps", "num_inference_steps"),
+        ("sampling_steps", "num_inference_steps"),
+        ("cfg_scale", "guidance_scale"),
+        ("cfgScale", "guidance_scale"),
+        ("CFG Scale", "guidance_scale"),
+        ("guidance", "guidance_scale"),
+        ("sampler_name", "scheduler"),
+        ("n", "num_images"),
+        ("num_outputs", "num_images"),
+        ("size", "width and height"),
+        ("denoising_strength", "strength"),
+        ("init_image", "image"),
+        ("mask", "mask_image"),
+        ("negative", "negative_prompt"),
+        ("numInferenceSteps", "num_inference_steps"),
+        ("num-inference-steps", "num_inference_steps"),
+        ("SEED", "seed"),
+        ("promt", "prompt"),
+        ("heigth", "height"),
+        ("tag", "tags"),
+        ("format", "output.format"),
+        ("karras", "scheduler_options.sigmas"),
+    ],
+)
+def test_names_of_other_programs_and_slips_of_the_pen(name, meant):
+    assert meant_by(name, KNOWN) == meant
+
+
+@pytest.mark.parametrize("name", ["k1", "foo", "", "__proto__", "\0", "x" * 10_000, "steps" * 20])
+def test_no_guess_is_better_than_a_wild_one(name):
+    assert meant_by(name, KNOWN) is None
+    assert did_you_mean(name, KNOWN) == ""
+
+
+def test_what_is_meant_is_a_name_that_there_is():
+    parts = (Control, Lora, Output, Padding, Region, SchedulerOptions)
+    nested = {name for part in parts for name in part.model_fields}
+    for their, ours in ELSEWHERE.items():
+        assert their not in FIELDS - {"strength"}, "nobody is told to write what is right"
+        for name in ours:
+            head, _, tail = name.partition(".")
+            assert head in KNOWN | nested
+            assert tail in {"", *nested}
