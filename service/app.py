@@ -20,6 +20,7 @@ from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
 from service.limits import BodyLimit, RequestContext
+from service.methods import Methods
 from service.routes import health, images, jobs, models, queue
 from service.uploads import InputImages
 
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.darkroom = _assemble(settings)
     add_handlers(app)
     # The last one added is the outermost.
+    app.add_middleware(Methods, prefix=f"{API}/")
     app.add_middleware(BodyLimit, max_bytes=int(settings.max_body_mb * 2**20))
     app.add_middleware(RequestContext)
     for part in (jobs, images, models, queue):

@@ -18,7 +18,6 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.head("/images/{image_id}", include_in_schema=False)
 @router.get("/images/{image_id}", response_class=Response, responses=_IMAGE | problems(404))
 async def read_image(
     here: Here,
