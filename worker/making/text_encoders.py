@@ -13,7 +13,7 @@ import torch
 
 from darkroom.errors import UnsupportedError
 from darkroom.networks import NETWORKS
-from worker.making.prompt_syntax import Chunk, is_weighted, text_of
+from darkroom.prompt_syntax import Chunk, is_weighted, text_of
 
 
 @dataclass(frozen=True)

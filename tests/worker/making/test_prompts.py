@@ -1,5 +1,6 @@
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import AddedToken
 
 from darkroom.errors import UnsupportedError
 from darkroom.input_images import IMAGE, MASK, control
+from darkroom.prompt_syntax import parse
 from darkroom.request import TextToImage
 from darkroom.tasks import TASKS
 from tests import tiny
@@ -23,11 +25,11 @@ from worker.gathering.gather import Gather
 from worker.loading.adapters import Adapters
 from worker.loading.pipelines import LoadedModel
 from worker.making import prompts, tasks
-from worker.making.prompt_syntax import parse
 from worker.making.prompts import MAX_CHUNKS
 from worker.making.text_encoders import embed, encoders_of
 
 ROOM = tiny.MAX_TOKENS
+GUIDED = {"sd15", "sdxl", "sdxl-turbo", "sd3", "sd35"}
 LONG = "a cat, dogs, a hat on a mat, and six bats"
 
 
@@ -104,10 +106,11 @@ def picture(pipeline: DiffusionPipeline, **arguments: Any) -> torch.Tensor:
 def test_a_plain_prompt_goes_to_the_pipeline_as_it_is(
     pipelines: dict[str, DiffusionPipeline],
 ) -> None:
-    for pipeline in pipelines.values():
+    for family, pipeline in pipelines.items():
         assert given_to(pipeline, "a cat") == {"prompt": "a cat"}
-        both = given_to(pipeline, "a cat", negative_prompt="dark")
-        assert both == {"prompt": "a cat", "negative_prompt": "dark"}
+        if family in GUIDED:
+            both = given_to(pipeline, "a cat", negative_prompt="dark")
+            assert both == {"prompt": "a cat", "negative_prompt": "dark"}
 
 
 def test_escaped_brackets_alone_need_no_embeddings(pipeline: DiffusionPipeline) -> None:
@@ -208,11 +211,57 @@ def test_a_negative_prompt_left_out_is_what_the_pipeline_makes_of_that(
 
 
 def test_without_guidance_the_negative_prompt_is_not_read(pipeline: DiffusionPipeline) -> None:
-    fields = {"guidance_scale": 1.0, "negative_prompt": LONG}
-    assert given_to(pipeline, "a cat", **fields) == {"prompt": "a cat", "negative_prompt": LONG}
-    given = given_to(pipeline, "(a cat)", **fields)
+    def unread(prompt: str) -> dict[str, Any]:
+        request = asked(prompt, guidance_scale=1.0, negative_prompt=LONG + "(b:99)")
+        given, warnings = prompts.arguments(request, pipeline)
+        assert warnings == ["negative_prompt is not read: guidance_scale 1 switches guidance off."]
+        return given
+
+    assert "prompt" in unread("a cat")
+    given = unread("(a cat)")
     assert not any(name.startswith("negative") for name in given)
     assert picture(pipeline, **given, guidance_scale=1.0).isfinite().all()
+
+
+def test_which_models_follow_a_negative_prompt_is_known(
+    pipelines: dict[str, DiffusionPipeline],
+) -> None:
+    """As the pipelines have it: some are guided by a number of their own, and what was distilled
+    with its guidance is not at all."""
+    for family, pipeline in pipelines.items():
+        for scale in (0.0, 1.0, 1.5):
+            request = asked("a cat", guidance_scale=scale, negative_prompt="dark")
+            told = prompts.arguments(request, pipeline)[1]
+            assert bool(told) is not (family in GUIDED and scale > 1)
+    distilled = tiny.sd15()
+    distilled.unet.register_to_config(time_cond_proj_dim=8)
+    [warning] = prompts.arguments(asked("a", negative_prompt="b"), distilled)[1]
+    assert warning.endswith("works without classifier-free guidance.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a (red:-1) cat", "weighs words by -1; weights reach from 0 to 10"),
+        ("(a:999) (b:12) (c:-2) (d:-3)", "weighs words by -3, -2, 12 and more; weights"),
+        ("(" * 40 + "a" + ")" * 40, "weighs words by 45.2593; weights"),
+        ("a cat (16:9) (at 10:30)", "of 16:9, 10:30 is taken for a weight; write"),
+    ],
+)
+def test_weights_that_are_not_as_written_are_told(
+    prompt: str, told: str, pipeline: DiffusionPipeline
+) -> None:
+    for fields in ({}, {"negative_prompt": prompt}):
+        request = asked("a cat" if fields else prompt, **fields)
+        warnings = prompts.arguments(request, pipeline)[1]
+        assert any(told in each and each.startswith(*fields or ["prompt"]) for each in warnings)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a (red:1.2) [apple] \\(round\\)", ":) (a) at 10:30, 16:9", "(a:0) (b:10) (cat2: 3)"]
+)
+def test_ordinary_weights_are_not_worth_a_word(prompt: str, pipeline: DiffusionPipeline) -> None:
+    given_to(pipeline, prompt)
 
 
 def test_a_weight_changes_the_picture(pipeline: DiffusionPipeline) -> None:
@@ -376,12 +425,33 @@ LONG_FRAGMENTS = "(a)b" * 800  # two tokens each; without brackets they would jo
 
 
 @pytest.mark.parametrize("text", ["a BREAK " * 21, "\N{CAT FACE}" * 900, LONG_FRAGMENTS])
-def test_prompts_of_too_many_chunks_are_refused(pipeline: DiffusionPipeline, text: str) -> None:
-    given_to(pipeline, "a" + " BREAK a" * (MAX_CHUNKS - 1))
-    with pytest.raises(UnsupportedError, match=f"^prompt makes .* at most {MAX_CHUNKS}"):
-        given_to(pipeline, text)
-    with pytest.raises(UnsupportedError, match=r"^negative_prompt makes"):
-        given_to(pipeline, "a", negative_prompt=text)
+def test_prompts_of_too_many_chunks_are_cut_and_told(
+    pipeline: DiffusionPipeline, text: str
+) -> None:
+    most = given_to(pipeline, "a" + " BREAK a" * (MAX_CHUNKS - 1))["prompt_embeds"]
+    given, [warning] = prompts.arguments(asked(text), pipeline)
+    assert re.match(f"prompt makes .* reads the first {MAX_CHUNKS} and ignores the rest", warning)
+    # Where phrases end may need a chunk more.
+    assert most.shape[1] <= given["prompt_embeds"].shape[1] <= most.shape[1] + 2 * ROOM
+    _, [warning] = prompts.arguments(asked("a", negative_prompt=text), pipeline)
+    assert warning.startswith("negative_prompt makes")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a BREAK " * 21, ["a"] * MAX_CHUNKS),
+        ("a BREAK " * 18 + "b" * 200, ["a"] * 18 + ["b"] * 2),
+        ("(b)a" * 200, ["b"] * MAX_CHUNKS),
+    ],
+)
+def test_what_is_cut_is_the_end(text: str, kept: list[str]) -> None:
+    [encoder] = encoders_of(sd15(), inspect.signature(sd15().__call__).parameters)
+    cut = prompts._cut(parse(text), [encoder])
+    chunks = [part for part in cut for _ in range(encoder.chunks(part))]
+    assert [part[0].text[0] for part in chunks] == kept
+    longer = (*cut[:-1], (*cut[-1], parse("b")[0][0]))
+    assert sum(map(encoder.chunks, longer)) + len(parse(text)) - len(cut) > MAX_CHUNKS
 
 
 def test_too_many_passes_for_weights_below_1_are_refused(pipeline: DiffusionPipeline) -> None:
@@ -405,6 +475,15 @@ def test_other_models_get_the_text_unchanged_and_a_warning(
     assert "cat" not in warnings[0]
     for fields in ({}, {"negative_prompt": r"\(dark\)"}):
         assert prompts.arguments(asked("a cat", **fields), pipelines["sd3"])[1] == []
+
+
+def test_other_models_tell_a_break_and_read_escaped_brackets_as_brackets(
+    pipelines: dict[str, DiffusionPipeline],
+) -> None:
+    request = asked(r"\(cat\) BREAK a", negative_prompt=r"\[dark")
+    given, [warning] = prompts.arguments(request, pipelines["sd3"])
+    assert given == {"prompt": "(cat) BREAK a", "negative_prompt": "[dark"}
+    assert "prompt has BREAK" in warning
 
 
 def test_only_clip_s_tokens_are_weighed() -> None:

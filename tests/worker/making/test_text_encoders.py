@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
+from darkroom.prompt_syntax import parse
 from tests import tiny
-from worker.making.prompt_syntax import parse
 from worker.making.text_encoders import Encoder, encoders_of
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.making.prompt_syntax import MAX_WEIGHT, STRONGER, Fragment, parse
+from darkroom.prompt_syntax import MAX_WEIGHT, STRONGER, Fragment, groups, parse, unescaped
 
 LETTERS = st.text(st.sampled_from("ab ,:.1+-\\\"'é()[]"), max_size=8)
 FACTORS = st.sampled_from([0.5, 0.8, 1.0, 1.2, 1.5])
@@ -37,11 +38,11 @@ def written(tree: Sequence[Any]) -> str:
 
 def escaped(text: str) -> str:
     out, slashes = "", 0
-    for letter in text:
+    for index, letter in enumerate(text):
         if letter == "\\":
             slashes += 1
             continue
-        if letter in "()[]":
+        if letter in "()[]" or re.match(r"<\w{1,20}:", text[index:]):
             out += "\\" * (2 * slashes + 1) + letter
         else:
             out += "\\" * slashes + letter
@@ -76,7 +77,7 @@ def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) 
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(blacklist_characters="()[]"), max_size=40))
+@given(st.text(st.characters(blacklist_characters="()[]<"), max_size=40))
 def test_a_prompt_without_brackets_survives_exactly(text: str) -> None:
     if "BREAK" not in text:
         assert parse(text) == ((Fragment(text, 1.0),),)
@@ -90,7 +91,7 @@ def test_escaped_text_survives_exactly(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(st.sampled_from("ab:1.2 ()[]\\"), max_size=40))
+@given(st.text(st.sampled_from("ab:1.2 ()[]\\|<"), max_size=40))
 def test_no_text_breaks_the_parser_and_weights_stay_in_range(text: str) -> None:
     for chunk in parse(text):
         assert all(0 <= fragment.weight <= MAX_WEIGHT for fragment in chunk)
@@ -109,10 +110,17 @@ def test_no_text_breaks_the_parser_and_weights_stay_in_range(text: str) -> None:
         (r"\(a\) \[b\]", [("(a) [b]", 1.0)]),
         (r"(a \(x\):1.2)", [("a (x)", 1.2)]),
         (r"\\(a)", [("\\", 1.0), ("a", 1.1)]),
-        ("(cat", [("(cat", 1.0)]),
+        ("(cat", [("cat", 1.1)]),
+        ("a ((cat, [dog", [("a ", 1.0), ("cat, ", 1.1**2), ("dog", 1.1)]),
         ("cat:1.2)", [("cat:1.2)", 1.0)]),
-        ("(a [b) c]", [("a [b", 1.1), (" c]", 1.0)]),
-        (":) [ (a)", [(":) [ ", 1.0), ("a", 1.1)]),
+        ("(a [b) c]", [("a ", 1.1), ("b", 1.0), (" c", 1 / 1.1)]),
+        ("(a:1.2 [b", [("a:1.2 ", 1.1), ("b", 1.0)]),
+        (":) [ (a)", [(":) ", 1.0), (" ", 1 / 1.1), ("a", 1.0)]),
+        ("so sad :( a cat", [("so sad :( a cat", 1.0)]),
+        ("(so sad :( a cat", [("so sad :( a cat", 1.1)]),
+        ("so sad :(a cat)", [("so sad :", 1.0), ("a cat", 1.1)]),
+        (r"\<lora:ink:1> \<my-cat> <", [(r"<lora:ink:1> \<my-cat> <", 1.0)]),
+        ("((a:0):" + "9" * 400 + ")", [("a", 0.0)]),
         ("(a:1.2.3)", [("a:1.2.3", 1.1)]),
         ("(a:99)", [("a", MAX_WEIGHT)]),
         ("(a:-1)", [("a", 0.0)]),
@@ -133,6 +141,38 @@ def test_the_syntax(text: str, expected: list[tuple[str, float]]) -> None:
 def test_a_text_is_read_once_however_long(text: str) -> None:
     """Where the time grew with the square of the length this would take hours."""
     assert "".join(each.text for chunk in parse(text) for each in chunk) in (text, text[1:-1])
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", ["(", "[(", "()", "[a|", ":(", "<a:", "\\(", "(a:1)(b:2)"])
+def test_brackets_cost_what_their_number_says(part: str) -> None:
+    text = part * 30_000
+    assert parse(text)
+    assert len(list(groups(text))) <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a (b) c", [("(b)", "(", "b", False)]),
+        ("a [b|(c|d)] e", [("(c|d)", "(", "c|d", True), ("[b|(c|d)]", "[", "", True)]),
+        (
+            "[b:(c:1.2):.5]",
+            [("(c:1.2)", "(", "c:1.2", False), ("[b:(c:1.2):.5]", "[", ":.5", False)],
+        ),
+        ("a:1.2) b)", [("a:1.2)", "", "a:1.2", False), (" b)", "", " b", False)]),
+        (r"\[a|b\] (a|b", []),
+    ],
+)
+def test_the_groups_of_a_text(text: str, expected: list[tuple[str, str, str, bool]]) -> None:
+    found = list(groups(text))
+    assert [
+        (text[each.begin : each.end], each.opening, each.last, each.has_bar) for each in found
+    ] == expected
+
+
+def test_a_model_without_syntax_gets_the_text_without_escapes() -> None:
+    assert unescaped(r"a \(b\) (c:1.2) \d \<lora:x:1>") == r"a (b) (c:1.2) \d <lora:x:1>"
 
 
 def test_break_begins_a_chunk_and_keeps_the_weight() -> None:
