@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     """Jobs that may wait in all queues together; more are refused (429)."""
     retention_s: float = Field(7 * 86400, ge=1)
     """Seconds that a finished job and its images are kept; after that they are gone (410)."""
+    canceled_retention_s: float = Field(86400, ge=1)
+    """Seconds that a canceled job is kept, which has no images; never longer than the others."""
+    max_kept_jobs: int = Field(100_000, ge=1)
+    """Ended jobs that are kept at most; beyond, those go first whose time would end first."""
+    max_kept_mb: float = Field(512, gt=0)
+    """MiB of Redis's memory that they may take together, likewise; their images are files."""
 
     device: str = "auto"
     """Where a worker runs its models: auto, cpu, cuda, cuda:1."""

@@ -14,7 +14,7 @@ from darkroom.offers import offer
 from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
-from darkroom.queue.lua import scripts_for
+from darkroom.queue.lua import Rules, scripts
 from darkroom.settings import Settings
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _assemble(settings: Settings) -> Darkroom:
     if not settings.redis_url:
         raise SettingsError("No Redis: set DARKROOM_REDIS_URL, or start `darkroom up`.")
-    client = AsyncClient(connect_async(settings.redis_url), scripts_for(settings))
+    client = AsyncClient(connect_async(settings.redis_url), scripts(Rules.of(settings)))
     store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rq.serializers import JSONSerializer
-
 from darkroom.errors import (
     IdempotencyMismatchError,
     JobNotFoundError,
@@ -26,6 +24,8 @@ from darkroom.queue.job_hash import FUNCTION, image_ids, read_job, read_jobs
 _CURSOR = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _PAGE_SCANS = 10
 _SCAN = 500
+_PAGE_BYTES = 2**20
+"""A page ends with the job that passes it: 100 jobs of the longest prompts are 7 MB."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def submit(
         _or_empty(deadline_s),
         _call(request),
         f"{request.get('task', 'job')} with {model}",
-        json.dumps(list(warnings)),
-        json.dumps(list(tags)),
-        json.dumps(metadata or {}),
+        _json(list(warnings)),
+        _json(list(tags)),
+        _json(metadata or {}),
     )
     match verdict:
         case b"mismatch":
@@ -161,22 +161,22 @@ def page(
     """Jobs that match, newest first. Raises ValueError for a cursor that was never given out.
 
     There is no index per filter: one call looks at up to 5,000 jobs, in at most 10 round trips;
-    if that finds fewer than `limit`, the page is short and the cursor goes on from there.
+    if that finds fewer than `limit`, or jobs of more than a MiB, the page is short and the cursor
+    goes on from there.
     """
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise ValueError(f"{cursor[:50]!r} is no cursor of this list")
     before = cursor or ""
-    found: list[Job] = []
+    matching = (status.rq if status else "", model or "", tag or "")
+    found: list[list[Any]] = []
     for _ in range(_PAGE_SCANS):
-        args = (status.rq if status else "", model or "", tag or "")
-        last, rows = yield from run(
-            "list", before, limit - len(found), *args, _SCAN, *_given(owner)
-        )
-        found += read_jobs(rows)
+        room = (limit - len(found), _PAGE_BYTES - sum(map(_size, found)))
+        last, rows, more = yield from run("list", before, *room, *matching, _SCAN, *_given(owner))
+        found += rows
         before = last.decode()
-        if not before or len(found) >= limit:
+        if more or not before:
             break
-    return Page(found, before or None)
+    return Page(list(read_jobs(found)), before or None)
 
 
 def queues() -> Exchange[list[QueueState]]:
@@ -200,10 +200,19 @@ def check() -> Exchange[None]:
     yield from send("SET", "darkroom:check", 1, "EX", 60)
 
 
-def _call(request: Mapping[str, Any]) -> bytes:
-    """The call that RQ's tools see in the job's hash."""
-    data: bytes = JSONSerializer.dumps([FUNCTION, None, [request], {}])  # type: ignore[no-untyped-call]  # RQ has no types
-    return data
+def _size(answer: list[Any]) -> int:
+    """Bytes of a job as it was read."""
+    return sum(map(len, answer[4]))
+
+
+def _call(request: Mapping[str, Any]) -> str:
+    """The call that RQ's tools see in the job's hash, as its JSONSerializer reads it."""
+    return _json([FUNCTION, None, [request], {}])
+
+
+def _json(value: Any) -> str:
+    """Every character as itself: an emoji takes 4 bytes, where an escape would take 12."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _given(owner: str | None) -> tuple[str, ...]:

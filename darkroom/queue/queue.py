@@ -24,7 +24,7 @@ from darkroom.queue.connection import SOCKET_TIMEOUT_S
 from darkroom.queue.exchange import Client, Exchange, Word, run, send
 from darkroom.queue.job_hash import read_fields, read_request
 from darkroom.queue.keeping import BATCH
-from darkroom.queue.lua import MALFORMED, scripts
+from darkroom.queue.lua import MALFORMED, PLAIN_RULES, Rules, scripts
 from darkroom.settings import Settings
 
 log = logs.get("queue")
@@ -104,25 +104,15 @@ class Queue(Client):
     def __init__(
         self,
         redis: Redis,
-        *,
-        lease_s: float = 15.0,
-        max_attempts: int = 5,
-        max_queued: int = 1000,
-        retention_s: float = 7 * 86400,
+        rules: Rules = PLAIN_RULES,
     ) -> None:
-        super().__init__(redis, scripts(lease_s, max_attempts, retention_s, max_queued))
-        self.lease_s = lease_s
+        super().__init__(redis, scripts(rules))
+        self.lease_s = rules.lease_s
 
     @classmethod
     def of(cls, redis: Redis, settings: Settings) -> "Queue":
         """The queue as the settings want it; all processes have to agree on them."""
-        return cls(
-            redis,
-            lease_s=settings.lease_s,
-            max_attempts=settings.max_attempts,
-            max_queued=settings.max_queued,
-            retention_s=settings.retention_s,
-        )
+        return cls(redis, Rules.of(settings))
 
     # Clients
 

@@ -10,6 +10,7 @@ from redis import Redis
 
 from darkroom.events import EVENTS, kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Progress
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Claim, Queue, queue_names
 
 IMAGE = ImageRecord(
@@ -19,7 +20,7 @@ IMAGE = ImageRecord(
 
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
-    return Queue(redis, max_attempts=2)
+    return Queue(redis, Rules(max_attempts=2))
 
 
 def submit(queue: Queue, **terms: object) -> str:

@@ -8,6 +8,7 @@ from darkroom.errors import QueueUnavailableError
 from darkroom.job import JobError, JobStatus
 from darkroom.metrics import exposition, look
 from darkroom.queue.connection import connect
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers
 
@@ -47,7 +48,7 @@ def test_jobs_are_counted_by_how_they_ended(redis):
 
 
 def test_what_engines_lost_is_counted(redis):
-    queue = Queue(redis, max_attempts=9)
+    queue = Queue(redis, Rules(max_attempts=9))
     queue.submit({}, model="pix")
     for token, give_back in (("a", lambda _: queue.reap("e")), ("b", queue.release)):
         give_back(queue.claim(engine="e", worker="w", queues=["pix.normal"], token=token))

@@ -15,6 +15,7 @@ from darkroom.job import JobStatus
 from darkroom.model_files import ModelFiles
 from darkroom.offers import offer
 from darkroom.provenance import request_of
+from darkroom.queue.lua import Rules
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
@@ -59,7 +60,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def jobs(redis):
-    return Queue(redis, lease_s=60)
+    return Queue(redis, Rules(lease_s=60))
 
 
 class Running:

@@ -12,6 +12,7 @@ from darkroom.errors import InvalidImageError
 from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, Job, JobStatus
 from darkroom.provenance import request_of
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests import tiny
 from tests.stored import file_of
@@ -55,7 +56,7 @@ def engine(redis, models, tmp_path):
 
 
 def started(redis, models, tmp_path, **settings):
-    one = Engine(Queue(redis, lease_s=60), models, tmp_path, grace_s=30, **settings)
+    one = Engine(Queue(redis, Rules(lease_s=60)), models, tmp_path, grace_s=30, **settings)
     yield one
     if one.thread.is_alive():
         one.drain()

@@ -8,6 +8,7 @@ from PIL import Image
 from darkroom.images import ImageStore
 from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests.arrivals import Arrivals
 from tests.stored import file_of
@@ -33,7 +34,7 @@ REQUEST = {
 
 @pytest.fixture
 def jobs(redis):
-    return Queue(redis, lease_s=30)
+    return Queue(redis, Rules(lease_s=30))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from redis import Redis
 
 from darkroom.errors import Canceled, LeaseLost
 from darkroom.job import Job, JobStatus
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests.arrivals import Arrivals
 from tests.worker.test_intake import REQUEST
@@ -69,7 +70,7 @@ class Threads:
 
 @pytest.fixture
 def jobs(redis: Redis) -> Queue:
-    return Queue(redis, lease_s=30)
+    return Queue(redis, Rules(lease_s=30))
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.job import Job, JobStatus
 from darkroom.offers import offer
+from darkroom.queue.lua import Rules
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
@@ -55,7 +56,7 @@ class Loop(RuleBasedStateMachine):
     @initialize(grace_s=st.sampled_from([0.0, 60.0]))
     def begin(self, grace_s: float) -> None:
         self.redis.flushall()
-        self.jobs = Queue(self.redis, lease_s=600)
+        self.jobs = Queue(self.redis, Rules(lease_s=600))
         self.settings = Settings(
             _env_file=None,
             state_dir=self.folder / "state",

@@ -1,6 +1,7 @@
 """The scripts of the queue as text: settings, prelude and one file each."""
 
 import math
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 
@@ -9,7 +10,9 @@ from darkroom.job import RQ_WORDS, JobError
 from darkroom.settings import Settings
 
 TOMBSTONE_S = 30 * 86400
-"""How long reading a job raises ExpiredError after its retention; then JobNotFoundError."""
+MAX_TOMBSTONES = 100_000
+"""For how long, and for how many jobs, reading one that was kept for its time raises ExpiredError;
+then JobNotFoundError."""
 
 MALFORMED = JobError(code=MalformedJobError.code, message="The stored job cannot be read.")
 _ERRORS = {
@@ -23,30 +26,52 @@ _ERRORS = {
 }
 
 
-def scripts_for(settings: Settings) -> dict[str, str]:
-    """The scripts as the settings want them; all processes have to agree on these."""
-    return scripts(
-        settings.lease_s, settings.max_attempts, settings.retention_s, settings.max_queued
-    )
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the scripts go by; all processes have to agree on it. The settings of these names say
+    what each means."""
+
+    lease_s: float = 15
+    max_attempts: int = 5
+    max_queued: int = 1000
+    retention_s: float = 7 * 86400
+    canceled_retention_s: float = 86400
+    max_kept_jobs: int = 100_000
+    max_kept_mb: float = 512
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        return cls(**{name: getattr(settings, name) for name in cls.__dataclass_fields__})
 
 
-def scripts(
-    lease_s: float, max_attempts: int, retention_s: float, max_queued: int
-) -> dict[str, str]:
-    """The scripts by name, with these settings built in."""
+PLAIN_RULES = Rules()
+
+
+def scripts(rules: Rules) -> dict[str, str]:
+    """The scripts by name, with these rules built in."""
     words = ", ".join(f"{status} = '{word}'" for status, word in RQ_WORDS.items())
     errors = ", ".join(f"{name} = {_lua(error)}" for name, error in _ERRORS.items())
     constants = (
-        f"local LEASE_S, MAX_ATTEMPTS, MAX_QUEUED = {lease_s}, {max_attempts}, {max_queued}\n"
-        f"local RETENTION_S, TOMBSTONE_S = {math.ceil(retention_s)}, {TOMBSTONE_S}\n"
-        f"local RQ_WORD = {{{words}}}\n"
-        f"local ERROR = {{{errors}}}\n"
+        "".join(f"local {name} = {value}\n" for name, value in _constants(rules).items())
+        + f"local RQ_WORD = {{{words}}}\n"
+        + f"local ERROR = {{{errors}}}\n"
     )
     texts = _texts()
     return {
         name: constants + texts["prelude"] + text
         for name, text in texts.items()
         if name != "prelude"
+    }
+
+
+def _constants(rules: Rules) -> dict[str, float]:
+    return {
+        **{name.upper(): value for name, value in asdict(rules).items()},
+        # Redis takes times to live in whole seconds.
+        "RETENTION_S": math.ceil(rules.retention_s),
+        "CANCELED_RETENTION_S": math.ceil(min(rules.canceled_retention_s, rules.retention_s)),
+        "TOMBSTONE_S": TOMBSTONE_S,
+        "MAX_TOMBSTONES": MAX_TOMBSTONES,
     }
 
 

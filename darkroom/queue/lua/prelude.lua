@@ -1,5 +1,5 @@
--- What all scripts share; queue.py puts this text, and above it the constants LEASE_S,
--- MAX_ATTEMPTS, MAX_QUEUED, RETENTION_S, TOMBSTONE_S, RQ_WORD and ERROR, before each of them.
+-- What all scripts share; __init__.py puts this text, and above it the rules as constants, RQ_WORD
+-- and ERROR, before each of them.
 --
 -- Keys with `rq:` are RQ's own and look as RQ 2.12 writes them; ours begin with `darkroom:`, and so
 -- do our fields in RQ's job hash with `dr_`. Keys are made here, not declared: one Redis, no cluster.
@@ -13,8 +13,9 @@
 --   darkroom:active:<owner>     the owner's queued and running jobs: quotas
 --   darkroom:deadlines          queued jobs, by deadline
 --   darkroom:expiries           ended jobs, by the time at which they are forgotten
+--   darkroom:sizes              bytes that each of them takes; darkroom:kept_bytes is their sum
 --   darkroom:idem:<hash>        idempotency key -> job and fingerprint
---   darkroom:gone:<job>         tombstone of a job whose retention has passed
+--   darkroom:gone               jobs that were forgotten, by the time at which they were
 --   darkroom:events:<job>       stream of events; the channel `darkroom:events` tells readers of each
 --   darkroom:bell:...           bounded lists that somebody may be blocking on
 --   darkroom:counters           what /metrics shows
@@ -85,7 +86,7 @@ end
 local function view(id)
   local fields = redis.call('HGETALL', key_of(id))
   if #fields == 0 then
-    return {id, unix(NOW), redis.call('GET', 'darkroom:gone:' .. id) or '', 0, fields}
+    return {id, unix(NOW), redis.call('ZSCORE', 'darkroom:gone', id) or '', 0, fields}
   end
   local queue = redis.call('HGET', key_of(id), 'origin')
   local rank = queue and redis.call('ZRANK', 'darkroom:waiting:' .. queue, id)
@@ -107,6 +108,17 @@ local function take_back(id)
   return engine
 end
 
+-- Note how many bytes an ended job takes.
+local function weigh(id)
+  local bytes = 0
+  for _, key in ipairs({key_of(id), 'darkroom:events:' .. id}) do
+    bytes = bytes + (redis.call('MEMORY', 'USAGE', key, 'SAMPLES', 0) or 0)
+  end
+  local before = redis.call('HGET', 'darkroom:sizes', id) or 0 -- RQ's tools can bring it back
+  redis.call('HSET', 'darkroom:sizes', id, bytes)
+  redis.call('INCRBY', 'darkroom:kept_bytes', bytes - before)
+end
+
 -- End a job, once: the caller has made sure that it is queued or running.
 -- `problem` is the JSON of a JobError, or ''.
 local function settle(id, status, problem)
@@ -120,7 +132,8 @@ local function settle(id, status, problem)
     redis.call('ZREM', 'darkroom:deadlines', id)
   end
   redis.call('SREM', 'darkroom:active:' .. owner, id)
-  local expires, code = unix(NOW + RETENTION_S), ''
+  local kept_s = status == 'canceled' and CANCELED_RETENTION_S or RETENTION_S
+  local expires, code = unix(NOW + kept_s), ''
   redis.call('HSET', key, 'status', RQ_WORD[status], 'ended_at', iso(), 'dr_ended', unix(NOW),
     'dr_expires', expires)
   if problem ~= '' then
@@ -130,10 +143,11 @@ local function settle(id, status, problem)
   end
   redis.call('ZADD', 'rq:' .. RQ_WORD[status] .. ':' .. queue, expires, id)
   redis.call('ZADD', 'darkroom:expiries', expires, id)
-  redis.call('EXPIRE', key, RETENTION_S + TOMBSTONE_S) -- should no keeper ever run
+  redis.call('EXPIRE', key, kept_s + TOMBSTONE_S) -- should no keeper ever run
   count('finished', model, status, code)
   emit(id, 'done', cjson.encode({status = status, code = code ~= '' and code or cjson.null}))
-  redis.call('EXPIRE', 'darkroom:events:' .. id, math.min(3600, RETENTION_S))
+  redis.call('EXPIRE', 'darkroom:events:' .. id, math.min(3600, kept_s))
+  weigh(id)
   return engine
 end
 
@@ -155,12 +169,18 @@ end
 
 -- Remove every trace of an ended job but its images; returns the JSON of their records, or ''.
 local function forget(id)
-  local queue, images = unpack(redis.call('HMGET', key_of(id), 'origin', 'dr_images'))
+  local queue, images, idem = unpack(
+    redis.call('HMGET', key_of(id), 'origin', 'dr_images', 'dr_idem'))
   for _, registry in ipairs(queue and {'finished', 'failed', 'canceled'} or {}) do
     redis.call('ZREM', 'rq:' .. registry .. ':' .. queue, id)
   end
   redis.call('ZREM', 'darkroom:jobs', id)
   redis.call('ZREM', 'darkroom:expiries', id)
+  redis.call('DECRBY', 'darkroom:kept_bytes', redis.call('HGET', 'darkroom:sizes', id) or 0)
+  redis.call('HDEL', 'darkroom:sizes', id)
+  if idem and redis.call('HGET', idem, 'job') == id then
+    redis.call('DEL', idem)
+  end
   redis.call('DEL', key_of(id), 'darkroom:events:' .. id)
   return images or ''
 end

@@ -63,6 +63,7 @@ redis.call('ZADD', 'darkroom:jobs', ticket, id)
 redis.call('ZADD', 'darkroom:waiting:' .. queue, ticket, id)
 redis.call('RPUSH', 'rq:queue:' .. queue, id)
 if idem ~= '' then
+  redis.call('HSET', key, 'dr_idem', idem)
   redis.call('HSET', idem, 'job', id, 'fingerprint', fingerprint)
   redis.call('EXPIRE', idem, 86400)
 end

@@ -18,14 +18,13 @@ from darkroom.queue import events
 from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
-from darkroom.queue.lua import scripts_for
+from darkroom.queue.lua import Rules, scripts
 from darkroom.queue.queue import Queue, queue_names
-from darkroom.settings import Settings
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[EventFeed]:
-    client = AsyncClient(connect_async(url), scripts_for(Settings()))
+    client = AsyncClient(connect_async(url), scripts(Rules()))
     async with client.redis, EventFeed(client) as feed:
         await until(lambda: feed.connected)
         yield feed

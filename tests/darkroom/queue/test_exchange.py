@@ -13,10 +13,10 @@ from darkroom.job import JobStatus
 from darkroom.queue import jobs
 from darkroom.queue.connection import connect_async
 from darkroom.queue.exchange import AsyncClient, Send
-from darkroom.queue.lua import scripts
+from darkroom.queue.lua import Rules, scripts
 from darkroom.queue.queue import Queue
 
-SCRIPTS = scripts(lease_s=15, max_attempts=5, retention_s=60, max_queued=1000)
+SCRIPTS = scripts(Rules(retention_s=60))
 
 
 def run(url: str, test: Callable[[AsyncClient], Awaitable[None]]) -> None:
@@ -29,7 +29,7 @@ def run(url: str, test: Callable[[AsyncClient], Awaitable[None]]) -> None:
 
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
-    return Queue(redis, retention_s=60)
+    return Queue(redis, Rules(retention_s=60))
 
 
 def test_a_loop_asks_and_reads_as_a_thread_does(valkey: RedisServer, queue: Queue) -> None:

@@ -20,8 +20,10 @@ from darkroom.errors import (
     TooManyActiveJobsError,
 )
 from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, Timings, new_image_id
+from darkroom.queue import lua
 from darkroom.queue.connection import connect, translated
 from darkroom.queue.job_hash import FUNCTION
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
 
 QUEUES = queue_names(["emoji"])
@@ -30,11 +32,11 @@ REQUEST = {"task": "text-to-image", "model": "emoji", "prompt": "a cat, \u732b",
 
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
-    return Queue(redis, lease_s=10)
+    return Queue(redis, Rules(lease_s=10))
 
 
-def submit(queue: Queue, **options: object) -> Job:
-    return queue.submit(REQUEST, **{"model": "emoji", **options}).job
+def submit(queue: Queue, request: dict[str, object] = REQUEST, **options: object) -> Job:
+    return queue.submit(request, **{"model": "emoji", **options}).job
 
 
 def claim(queue: Queue, engine: str = "engine-1", **options: object) -> Claim | None:
@@ -128,7 +130,7 @@ def test_parallel_submits_with_one_key_make_one_job(queue: Queue) -> None:
 
 
 def test_full_queue_counts_the_jobs_of_all_queues(redis: Redis) -> None:
-    queue = Queue(redis, max_queued=3)
+    queue = Queue(redis, Rules(max_queued=3))
     for priority in ("high", "normal", "low"):
         submit(queue, priority=priority)
     with pytest.raises(QueueFullError):
@@ -163,7 +165,7 @@ def test_quota_forgets_what_rq_tools_canceled(queue: Queue, redis: Redis) -> Non
 
 
 def test_refused_submit_leaves_nothing_behind(redis: Redis) -> None:
-    queue = Queue(redis, max_queued=1)
+    queue = Queue(redis, Rules(max_queued=1))
     submit(queue, owner="ann")
     before = sorted(redis.keys())
     with pytest.raises(QueueFullError):
@@ -493,7 +495,7 @@ def test_many_expired_leases_are_reaped_in_one_call(queue: Queue) -> None:
 
 
 def test_job_that_kills_its_engines_fails_as_poison(redis: Redis) -> None:
-    queue = Queue(redis, max_attempts=3)
+    queue = Queue(redis, Rules(max_attempts=3))
     job, alone = submit(queue), []
     for _ in range(3):
         alone.append(claim(queue).must_run_alone)
@@ -558,7 +560,8 @@ def test_deleted_job_is_gone_with_all_its_traces(queue: Queue, redis: Redis) -> 
         queue.fetch(job.id)
     left = {key.decode() for key in set(redis.keys()) - before}
     shared = {"rq:queues", "darkroom:queues", "darkroom:ticket", "darkroom:counters"}
-    assert left == {*shared, queue_bell("emoji")}
+    assert left == {*shared, "darkroom:kept_bytes", queue_bell("emoji")}
+    assert redis.get("darkroom:kept_bytes") == b"0"
 
 
 def test_deleted_running_job_is_taken_from_its_engine(queue: Queue) -> None:
@@ -637,6 +640,91 @@ def test_ended_jobs_expire_even_without_a_keeper(queue: Queue, redis: Redis) -> 
     assert 7 * 86400 < redis.ttl(f"rq:job:{job.id}") < 40 * 86400
 
 
+def test_canceled_jobs_are_kept_for_a_shorter_time(queue: Queue) -> None:
+    canceled = queue.cancel(submit(queue).id)
+    submit(queue)
+    got = claim(queue)
+    queue.finish(got, JobStatus.SUCCEEDED)
+    assert (canceled.expires_at - canceled.finished_at).total_seconds() == 86400
+    done = queue.fetch(got.job_id)
+    assert (done.expires_at - done.finished_at).total_seconds() == 7 * 86400
+
+
+def test_more_ended_jobs_than_may_be_kept_go_by_the_time_they_had_left(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_kept_jobs=3))
+    pictures = {}
+    for _ in range(4):
+        submit(queue)
+        got, one = claim(queue), image()
+        queue.finish(got, JobStatus.SUCCEEDED, images=[one])
+        pictures[got.job_id] = [one.id]
+    canceled = [queue.cancel(submit(queue).id).id for _ in range(2)]
+    waiting = submit(queue)
+    oldest = next(iter(pictures))
+    # A loop of submit and cancel takes nobody's pictures away before its own jobs are gone.
+    assert queue.sweep_retention() == {canceled[0]: [], canceled[1]: [], oldest: pictures[oldest]}
+    assert queue.sweep_retention() == {}
+    assert len(queue.page().jobs) == 4
+    assert queue.fetch(waiting.id).status is JobStatus.QUEUED
+    with pytest.raises(ExpiredError):
+        queue.fetch(oldest)
+
+
+def test_ended_jobs_are_kept_within_a_number_of_bytes(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_kept_mb=1))
+    before = redis.info("memory")["used_memory"]
+    for _ in range(200):
+        queue.cancel(submit(queue, {"prompt": "\U0001f600" * 4000}).id)
+    assert redis.info("memory")["used_memory"] - before > 3 * 2**20
+    gone = queue.sweep_retention()
+    assert 100 < len(gone) < 200
+    assert redis.info("memory")["used_memory"] - before < 1.5 * 2**20
+    for job in queue.page(limit=100).jobs:
+        queue.delete(job.id)
+    assert redis.get("darkroom:kept_bytes") == b"0"
+    assert redis.exists("darkroom:sizes") == 0
+
+
+def test_what_goes_takes_its_idempotency_key_along(queue: Queue, redis: Redis) -> None:
+    first = submit(queue, idempotency_key="k", fingerprint="f")
+    queue.cancel(first.id)
+    queue.delete(first.id)
+    assert redis.keys("darkroom:idem:*") == []
+    again = submit(queue, idempotency_key="k", fingerprint="other")
+    assert again.id != first.id
+    # The key of a job that is long gone may be another job's by now.
+    redis.hset(f"rq:job:{submit(queue).id}", "dr_idem", redis.keys("darkroom:idem:*")[0])
+    for job in queue.page().jobs:
+        if job.id != again.id:
+            queue.delete(job.id)
+    assert len(redis.keys("darkroom:idem:*")) == 1
+
+
+def test_the_names_of_gone_jobs_are_bounded(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lua, "MAX_TOMBSTONES", 2)
+    queue = Queue(redis, Rules(max_kept_jobs=1))
+    ids = [queue.cancel(submit(queue).id).id for _ in range(4)]
+    queue.sweep_retention()
+    assert redis.zcard("darkroom:gone") == 2
+    with pytest.raises(JobNotFoundError):
+        queue.fetch(ids[0])
+    with pytest.raises(ExpiredError):
+        queue.fetch(ids[2])
+    redis.zadd("darkroom:gone", {ids[1]: 1})
+    queue.sweep_retention()
+    with pytest.raises(JobNotFoundError):
+        queue.fetch(ids[1])
+
+
+def test_every_character_is_stored_as_itself(queue: Queue, redis: Redis) -> None:
+    text = "\U0001f600 é"
+    job = submit(queue, {"prompt": text}, tags=[text], metadata={"k": text}, warnings=[text])
+    stored = b"".join(redis.hgetall(f"rq:job:{job.id}").values())
+    assert stored.count(text.encode()) == 4
+    assert b"\\u" not in stored
+    assert (job.request["prompt"], job.tags, job.metadata["k"]) == (text, [text], text)
+
+
 # Listing
 
 
@@ -652,6 +740,30 @@ def test_list_pages_newest_first(queue: Queue) -> None:
             break
     assert [job for page in pages for job in page] == jobs
     assert [len(page) for page in pages] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_the_last_page_leads_nowhere(queue: Queue, count: int) -> None:
+    for number in range(2 * count):
+        submit(queue, tags=["x"] if number % 2 else [])
+    cursor = None
+    for _ in range(count // 3):
+        page = queue.page(tag="x", limit=3, cursor=cursor)
+        assert len(page.jobs) == 3
+        cursor = page.next_cursor
+    assert cursor is None
+
+
+def test_pages_are_bounded_by_bytes_too(queue: Queue) -> None:
+    fat = {"prompt": "x" * 300_000}
+    jobs = [submit(queue, fat).id for _ in range(9)][::-1]
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = queue.page(limit=100, cursor=cursor or None)
+        pages.append([job.id for job in page.jobs])
+        cursor = page.next_cursor
+    assert [len(page) for page in pages] == [4, 4, 1]
+    assert [job for page in pages for job in page] == jobs
 
 
 def test_list_filters(queue: Queue) -> None:

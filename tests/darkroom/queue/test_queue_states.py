@@ -24,6 +24,7 @@ from redis import Redis
 
 from darkroom.errors import QueueFullError, TooManyActiveJobsError
 from darkroom.job import Job, JobStatus
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Claim, Queue, queue_names
 
 MAX_ATTEMPTS = 3
@@ -53,7 +54,7 @@ class QueueStates(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.redis.flushall()
-        self.queue = Queue(self.redis, max_attempts=MAX_ATTEMPTS, max_queued=MAX_QUEUED)
+        self.queue = Queue(self.redis, Rules(max_attempts=MAX_ATTEMPTS, max_queued=MAX_QUEUED))
         self.jobs: dict[str, Known] = {}
         self.seen: dict[str, Job] = {}
         for priority in ("low", "normal", "normal"):
