@@ -2,6 +2,7 @@
 
 DarkroomError
 ├── MalformedRequestError        malformed_request        unreadable JSON or encoding
+├── PayloadTooLargeError         payload_too_large        a body is larger than is read
 ├── InvalidRequestError          invalid_parameters       one or more fields are wrong
 ├── InvalidImageError            invalid_input_image      an input image cannot be read
 ├── UnsupportedError             unsupported              the model cannot do what was asked
@@ -55,6 +56,10 @@ class DarkroomError(Exception):
 
 class MalformedRequestError(DarkroomError):
     code = "malformed_request"
+
+
+class PayloadTooLargeError(DarkroomError):
+    code = "payload_too_large"
 
 
 class InvalidRequestError(DarkroomError):

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Port the API listens on; 0 takes a free one."""
     max_body_mb: float = Field(32, gt=0)
     """Largest request body, in MiB; larger ones are refused (413) without being read."""
+    max_json_kb: float = Field(256, gt=0)
+    """What a request body may hold besides its pictures, in KiB; more is refused (413)."""
     max_image_pixels: int = Field(16_000_000, ge=64)
     """Largest input image, width times height."""
     max_queued: int = Field(1000, ge=1)

@@ -22,6 +22,7 @@ from darkroom.errors import (
     ModelNotFoundError,
     NotFoundError,
     OverloadError,
+    PayloadTooLargeError,
     UnsupportedError,
 )
 from darkroom.field_errors import in_our_words, pointer
@@ -33,6 +34,7 @@ log = logs.get("service")
 STATUS: dict[type[DarkroomError], int] = {
     MalformedRequestError: 400,
     NotFoundError: 404,
+    PayloadTooLargeError: 413,
     ExpiredError: 410,
     IdempotencyMismatchError: 422,
     InvalidImageError: 422,

@@ -3,26 +3,18 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from anyio import to_thread
-from fastapi import Request
-from pydantic_core import from_json
+from typing import Any
 
 from darkroom.draft import stored
-from darkroom.errors import FieldError, InvalidRequestError, MalformedRequestError
+from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.queue.jobs import Submitted
 from darkroom.request import Output
 from darkroom.validation import completed, parse
 from service.access import Jobs
+from service.bodies import in_thread_if_large
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
-LARGE_BYTES = 64 * 2**10
-"""From here on a body holds pictures, or is meant to keep the service busy: reading and checking it
-takes longer than handing it to a thread."""
-
-T = TypeVar("T")
 
 
 async def submit(
@@ -43,45 +35,21 @@ async def submit(
     card = here.catalog.find(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
-    draft = await _in_thread_if(
-        size > LARGE_BYTES, lambda: parse(body, offer, lambda: here.offers(records))
-    )
+    draft = await in_thread_if_large(size, lambda: parse(body, offer, lambda: here.offers(records)))
     agree(Output.model_validate(draft.values["output"]))
     draft, image_size = await jobs.take_inputs(draft)
     request = completed(draft, offer, image_size)
+    mark = None
+    if idempotency_key:
+        mark = await in_thread_if_large(size, lambda: fingerprint(body))
     return await jobs.submit(
         stored(request, offer),
         draft.options,
         model=card.name,
         warnings=[*draft.warnings, *await _doubts(here, card.name)],
         idempotency_key=idempotency_key,
-        fingerprint=fingerprint(body) if idempotency_key else None,
+        fingerprint=mark,
     )
-
-
-async def read_body(http: Request) -> tuple[dict[str, Any], int]:
-    """The JSON object in the body of a request, and how many bytes it had.
-
-    Raises MalformedRequestError."""
-    raw = await http.body()
-    return await _in_thread_if(len(raw) > LARGE_BYTES, lambda: read_object(raw)), len(raw)
-
-
-async def _in_thread_if(large: bool, work: Callable[[], T]) -> T:
-    return await to_thread.run_sync(work) if large else work()
-
-
-def read_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body (RFC 8259: UTF-8, no lone surrogates).
-
-    NaN and Infinity are read, so that the check of the field they stand in refuses them."""
-    try:
-        body = from_json(raw, allow_inf_nan=True)
-    except ValueError as error:
-        raise MalformedRequestError(f"The body is no JSON in UTF-8: {error}.") from error
-    if not isinstance(body, dict):
-        raise MalformedRequestError("The body must be a JSON object.")
-    return body
 
 
 def fingerprint(body: dict[str, Any]) -> str:
@@ -91,9 +59,9 @@ def fingerprint(body: dict[str, Any]) -> str:
 
 
 def _model_name(body: dict[str, Any]) -> str | None:
-    if "model" not in body:
+    name = body.get("model")
+    if name is None:
         return None
-    name = body["model"]
     if not isinstance(name, str):
         raise InvalidRequestError([FieldError("/model", "Must be text.", "wrong_type")])
     if len(name) > LONGEST_MODEL_NAME:

@@ -11,6 +11,7 @@ from darkroom.errors import ModelNotFoundError
 from darkroom.job import Job, JobStatus
 from darkroom.request import Output
 from service import preferences
+from service.bodies import read_body
 from service.dependencies import Darkroom, Here, IfNoneMatch, JobId, TheirJobs
 from service.documentation import JOB_BODY, JOB_EVENTS, PICTURE_OR_JOB
 from service.errors import answer, failed_job
@@ -24,7 +25,7 @@ from service.responses import (
     problems,
 )
 from service.streaming import event_stream, wait_for, wait_for_end
-from service.submission import read_body, submit
+from service.submission import submit
 
 router = APIRouter(tags=["jobs"])
 
@@ -63,7 +64,7 @@ async def create_job(
     returns the same job; with another body it is refused.
     """
     _require_json(http)
-    body, size = await read_body(http)
+    body, size = await read_body(http, int(here.settings.max_json_kb * 2**10))
     wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
 
     def agree(output: Output) -> None:

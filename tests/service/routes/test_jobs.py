@@ -139,7 +139,7 @@ def test_an_unknown_model_gets_near_matches(api):
     assert document["detail"] == "No model is called 'pics'. Did you mean pix?"
 
 
-@pytest.mark.parametrize("model", [5, None, ["pix"], "x" * 201, "x" * 500_000])
+@pytest.mark.parametrize("model", [5, ["pix"], "x" * 201, "x" * 500_000])
 def test_models_that_cannot_be(api, model):
     assert pointers(api.post(JOBS, json={"prompt": "a cat", "model": model})) == ["/model"]
 
@@ -155,7 +155,6 @@ def test_a_task_the_model_cannot_do(api):
         b"",
         b"{bad",
         b"[]",
-        b'{"prompt": "\\ud800"}',
         b'{"prompt": "\xff\xfe"}',
         '{"prompt": "a cat"}'.encode("utf-16"),
     ],
