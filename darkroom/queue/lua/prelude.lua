@@ -57,7 +57,7 @@ local function is_ours(id, owner)
 end
 
 -- A full Redis refuses a script whose first write needs memory, and lets one pass that has written
--- already. Running jobs must end and keep their leases even then; only new ones are refused.
+-- already. What is accepted must be run to its end even then; only new jobs are refused.
 local function even_when_full()
   redis.call('DEL', 'darkroom:nothing')
 end

@@ -846,8 +846,8 @@ def test_bells_nobody_hears_stay_small(queue: Queue, redis: Redis) -> None:
 # Faults
 
 
-def test_full_redis_refuses_new_jobs_and_lets_running_ones_end(queue: Queue, redis: Redis) -> None:
-    for _ in range(3):
+def test_full_redis_refuses_new_jobs_and_lets_accepted_ones_end(queue: Queue, redis: Redis) -> None:
+    for _ in range(4):
         submit(queue)
     done, back, kept = (claim(queue) for _ in range(3))
     keys = redis.dbsize()
@@ -860,6 +860,7 @@ def test_full_redis_refuses_new_jobs_and_lets_running_ones_end(queue: Queue, red
         assert queue.finish(done, JobStatus.SUCCEEDED, images=[image()]) == "committed"
         assert queue.release(back)
         assert queue.cancel(kept.job_id).status is JobStatus.CANCELED
+        assert {claim(queue).job_id, claim(queue).job_id} >= {back.job_id}
     finally:
         redis.config_set("maxmemory", 0)
     assert queue.fetch(done.job_id).status is JobStatus.SUCCEEDED
