@@ -14,7 +14,9 @@ DarkroomError
 ├── IdempotencyMismatchError     idempotency_mismatch     same key, another body
 ├── OverloadError
 │   ├── QueueFullError           queue_full
-│   └── TooManyActiveJobsError   too_many_active_jobs
+│   ├── TooManyActiveJobsError   too_many_active_jobs
+│   └── TooManyAtOnceError       too_many_at_once         connections or waits of one address
+├── BusyError                    busy                     connections, waits or bodies in all
 ├── DependencyError
 │   ├── QueueUnavailableError    queue_unavailable        Redis is away or out of memory
 │   └── StoreUnavailableError    store_unavailable        the image store cannot be used
@@ -147,6 +149,15 @@ class QueueFullError(OverloadError):
 
 class TooManyActiveJobsError(OverloadError):
     code = "too_many_active_jobs"
+
+
+class TooManyAtOnceError(OverloadError):
+    code = "too_many_at_once"
+
+
+class BusyError(DarkroomError):
+    code = "busy"
+    retryable = True
 
 
 class DependencyError(DarkroomError):

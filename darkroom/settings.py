@@ -41,6 +41,27 @@ class Settings(BaseSettings):
     """Largest request body, in MiB; larger ones are refused (413) without being read."""
     max_json_kb: float = Field(256, gt=0)
     """What a request body may hold besides its pictures, in KiB; more is refused (413)."""
+    max_bodies_mb: float = Field(512, gt=0)
+    """MiB that the bodies of all requests under way may take together; more are refused (503)."""
+    header_timeout_s: float = Field(10, gt=0)
+    """Seconds that a client has for the head of a request, once it has connected or begun."""
+    body_timeout_s: float = Field(30, gt=0)
+    """Seconds that a client may let the service wait for a body, and one more for each 16 KiB of
+    it; a slower one is refused (408)."""
+    send_timeout_s: float = Field(30, gt=0)
+    """Seconds within which a client has to take the next 32 KiB of an answer; a slower one is cut
+    off."""
+    max_connections: int = Field(4096, ge=1)
+    """Connections in all, and no more than the process may have open files, less 512."""
+    max_connections_per_address: int = Field(256, ge=1)
+    """Connections of one address, or one /64 of IPv6; this machine and trusted proxies excepted."""
+    max_waiting: int = Field(2048, ge=1)
+    """Event streams and requests that wait for a job, in all; more are refused (503)."""
+    max_waiting_per_address: int = Field(128, ge=1)
+    """The same for one address (429); this machine excepted."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, with commas, whose `X-Forwarded-For` and
+    `X-Forwarded-Proto` are believed."""
     max_image_pixels: int = Field(16_000_000, ge=64)
     """Largest input image, width times height."""
     max_queued: int = Field(1000, ge=1)

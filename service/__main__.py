@@ -1,8 +1,13 @@
 """The service as a process: `python -m service`, or `serve` for those that start it themselves."""
 
+import asyncio
+import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -12,17 +17,31 @@ from darkroom import logs
 from darkroom.errors import DarkroomError
 from darkroom.settings import Settings
 from service.app import create_app
+from service.connection import Connection, without_noise
+from service.crowd import Crowd, networks
 
 GRACE_S = 10
 """How long answers that are under way at a signal may take."""
+LAST_WORDS_S = 2
+"""What then gives up a client that was cut off may take."""
 
 KEEP_ALIVE_S = 75
 """Longer than clients and proxies usually keep a connection, so that they are the ones to close it:
 a request sent while the server closes is lost."""
 
+BACKLOG = 256
+"""Connections that wait to be accepted; asyncio may accept as many before it looks at one."""
+FILES_BESIDE_CONNECTIONS = 512
+"""Open files for Redis, pictures and logs, and for connections that are being refused."""
+MOST_FILES = 65536
+
+TICKS_PER_CHECK = 5
+"""Of uvicorn's ten ticks a second."""
+
 
 class Server(uvicorn.Server):
-    """uvicorn's server that says where it listens and lets go of those who wait for jobs."""
+    """uvicorn's server that says where it listens, looks after slow clients and lets go of those
+    who wait for jobs."""
 
     def __init__(self, app: FastAPI, settings: Settings, ready: Callable[[str], None]) -> None:
         super().__init__(
@@ -30,11 +49,16 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=partial(Connection, settings, _crowd(settings)),  # type: ignore[arg-type]
+                ws="none",
+                backlog=BACKLOG,
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=settings.trusted_proxies,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S,
+                timeout_graceful_shutdown=GRACE_S + LAST_WORDS_S,
             )
         )
         self._app = app
@@ -46,8 +70,16 @@ class Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_CHECK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in self._connections:
+                connection.check(now)
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.darkroom.feed.close()
+        asyncio.get_running_loop().call_later(GRACE_S, self._cut_off)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -55,12 +87,39 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
+    @property
+    def _connections(self) -> list[Connection]:
+        return [c for c in self.server_state.connections if isinstance(c, Connection)]
+
+    def _cut_off(self) -> None:
+        for connection in self._connections:
+            connection.abort()
+
+
+def _crowd(settings: Settings) -> Crowd:
+    """Who may be connected: no more than there are open files for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(settings.max_connections, max(files - FILES_BESIDE_CONNECTIONS, files // 2))
+    trusted = networks(settings.trusted_proxies)
+    return Crowd("connections", most, settings.max_connections_per_address, trusted)
+
+
+def _allow_files() -> None:
+    """As many open files as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS has a lower limit that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
 
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` gets the URL once it listens; port 0 takes a free one.
 
     Raises what `create_app` raises."""
     log = logs.get("service")
+    _allow_files()
+    logging.getLogger("uvicorn.error").addFilter(without_noise)
 
     def listening(url: str) -> None:
         log.info("listening", url=url)

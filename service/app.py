@@ -19,7 +19,7 @@ from darkroom.settings import Settings
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
-from service.limits import BodyLimit, RequestContext
+from service.limits import BodyLimit, LastHandler, RequestContext
 from service.methods import Methods
 from service.routes import health, images, jobs, models, queue
 from service.uploads import InputImages
@@ -51,7 +51,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(Methods, prefix=f"{API}/")
-    app.add_middleware(BodyLimit, max_bytes=int(settings.max_body_mb * 2**20))
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=int(settings.max_body_mb * 2**20),
+        max_all_bytes=int(settings.max_bodies_mb * 2**20),
+        timeout_s=settings.body_timeout_s,
+    )
+    app.add_middleware(LastHandler)
     app.add_middleware(RequestContext)
     for part in (jobs, images, models, queue):
         app.include_router(part.router, prefix=API)

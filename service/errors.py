@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from darkroom import logs
 from darkroom.errors import (
+    BusyError,
     DarkroomError,
     DependencyError,
     ExpiredError,
@@ -41,6 +42,7 @@ STATUS: dict[type[DarkroomError], int] = {
     InvalidRequestError: 422,
     UnsupportedError: 422,
     OverloadError: 429,
+    BusyError: 503,
     DependencyError: 503,
 }
 """The nearest class of an error decides; what is not here is a fault of ours, 500."""
@@ -51,9 +53,11 @@ _CODES = {
     400: "malformed_request",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "payload_too_large",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
+    431: "head_too_large",
 }
 
 _JOB_STATUS = {
@@ -146,10 +150,14 @@ def fault_of(error: Exception) -> Fault:
         case RequestValidationError():
             return _validation_fault(error)
         case HTTPException(status_code=status):
-            code = _CODES.get(status) or HTTPStatus(status).name.lower()
-            return Fault(status, code, str(error.detail), headers=error.headers or {})
+            return Fault(status, code_of(status), str(error.detail), headers=error.headers or {})
     log.error("request failed", exc_info=error)
     return Fault(500, "internal", "Something failed here; quote the request_id.")
+
+
+def code_of(status: int) -> str:
+    """The code of an error that is a status of HTTP and nothing more."""
+    return _CODES.get(status) or HTTPStatus(status).name.lower()
 
 
 def _status(error: DarkroomError) -> int | None:

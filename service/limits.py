@@ -1,11 +1,13 @@
-"""What stands before every route: a limit on bodies, a request id, the last handler.
+"""What stands before every route: limits on bodies, a request id, the last handler.
 
 Plain ASGI, in the service only. Starlette's own body limit is not used: where a length is
 declared it answers in plain text, and clients are promised problem documents.
 """
 
+import asyncio
 import re
 import time
+from dataclasses import dataclass
 
 import structlog
 from fastapi import Request
@@ -16,21 +18,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from darkroom import logs
+from darkroom.errors import BusyError
 from service.errors import Fault, answer, fault_of
 
 log = logs.get("service")
 
+BYTES_PER_S = 16 * 1024
+"""What a body must bring on average once its first seconds are over."""
+
+_CLOSE = {"Connection": "close"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class BodyLimit:
     """Refuses bodies over `max_bytes`: at once where the length is declared, else while receiving.
 
-    Reading stops there, so a body of any size costs no memory."""
+    Reading stops there, so a body of any size costs no memory. Refuses too what would take all
+    bodies under way over `max_all_bytes`, and bodies that are waited for too long: `timeout_s`, and
+    a second more for each `BYTES_PER_S`."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_all_bytes: int, timeout_s: float) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.max_all_bytes = max_all_bytes
+        self.timeout_s = timeout_s
+        self.held = 0
+        """Bytes of all bodies under way."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,32 +51,68 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > self.max_bytes:
-            response = answer(Request(scope), Fault(413, "payload_too_large", self._sentence()))
-            response.headers["Connection"] = "close"
+            response = answer(Request(scope), Fault(413, "payload_too_large", self.too_large))
+            response.headers.update(_CLOSE)
             await response(scope, receive, send)
             return
-        await self.app(scope, self._count_bytes(receive), send)
+        body = _Body(self, receive, send)
+        try:
+            await self.app(scope, body.receive, body.send)
+        finally:
+            self.held -= body.received
 
-    def _count_bytes(self, receive: Receive) -> Receive:
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise HTTPException(413, self._sentence(), {"Connection": "close"})
-            return message
-
-        return counted
-
-    def _sentence(self) -> str:
+    @property
+    def too_large(self) -> str:
         return f"A request body may hold at most {self.max_bytes} bytes."
 
 
+@dataclass
+class _Body:
+    """One body while it is received, and whether its answer has begun."""
+
+    limit: BodyLimit
+    receive_next: Receive
+    send_next: Send
+    received: int = 0
+    waited_s: float = 0.0
+    whole: bool = False
+    answered: bool = False
+
+    async def send(self, message: Message) -> None:
+        self.answered = True
+        await self.send_next(message)
+
+    async def receive(self) -> Message:
+        """The next part of the body; after its end, whatever comes. Raises HTTPException."""
+        if self.whole:
+            return await self.receive_next()
+        message = await self._next_in_time()
+        size = len(message.get("body", b""))
+        self.received += size
+        self.limit.held += size
+        self.whole = not message.get("more_body", False)
+        if self.received > self.limit.max_bytes:
+            raise HTTPException(413, self.limit.too_large, _CLOSE)
+        if self.limit.held > self.limit.max_all_bytes:
+            raise BusyError("Too many large bodies are being received; send it again soon.")
+        return message
+
+    async def _next_in_time(self) -> Message:
+        began = time.monotonic()
+        allowed_s = self.limit.timeout_s + self.received / BYTES_PER_S - self.waited_s
+        try:
+            async with asyncio.timeout(allowed_s):
+                return await self.receive_next()
+        except TimeoutError:
+            if self.answered:
+                return {"type": "http.disconnect"}
+            raise HTTPException(408, "The body comes too slowly.", _CLOSE) from None
+        finally:
+            self.waited_s += time.monotonic() - began
+
+
 class RequestContext:
-    """Gives each request an id and a log line, each answer its safe headers, and turns what
-    nobody caught into a 500 without details."""
+    """Gives each request an id and a log line, each answer its safe headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -80,26 +129,51 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                headers.update(safe_headers(request_id))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_with_headers)
-            except ClientDisconnect:
-                log.debug("client left")
-            except Exception as error:
-                response = answer(Request(scope), fault_of(error))
-                if status == 0:
-                    await response(scope, receive, send_with_headers)
+            await self.app(scope, receive, send_with_headers)
             seconds = round(time.perf_counter() - started, 4)
             log.debug("request", **_route(scope), status=status, duration_s=seconds)
 
 
+class LastHandler:
+    """Turns what nobody caught into a 500 without details."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except ClientDisconnect:
+            log.debug("client left")
+        except Exception as error:
+            response = answer(Request(scope), fault_of(error))
+            if not begun:
+                await response(scope, receive, send)
+
+
+def safe_headers(request_id: str) -> dict[str, str]:
+    """What every answer carries."""
+    return {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
+
+
+def new_request_id() -> str:
+    return f"req_{uuid7().hex}"
+
+
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"req_{uuid7().hex}"
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _route(scope: Scope) -> dict[str, str]:

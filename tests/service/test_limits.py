@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from darkroom.errors import DarkroomError
-from service.limits import RequestContext
+from service.limits import LastHandler, RequestContext
 
 MIB = 2**20
 
@@ -89,6 +89,7 @@ def test_every_answer_says_that_its_type_is_its_type(api):
 def faulty() -> TestClient:
     """The last handler around routes that fail."""
     app = FastAPI()
+    app.add_middleware(LastHandler)
     app.add_middleware(RequestContext)
 
     @app.get("/bug")
