@@ -18,6 +18,8 @@ from darkroom.networks import AUTOENCODERS, main_names
 
 INDEX, CONFIG = "model_index.json", "config.json"
 SAFETENSORS = ".safetensors"
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""A LoRA as peft saves it, and what it says of it."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 """Endings of files that can run code when they are read."""
 WEIGHTS = ("model", "diffusion_pytorch_model")

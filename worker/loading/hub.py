@@ -12,9 +12,9 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
-from darkroom.catalog import Catalog, EmbeddingCard, LoraCard, ModelCard
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.model_files import SAFETENSORS, WEIGHTS
+from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
 from worker.loading.complaints import first_lines
 
@@ -91,9 +91,12 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
     for net in card.controlnets:
         name = f"*.{net.variant}*.safetensors" if net.variant else "*.safetensors"
         yield Repository(net.source, net.revision, (*TEXTS, name))
-    files: tuple[LoraCard | EmbeddingCard, ...] = (*card.loras, *card.embeddings)
-    for file in files:
-        yield Repository(file.source, None, (file.weight_name or "*.safetensors",))
+    for lora in card.loras:
+        name = lora.weight_name or f"*{SAFETENSORS}"
+        is_whole = lora.weight_name is None or name.endswith(PEFT_FILE)
+        yield Repository(lora.source, None, (name, f"*{PEFT_CONFIG}") if is_whole else (name,))
+    for each in card.embeddings:
+        yield Repository(each.source, None, (each.weight_name or f"*{SAFETENSORS}",))
     if adapter := card.ip_adapter:
         weight = f"{adapter.subfolder}/{adapter.weight_name}".removeprefix("/")
         encoder = adapter.image_encoder

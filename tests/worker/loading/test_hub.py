@@ -163,7 +163,10 @@ def test_every_source_of_a_card_is_wanted() -> None:
         vae="b/vae",
         safety={"source": "c/checker"},
         controlnets=[{"name": "canny", "source": "d/net", "revision": "def"}],
-        loras=[{"name": "ink", "source": "e/lora", "weight_name": "ink.safetensors"}],
+        loras=[
+            {"name": "ink", "source": "e/lora", "weight_name": "ink.safetensors"},
+            {"name": "oil", "source": "h/lora"},
+        ],
         embeddings=[{"token": "<cat>", "source": "f/cat"}],
         ip_adapter={
             "source": "g/ip",
@@ -175,11 +178,12 @@ def test_every_source_of_a_card_is_wanted() -> None:
     all_ = {
         each.source: each for each in repositories(card, Catalog([card], "all", Path("/nowhere")))
     }
-    assert list(all_) == ["a/model", "b/vae", "c/checker", "d/net", "e/lora", "f/cat", "g/ip"]
+    assert "".join(source[0] for source in all_) == "abcdehfg"
     assert (all_["a/model"].revision, all_["d/net"].revision) == ("abc", "def")
     assert "*/diffusion_pytorch_model*.fp16*.safetensors" in all_["a/model"].files
     assert all_["a/model"].besides == ("text_encoder_3/*", "tokenizer_3/*")
     assert all_["e/lora"].files == ("ink.safetensors",)
+    assert all_["h/lora"].files == ("*.safetensors", "*adapter_config.json")
     assert "models/ip.safetensors" in all_["g/ip"].files
     assert "models/image_encoder/*.safetensors" in all_["g/ip"].files
     patterns = [name for each in all_.values() for name in each.files]

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from darkroom.errors import UnsupportedError
 from darkroom.request import Request
 from darkroom.tasks import TASKS
+from tests import lora_spellings as spellings
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.adapter_kit import (
@@ -30,6 +31,36 @@ def test_a_lora_named_twice_counts_twice(kits: dict[str, Kit]) -> None:
     model = kits["sd15"].model
     twice = asked(model, loras=loras(ink=0.25) * 2)
     assert torch.equal(latents(model, twice), latents(model, asked(model, loras=loras(ink=0.5))))
+
+
+@pytest.mark.parametrize(
+    ("family", "spelling", "parts"),
+    [
+        ("sd15", spellings.kohya, ()),
+        ("sdxl", spellings.kohya, ()),
+        ("sdxl", spellings.peft, ()),
+        ("sd3", spellings.peft_default, ()),
+        ("flux", spellings.diffusers, ()),
+        ("flux", spellings.onetrainer, ()),
+        ("sd15", spellings.peft_bare, ("unet",)),
+        ("sdxl", spellings.kohya, ("text_encoder_2",)),
+        ("sd15", spellings.kohya, ("text_encoder",)),
+    ],
+)
+def test_each_layer_works_at_its_own_alpha_divided_by_its_own_rank(
+    family: str, spelling: spellings.Spelling, parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = spellings.changes(family, *parts)
+    card = [lora(save(tmp_path / "ink", spelling(made)), "ink")]
+    model = tiny.load(family, tmp_path / "model", Gather(), dtype="float64", loras=card)
+    assert model.record.faults == {}
+    merged = tiny.load(
+        family, spellings.merge(family, made, tmp_path / "merged"), Gather(), dtype="float64"
+    )
+    own = {"scheduler": model.schedulers.own}
+    changed = latents(model, asked(model, **own, loras=loras(ink=1.0)))
+    assert apart(changed, latents(merged, asked(merged, **own))) < 1e-5  # saved in float32
+    assert apart(changed, latents(model, asked(model, **own))) > 1e-2
 
 
 def of_sdxl(_: Path, bad: Path) -> None:
@@ -108,7 +139,7 @@ def nowhere(_: Path, __: Path) -> None:
 
 
 FAULTS = [
-    (of_sdxl, "does not fit: weights of another shape"),
+    (of_sdxl, "made for a model whose text embeddings have 32 numbers, not 16"),
     (of_another_shape_in_the_text_encoder, "does not fit: weights of another shape"),
     (for_layers_that_are_not_there, "belong to no layer"),
     (for_text_layers_that_are_not_there, "belong to no layer"),
@@ -116,7 +147,7 @@ FAULTS = [
     (for_nothing, "none of its weights belongs to a layer"),
     (with_half_missing, "some of its weights are missing"),
     (with_half_missing_in_the_text_encoder, "some of its weights are missing"),
-    (without_loras, "lora"),
+    (without_loras, "is no LoRA: it holds unet.conv_in.weight"),
     (cut_off, "damaged"),
     (pickled, "pytorch_lora_weights.bin could run code"),
     (pickled_in_disguise, "damaged"),
@@ -214,6 +245,27 @@ def test_sd3_takes_loras_too(tmp_path: Path) -> None:
     assert gather.joined_calls == 2
 
 
+@pytest.mark.parametrize("way", ["kohya", "comfy"])
+def test_names_that_flux_was_published_with_are_read(way: str, tmp_path: Path) -> None:
+    """Its attention has one layer where diffusers has three."""
+    draw = torch.Generator().manual_seed(1)
+    down = torch.randn(3, 32, generator=draw) * 0.3
+    up = torch.randn(96, 3, generator=draw) * 0.3
+    layer = "diffusion_model.double_blocks.0.img_attn.qkv"
+    said = {f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}
+    if way == "kohya":
+        layer = "lora_unet_double_blocks_0_img_attn_qkv"
+        said = {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": up}
+    said[f"{layer}.alpha"] = torch.tensor(1.5)
+    card = [lora(save(tmp_path / "ink", said), "ink")]
+    model = tiny.load("flux", tmp_path / "model", Gather(), loras=card)
+    assert model.record.faults == {}
+    attention = model.adapters.adapted["transformer"].transformer_blocks[0].attn
+    for part, wanted in zip(("to_q", "to_k", "to_v"), (up @ down * 0.5).chunk(3), strict=True):
+        got = getattr(attention, part).get_delta_weight("adapter000")
+        assert torch.allclose(got, wanted, atol=1e-6)
+
+
 def test_a_lora_that_changes_the_model_itself_is_refused(tmp_path: Path) -> None:
     """diffusers widens Flux's first layer for some, and all jobs would have it."""
     embedder = tiny.flux().transformer.x_embedder
@@ -227,6 +279,6 @@ def test_a_lora_that_changes_the_model_itself_is_refused(tmp_path: Path) -> None
         save(tmp_path / name, sides)
     cards = [lora(tmp_path / name, name) for name in ("control", "ink")]
     model = tiny.load("flux", tmp_path / "model", Gather(), loras=cards)
-    assert "changes the model's own layers" in model.record.faults["lora:control"]
+    assert "does not fit: weights of another shape" in model.record.faults["lora:control"]
     assert model.record.loras == ("ink",)
     assert model.adapters.adapted["transformer"].x_embedder.in_features == width
