@@ -1,5 +1,4 @@
 -- Lease the next job of the given queues to an engine. The same token gets the same job again.
-even_when_full() -- else nothing that fills it would ever end
 local engine, worker, token, min_wait_s, age_limit_s = unpack(ARGV, 1, 5)
 local held = redis.call('HGET', 'darkroom:engine:' .. engine, token)
 if held then
