@@ -177,8 +177,9 @@ def refusal(fault: Fault) -> ASGIApp:
     """An application that answers everything with the same fault, and closes."""
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["request_id"] = request_id = new_request_id()
         response = answer(Request(scope), fault)
-        response.headers["Connection"] = "close"
+        response.headers.update({"Connection": "close", **safe_headers(request_id)})
         await response(scope, receive, send)
 
     return refuse

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Query, Request
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import JobNotFoundError
@@ -18,6 +18,7 @@ from darkroom.queue.model_records import all_records
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
+from service.preferences import EVENT_ID, LONGEST_WAIT_S
 from service.uploads import InputImages
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
@@ -81,6 +82,62 @@ async def _jobs(here: Here, asker: Annotated[Asker, Depends(who_asks)]) -> Jobs:
 
 TheirJobs = Annotated[Jobs, Depends(_jobs)]
 JobId = Annotated[str, Depends(_job_id)]
+Wait = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        allow_inf_nan=False,
+        description=f"Seconds to wait; more than {LONGEST_WAIT_S} is taken as {LONGEST_WAIT_S}.",
+        examples=[30],
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=N`: wait up to N seconds for the end of the job; more than "
+        f"{LONGEST_WAIT_S} is taken as {LONGEST_WAIT_S}, and `Preference-Applied` says so. "
+        "`respond-async`: do not wait.",
+        examples=["wait=30"],
+    ),
+]
+Accept = Annotated[
+    str | None,
+    Header(
+        description="`image/png`, `image/jpeg`, `image/webp` or `image/*` asks for the picture in "
+        "place of the job.",
+        examples=["image/png"],
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Any word of yours for this request: sent again within 24 hours with the same "
+        "body it returns the same job, with another one it is refused (422).",
+        examples=["order-1234"],
+    ),
+]
 IfNoneMatch = Annotated[
-    str | None, Header(description="The ETag of the answer you have; if it still holds: 304.")
+    str | None,
+    Header(
+        description="The ETag of the answer you have; if it still holds: 304.",
+        examples=['"0f343b0931126a20f133d67c2b018a3b"'],
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="The ETag of the job as you know it; if it is in another state: 412.",
+        examples=['"0f343b0931126a20f133d67c2b018a3b"'],
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        pattern=EVENT_ID,
+        description="The `id` of the last event you have; those after it follow.",
+        examples=["1763724543000-0"],
+    ),
 ]

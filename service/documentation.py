@@ -78,15 +78,28 @@ JOB_BODY = {
 _JOB = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
 _FAILED = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
+_NO_PICTURE: dict[int | str, dict[str, Any]] = {
+    409: {"description": "Only with `Accept: image/png`: it was canceled.", "content": _FAILED},
+    502: {"description": "Only with `Accept: image/png`: it failed.", "content": _FAILED},
+    504: {"description": "Only with `Accept: image/png`: its deadline.", "content": _FAILED},
+}
+
 PICTURE_OR_JOB: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Done in time: the job, or with `Accept: image/png` its first picture.",
         "content": _JOB | PICTURE,
     },
     202: {"description": "Accepted; `Location` leads to the job.", "content": _JOB},
-    409: {"description": "Only with `Accept: image/png`: it was canceled.", "content": _FAILED},
-    502: {"description": "Only with `Accept: image/png`: it failed.", "content": _FAILED},
-    504: {"description": "Only with `Accept: image/png`: its deadline.", "content": _FAILED},
+    **_NO_PICTURE,
+}
+
+JOB_OR_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The job, or with `Accept: image/png` its first picture.",
+        "content": _JOB | PICTURE,
+    },
+    304: {"description": "It is as you have it."},
+    **_NO_PICTURE,
 }
 
 JOB_EVENTS: dict[int | str, dict[str, Any]] = {

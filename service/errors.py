@@ -27,7 +27,6 @@ from darkroom.errors import (
     UnsupportedError,
 )
 from darkroom.field_errors import in_our_words, pointer
-from darkroom.job import Job, JobError
 from service.responses import PROBLEM, FieldProblem, Problem
 
 log = logs.get("service")
@@ -53,21 +52,14 @@ _CODES = {
     400: "malformed_request",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     408: "request_timeout",
+    412: "precondition_failed",
     413: "payload_too_large",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     431: "head_too_large",
 }
-
-_JOB_STATUS = {
-    "canceled": 409,
-    "deadline_exceeded": 504,
-    "invalid_input_image": 422,
-    "invalid_parameters": 422,
-    "unsupported": 422,
-}
-"""How a job that did not succeed answers a client that wanted nothing but its picture."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +114,6 @@ def write_problem(http: Request, fault: Fault) -> Response:
         **fault.more,
     )
     return Response(document.model_dump_json(), fault.status, media_type=PROBLEM)
-
-
-def failed_job(job: Job) -> Fault:
-    """A job that ended without a picture, to a client that wanted nothing else."""
-    error = job.error or JobError(code=job.status, message=f"The job was {job.status}.")
-    status = _JOB_STATUS.get(error.code, 503 if error.retryable else 502)
-    location = {"Location": job.urls.self_}
-    return Fault(status, error.code, error.message, headers=location, more={"job": job.id})
 
 
 def add_handlers(app: FastAPI) -> None:

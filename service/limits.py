@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
+from email.utils import formatdate
 
 import structlog
 from fastapi import Request
@@ -163,8 +164,13 @@ class LastHandler:
 
 
 def safe_headers(request_id: str) -> dict[str, str]:
-    """What every answer carries."""
-    return {"X-Request-Id": request_id, "X-Content-Type-Options": "nosniff"}
+    """What every answer carries. uvicorn's `Date` is of the request: an answer that was waited for
+    would be older than what it tells of."""
+    return {
+        "Date": formatdate(usegmt=True),
+        "X-Request-Id": request_id,
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def new_request_id() -> str:

@@ -1,42 +1,75 @@
 """What clients say in headers about the answer they would like; in the service only."""
 
 import re
+from collections.abc import Iterator
 from typing import Literal
+
+from starlette.datastructures import Headers
+
+LONGEST_WAIT_S = 60
+"""Whoever asks to wait longer waits so long."""
 
 EVENT_ID = r"^[0-9]{1,19}(-[0-9]{1,19})?$"
 """Ids of Redis stream entries."""
 
-_WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,6})\"?", re.ASCII)
+_WAIT = re.compile(r"wait\s*=\s*\"?([0-9]{1,9})\"?", re.ASCII)
+_WEIGHT = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)", re.ASCII)
 
 
-def wait_s(prefer: str | None, longest: int) -> int | None:
-    """Seconds of `Prefer: wait=N` (RFC 7240), at most `longest`; what is not understood is ignored,
-    as the standard wants."""
-    for preference in (prefer or "").lower().split(","):
-        if found := _WAIT.fullmatch(preference.partition(";")[0].strip()):
-            return min(int(found[1]), longest)
+def wait_s(headers: Headers) -> int | None:
+    """Seconds of `Prefer: wait=N` (RFC 7240), at most `LONGEST_WAIT_S`; what is not understood is
+    ignored, as the standard wants."""
+    for preference in _preferences(headers):
+        if found := _WAIT.fullmatch(preference):
+            return min(int(found[1]), LONGEST_WAIT_S)
     return None
 
 
-def answer(accept: str | None, image_format: str) -> Literal["picture", "job"] | None:
+def clamped(wait: float) -> float:
+    """The seconds that count of those that were asked for."""
+    return min(wait, LONGEST_WAIT_S)
+
+
+def wants_no_wait(headers: Headers) -> bool:
+    """Whether a client says `Prefer: respond-async`."""
+    return "respond-async" in _preferences(headers)
+
+
+def answer(headers: Headers, image_format: str) -> Literal["picture", "job"] | None:
     """Whether a picture of that format or the job's JSON is more welcome; None where pictures are
     asked for, but not of that format, and no JSON either."""
-    asked = _asked_types(accept)
+    asked = _asked_types(headers)
     picture = _weight(asked, f"image/{image_format}", "image/*")
-    job = _weight(asked, "application/json", "application/*", "*/*")
+    job = _job_weight(asked)
     if picture > job:
         return "picture"
     other_pictures = any(kind.startswith("image/") and weight for kind, weight in asked.items())
     return None if other_pictures and not (picture or job) else "job"
 
 
-def _asked_types(accept: str | None) -> dict[str, float]:
+def takes_job(headers: Headers) -> bool:
+    """Whether the job's JSON is welcome at all."""
+    return _job_weight(_asked_types(headers)) > 0
+
+
+def _preferences(headers: Headers) -> Iterator[str]:
+    for preference in ",".join(headers.getlist("prefer")).lower().split(","):
+        yield preference.partition(";")[0].strip()
+
+
+def _asked_types(headers: Headers) -> dict[str, float]:
     """The media ranges of `Accept` (RFC 9110, 12.5.1) with their weights."""
     asked = {}
-    for entry in (accept or "").lower().split(","):
+    for entry in ",".join(headers.getlist("accept")).lower().split(","):
         kind, *parameters = (part.strip() for part in entry.split(";"))
         asked[kind] = _q(parameters)
     return asked
+
+
+def _job_weight(asked: dict[str, float]) -> float:
+    """A browser that is led to a job asks for a page, though pictures would do too."""
+    as_json = _weight(asked, "application/json", "application/*", "*/*")
+    return max(as_json, asked.get("text/html", 0.0))
 
 
 def _weight(asked: dict[str, float], *ranges: str) -> float:
@@ -47,8 +80,6 @@ def _weight(asked: dict[str, float], *ranges: str) -> float:
 def _q(parameters: list[str]) -> float:
     for parameter in parameters:
         if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
+            found = _WEIGHT.fullmatch(parameter)
+            return float(found[1]) if found else 0.0
     return 1.0

@@ -5,6 +5,7 @@ Jobs are serialised here, once, instead of by FastAPI: their bytes give their ET
 
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
@@ -14,11 +15,11 @@ from fastapi import Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from darkroom.images import SUFFIXES, ImageStore, StoredImage
 from darkroom.job import Job
+from service.conditions import satisfiable
 
 Item = TypeVar("Item")
 
@@ -69,10 +70,13 @@ PROBLEM = "application/problem+json"
 _MEANINGS = {
     400: "The body is no JSON.",
     404: "There is no such thing.",
-    406: "`Accept` asks for a picture of another format than `output.format`.",
+    406: "`Accept` asks for a picture and there is none: of that format (`not_acceptable`; nothing "
+    "was queued), or not yet (`picture_not_ready`; `Location` leads to the job, which goes on).",
     410: "It existed; its retention has passed.",
+    412: "It is in another state than `If-Match` says.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
+    416: "`Range` asks for no part of the picture; `Content-Range` tells its size.",
     422: "One or more fields are wrong; `errors` names each by a JSON pointer.",
     429: "Too much is queued; try again after `Retry-After` seconds.",
     503: "Redis or the image store is away; try again after `Retry-After` seconds.",
@@ -96,14 +100,6 @@ def etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def matches(if_none_match: str | None, tag: str) -> bool:
-    """Whether a client already has what `tag` names (RFC 9110, 13.1.2: weak comparison)."""
-    if if_none_match is None:
-        return False
-    known = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
-    return tag in known or "*" in known
-
-
 def job_response(job: Job, status: int = 200, **headers: str) -> Response:
     """A job with its ETag and, until it is terminal, a hint when to ask again."""
     body = job_body(job)
@@ -120,7 +116,7 @@ PICTURE = {f"image/{name}": {"schema": {"type": "string", "format": "binary"}} f
 class ImageFile(FileResponse):
     """A finished picture: never changes, never guessed at, private to who knows its id.
 
-    Starlette's answer knows ranges and their conditions; its file is the store's."""
+    Starlette's answer knows how to send parts; its file is the store's."""
 
     def __init__(self, store: ImageStore, image: StoredImage, **headers: str) -> None:
         self._store = store
@@ -144,24 +140,26 @@ class ImageFile(FileResponse):
                 await file.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Starlette answers a `Range` it cannot serve in plain text; raised, it is a problem."""
+        """Starlette serves the parts; which of them are asked for and are there is ours to say.
 
-        async def send_or_raise(message: Message) -> None:
-            if message.get("status", 0) >= 400:
-                bounds = Headers(raw=message["headers"]).get("content-range")
-                raise HTTPException(
-                    message["status"],
-                    "The header Range asks for no part of this picture.",
-                    {"Content-Range": bounds} if bounds else None,
-                )
-            await send(message)
+        Raises HTTPException 416."""
+        asked = Headers(scope=scope)
+        mine = (self.headers["etag"], self.headers["last-modified"])
+        parts = satisfiable(asked, self._image.size, *mine)
+        headers = [(k, v) for k, v in scope["headers"] if k not in (b"range", b"if-range")]
+        if parts:
+            headers.append((b"range", parts.encode()))
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
-        await super().__call__(scope, receive, send_or_raise)
+
+def last_modified(image: StoredImage) -> float:
+    """Unix time; never one that is still to come, should the store's clock be ahead of ours."""
+    return min(image.modified, time.time())
 
 
 def _stat(image: StoredImage) -> os.stat_result:
     """What Starlette wants to know of a file: its size and when it was written."""
-    return os.stat_result((0, 0, 0, 0, 0, 0, image.size, 0, int(image.modified), 0))
+    return os.stat_result((0, 0, 0, 0, 0, 0, image.size, 0, int(last_modified(image)), 0))
 
 
 def image_headers(image_id: str) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from service.dependencies import Here, IfNoneMatch, TheirJobs
-from service.responses import PICTURE, ImageFile, image_headers, matches, problems
+from service.negotiation import unless_known
+from service.responses import PICTURE, ImageFile, last_modified, problems
 
 router = APIRouter(tags=["images"])
 
@@ -18,12 +19,15 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/images/{image_id}", response_class=Response, responses=_IMAGE | problems(404))
+@router.get(
+    "/images/{image_id}", response_class=Response, responses=_IMAGE | problems(404, 412, 416, 503)
+)
 async def read_image(
+    http: Request,
     here: Here,
     jobs: TheirJobs,
     image_id: Annotated[str, Path(examples=["img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"])],
-    if_none_match: IfNoneMatch = None,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001
 ) -> Response:
     """A picture, in the format that its job asked for. It says itself how it was made.
 
@@ -33,7 +37,4 @@ async def read_image(
     `output.metadata` at `minimal` only software, model, seed and that remain; at `none` nothing.
     """
     image = await jobs.find_image(image_id)
-    headers = image_headers(image.id)
-    if matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return ImageFile(here.store, image)
+    return unless_known(http, ImageFile(here.store, image), last_modified(image))

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
@@ -12,27 +12,29 @@ from darkroom.job import Job, JobStatus
 from darkroom.request import Output
 from service import preferences
 from service.bodies import read_body
-from service.dependencies import Darkroom, Here, IfNoneMatch, JobId, TheirJobs
-from service.documentation import JOB_BODY, JOB_EVENTS, PICTURE_OR_JOB
-from service.errors import answer, failed_job
-from service.responses import (
-    ImageFile,
-    JobPage,
-    etag,
-    job_body,
-    job_response,
-    matches,
-    problems,
+from service.conditions import listed, matches, require_match
+from service.dependencies import (
+    Accept,
+    Darkroom,
+    Here,
+    IdempotencyKey,
+    IfMatch,
+    IfNoneMatch,
+    JobId,
+    LastEventId,
+    Prefer,
+    TheirJobs,
+    Wait,
 )
+from service.documentation import JOB_BODY, JOB_EVENTS, JOB_OR_PICTURE, PICTURE_OR_JOB
+from service.negotiation import as_wished, check_format, picture_format, wants_picture
+from service.responses import JobPage, etag, job_body, job_response, problems
 from service.streaming import event_stream, wait_for, wait_for_end
 from service.submission import submit
 
 router = APIRouter(tags=["jobs"])
 
-MAX_WAIT_S = 60
-
 JOB_REFUSALS = problems(404, 410, 503)
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged."}}
 ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
     200: {"model": Job, "description": "It had ended already."}
 }
@@ -49,45 +51,33 @@ async def create_job(
     http: Request,
     here: Here,
     jobs: TheirJobs,
-    idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
-    ] = None,
-    prefer: Annotated[str | None, Header(examples=["wait=30"])] = None,
-    accept: Annotated[str | None, Header(examples=["image/png"])] = None,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,  # noqa: ARG001  # for OpenAPI; a client may send several
+    accept: Accept = None,  # noqa: ARG001
 ) -> Response:
     """Ask for pictures. The answer is a job, at once: poll it at `Location`.
 
     `Prefer: wait=30` waits up to so many seconds (60 at most): 200 if the job is done by then, 202
-    if not. With `Accept: image/png` too (or `image/jpeg`, `image/webp`, `image/*`; 406 if it is not
-    the format of `output`), a job done in time answers with its first picture, and one that failed
-    with a problem document. A request sent again with the same `Idempotency-Key` within 24 hours
-    returns the same job; with another body it is refused.
+    if not. With `Accept: image/png` (or `image/jpeg`, `image/webp`, `image/*`; 406 if it is not the
+    format of `output`) the answer is the job's first picture, without `Prefer` after at most 60
+    seconds. Where there is no picture then, the answer is a problem document that names the job,
+    `picture_not_ready` (406) while it goes on. A request sent again with the same
+    `Idempotency-Key` within 24 hours returns the same job; with another body it is refused.
     """
     _require_json(http)
     body, size = await read_body(http, int(here.settings.max_json_kb * 2**10))
-    wait_s = preferences.wait_s(prefer, MAX_WAIT_S)
 
     def agree(output: Output) -> None:
-        if wait_s is not None and preferences.answer(accept, output.format) is None:
-            detail = f"The picture will be {output.format}; ask for it in `output.format`."
-            raise HTTPException(406, detail)
+        check_format(http, output.format)
 
     submitted = await submit(here, jobs, body, idempotency_key, agree, size=size)
-    job = submitted.job if wait_s is None else await wait_for_end(jobs, submitted.job, wait_s)
-    headers = {"Location": job.urls.self_}
+    job, headers = submitted.job, _preference_applied(http)
+    if wait_s := _wait_s(http, job):
+        job = await wait_for_end(jobs, job, wait_s)
+    headers["Location"] = job.urls.self_
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    if not job.status.terminal:
-        return job_response(job, 202, **headers)
-    if wait_s is not None:
-        headers["Preference-Applied"] = f"wait={wait_s}"
-    if preferences.answer(accept, _format(job)) != "picture":
-        return job_response(job, 200, **headers)
-    if job.status is not JobStatus.SUCCEEDED or not job.kept:
-        return answer(http, failed_job(job))
-    first = job.kept[0]
-    headers["Content-Location"] = first.url or ""
-    return ImageFile(here.store, await jobs.find_image(first.id), **headers)
+    return await as_wished(http, here.store, jobs, job, pending=202, **headers)
 
 
 @router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
@@ -122,50 +112,69 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=Job,
-    responses=UNCHANGED | JOB_REFUSALS,
+    responses=JOB_OR_PICTURE | problems(404, 406, 410, 412, 422, 503),
 )
 async def read_job(
+    http: Request,
+    here: Here,
     jobs: TheirJobs,
     job_id: JobId,
-    wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False, description="Seconds to wait.")
-    ] = 0,
-    if_none_match: IfNoneMatch = None,
+    wait: Wait = None,
+    prefer: Prefer = None,  # noqa: ARG001
+    accept: Accept = None,  # noqa: ARG001
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001
 ) -> Response:
     """A job. `ETag` names this state of it.
 
     With `wait`, the answer is held back until the job is done or, where `If-None-Match` says
-    which state you have, until it is another one: progress costs one request per change.
+    which state you have, until it is another one: progress costs one request per change. `Prefer:
+    wait=30` is another way to say `wait=30`, and more than 60 s is taken as 60. `Accept:
+    image/png` asks for the job's picture, as at its submission.
     """
 
-    def is_another(job: Job) -> bool:
-        return not matches(if_none_match, etag(job_body(job)))
+    known = listed(http.headers, "if-none-match")
 
-    job = await wait_for(jobs, job_id, wait, is_another if if_none_match else None)
-    response = job_response(job)
-    if matches(if_none_match, response.headers["ETag"]):
-        response = Response(status_code=304, headers=_headers_of_unchanged(response))
-    return response
+    def is_another(job: Job) -> bool:
+        return not wants_picture(http, job) and not matches(known, etag(job_body(job)))
+
+    wait_s = preferences.wait_s(http.headers) if wait is None else preferences.clamped(wait)
+    job = await wait_for(jobs, job_id, wait_s or 0, is_another if known else None)
+    check_format(http, picture_format(job))
+    headers = _preference_applied(http) if wait is None else {}
+    return await as_wished(http, here.store, jobs, job, pending=200, **headers)
 
 
 @router.post(
     "/jobs/{job_id}/cancel",
     status_code=202,
     response_model=Job,
-    responses=ENDED_ALREADY | JOB_REFUSALS,
+    responses=ENDED_ALREADY | JOB_REFUSALS | problems(412),
 )
-async def cancel_job(jobs: TheirJobs, job_id: JobId) -> Response:
+async def cancel_job(
+    http: Request,
+    jobs: TheirJobs,
+    job_id: JobId,
+    if_match: IfMatch = None,  # noqa: ARG001
+) -> Response:
     """Cancel a job. A queued one never starts, a running one stops at its next step.
 
     Asking again, or for a job that has ended, changes nothing.
     """
-    ended_before = (await jobs.fetch(job_id)).status.terminal
-    return job_response(await jobs.cancel(job_id), 200 if ended_before else 202)
+    job = await jobs.fetch(job_id)
+    require_match(http.headers, etag(job_body(job)))
+    return job_response(await jobs.cancel(job_id), 200 if job.status.terminal else 202)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_REFUSALS)
-async def delete_job(jobs: TheirJobs, job_id: JobId) -> Response:
+@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_REFUSALS | problems(412))
+async def delete_job(
+    http: Request,
+    jobs: TheirJobs,
+    job_id: JobId,
+    if_match: IfMatch = None,
+) -> Response:
     """Delete a job and its pictures; one that has not ended is canceled first."""
+    if if_match:
+        require_match(http.headers, etag(job_body(await jobs.fetch(job_id))))
     await jobs.delete(job_id)
     return Response(status_code=204)
 
@@ -174,7 +183,7 @@ async def delete_job(jobs: TheirJobs, job_id: JobId) -> Response:
 async def follow_job(
     jobs: TheirJobs,
     job_id: JobId,
-    last_event_id: Annotated[str | None, Header(pattern=preferences.EVENT_ID)] = None,
+    last_event_id: LastEventId = None,
     after: Annotated[
         str | None,
         Query(pattern=preferences.EVENT_ID, description="Stands in for `Last-Event-ID`."),
@@ -194,9 +203,19 @@ async def follow_job(
     return EventSourceResponse(event_stream(jobs, job, after), headers=headers)
 
 
-def _format(job: Job) -> str:
-    """The format of its pictures, whether or not there are any."""
-    return str(job.request.get("output", {}).get("format", "png"))
+def _wait_s(http: Request, job: Job) -> float:
+    """How long to wait for a job that was just accepted: as long as the client says, for a picture
+    without a word as long as may be."""
+    wait_s = preferences.wait_s(http.headers)
+    if wait_s is not None or preferences.wants_no_wait(http.headers):
+        return wait_s or 0
+    return preferences.LONGEST_WAIT_S if wants_picture(http, job) else 0
+
+
+def _preference_applied(http: Request) -> dict[str, str]:
+    """Tells which wait counts, where one was asked for (RFC 7240, section 3)."""
+    wait_s = preferences.wait_s(http.headers)
+    return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
 
 
 def _require_json(http: Request) -> None:
@@ -216,9 +235,3 @@ def _name(here: Darkroom, model: str | None) -> str | None:
         return model and here.catalog.find(model).name
     except ModelNotFoundError:
         return model
-
-
-def _headers_of_unchanged(response: Response) -> dict[str, str]:
-    """Headers that a 304 repeats."""
-    names = ("ETag", "Cache-Control", "Retry-After")
-    return {name: response.headers[name] for name in names if name in response.headers}

@@ -1,6 +1,11 @@
 import pytest
+from starlette.datastructures import Headers
 
-from service.preferences import answer, wait_s
+from service.preferences import LONGEST_WAIT_S, answer, takes_job, wait_s, wants_no_wait
+
+
+def headers(name, *lines):
+    return Headers(raw=[(name.encode(), line.encode()) for line in lines if line is not None])
 
 
 @pytest.mark.parametrize(
@@ -13,15 +18,23 @@ from service.preferences import answer, wait_s
         ('Wait = "7"; foo=bar', 7),
         ("wait=0", 0),
         ("wait=61", 60),
+        ("wait=100000", 60),
         ("wait=-1", None),
         ("wait=1e9", None),
         ("wait=", None),
-        ("wait=٣", None),
+        ("wait=5.5", None),
         ("handling=lenient", None),
     ],
 )
 def test_wait_is_read_and_bounded_and_the_rest_ignored(header, seconds):
-    assert wait_s(header, 60) == seconds
+    assert wait_s(headers("prefer", header)) == seconds
+    assert LONGEST_WAIT_S == 60
+
+
+def test_several_lines_of_a_header_are_one_list():
+    assert wait_s(headers("prefer", "respond-async", "wait=5")) == 5
+    assert wants_no_wait(headers("prefer", "handling=strict", "Respond-Async"))
+    assert answer(headers("accept", "text/plain", "image/png"), "png") == "picture"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +55,10 @@ def test_wait_is_read_and_bounded_and_the_rest_ignored(header, seconds):
         ("image/png;q=0.1, application/json", "job"),
         ("image/png;q=0.1, */*", "job"),
         ("image/png;q=x", "job"),
+        ("image/png;q=nan", "job"),
+        ("image/png;q=2", "job"),
+        ("image/png;q=0.5, application/json;q=0.4", "picture"),
+        ("text/html,image/avif,image/png,*/*;q=0.8", "job"),
         ("image/webp", None),
         ("image/webp, image/jpeg;q=0.3", None),
         ("image/webp, image/png;q=0", None),
@@ -51,9 +68,24 @@ def test_wait_is_read_and_bounded_and_the_rest_ignored(header, seconds):
     ],
 )
 def test_a_png_is_sent_to_those_who_prefer_one(header, answered):
-    assert answer(header, "png") == answered
+    assert answer(headers("accept", header), "png") == answered
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
 def test_the_format_decides(image_format):
-    assert answer("image/jpeg", image_format) == ("picture" if image_format == "jpeg" else None)
+    asked = answer(headers("accept", "image/jpeg"), image_format)
+    assert asked == ("picture" if image_format == "jpeg" else None)
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        ("image/png", False),
+        ("image/png, */*;q=0.1", True),
+        ("image/*, application/json;q=0", False),
+        ("image/png, application/*;q=0.5", True),
+        ("*/*", True),
+    ],
+)
+def test_whether_json_would_do(header, taken):
+    assert takes_job(headers("accept", header)) is taken

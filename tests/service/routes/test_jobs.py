@@ -3,6 +3,7 @@
 import base64
 import threading
 import time
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
@@ -310,7 +311,7 @@ def test_a_wait_that_is_long_enough_gives_the_finished_job(api, work, background
 def test_a_wait_that_is_too_short_gives_the_accepted_job(api):
     response = api.post(JOBS, json={"prompt": "a"}, headers={"Prefer": "wait=0"})
     assert response.status_code == 202
-    assert "preference-applied" not in response.headers
+    assert response.headers["preference-applied"] == "wait=0"
     assert response.json()["status"] == "queued"
 
 
@@ -351,11 +352,6 @@ def test_a_picture_of_a_format_that_nobody_wants_is_not_made(api, jobs, accept):
     assert jobs.page().jobs == []
 
 
-def test_a_client_that_does_not_wait_gets_the_job_whatever_it_accepts(api):
-    response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/webp"})
-    assert response.status_code == 202
-
-
 def test_a_job_is_sent_where_its_picture_is_not_acceptable_but_json_is(api, work, background):
     background(work.all)
     headers = {"Prefer": "wait=20", "Accept": "image/webp, application/json;q=0.1"}
@@ -377,10 +373,90 @@ def test_a_withheld_picture_is_passed_over(api, work, background):
     assert response.content == png(color=(1, 9, 9))
 
 
-def test_a_picture_not_done_in_time_is_a_job(api):
+def named(response: httpx2.Response, document: dict) -> str:
+    """The job that a problem document is about; it can be found by body and by head."""
+    assert response.headers["location"] == document["urls"]["self"]
+    assert document["urls"]["self"].endswith(document["job"])
+    return document["urls"]["self"]
+
+
+@pytest.mark.parametrize("prefer", ["wait=0", "wait=1", "respond-async"])
+@pytest.mark.parametrize("accept", ["image/png", "image/*", "image/png, text/plain;q=0.1"])
+def test_a_picture_not_done_in_time_is_a_problem_that_names_the_job(api, accept, prefer):
+    headers = {"Accept": accept, "Prefer": prefer}
+    response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    url = named(response, problem(response, 406, "picture_not_ready"))
+    assert api.get(url).json()["status"] == "queued"
+    assert "retry-after" not in response.headers
+    assert response.headers["vary"] == "Accept, Prefer"
+
+
+def test_a_picture_not_done_in_time_is_a_job_where_json_would_do(api):
+    headers = {"Accept": "image/png, */*;q=0.1", "Prefer": "wait=0"}
+    response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+
+
+def test_who_wants_a_picture_waits_for_it_unasked(api, work, background):
+    background(work.all)
     response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/png"})
-    assert response.status_code == 202
-    assert response.json()["status"] == "queued"
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
+    assert "preference-applied" not in response.headers
+
+
+def test_who_does_not_wait_may_come_back_for_the_picture(api, work, background):
+    only_pictures = {"Accept": "image/png"}
+    late = api.post(JOBS, json={"prompt": "a"}, headers=only_pictures | {"Prefer": "wait=0"})
+    url = late.headers["location"]
+    problem(api.get(url, headers=only_pictures), 406, "picture_not_ready")
+    problem(api.get(url, headers={"Accept": "image/webp"}), 406, "not_acceptable")
+    background(work.all)
+    response = api.get(url, params={"wait": 20}, headers=only_pictures)
+    assert (response.status_code, response.content) == (200, png(color=(0, 9, 9)))
+    assert response.headers["cache-control"] == "private, no-cache"
+    known = api.get(url, headers=only_pictures | {"If-None-Match": response.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    assert api.head(url, headers=only_pictures).headers["content-type"] == "image/png"
+    assert api.get(url).json()["status"] == "succeeded"
+
+
+def test_an_answer_that_was_waited_for_is_dated_when_it_is_sent(api, work, background):
+    def late() -> None:
+        time.sleep(1.1)  # dates have no fractions
+        work.all()
+
+    background(late)
+    headers = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/png"}).headers
+    assert len(headers.get_list("date")) == 1
+    date, modified = (parsedate_to_datetime(headers[name]) for name in ("date", "last-modified"))
+    assert modified <= date
+
+
+def test_several_pictures_are_named_where_the_first_is_sent(api, work, background):
+    background(work.all)
+    body = {"prompt": "a", "num_images": 3}
+    response = api.post(JOBS, json=body, headers={"Accept": "image/png"})
+    urls = [image["url"] for image in api.get(response.headers["location"]).json()["images"]]
+    assert response.headers["link"] == ", ".join(f'<{url}>; rel="item"' for url in urls)
+    assert response.headers["content-location"] == urls[0]
+
+
+def test_a_picture_that_was_lost_is_a_problem_that_names_the_job(api, work, background, here):
+    def lose() -> None:
+        claim = work.claim()
+        images = work.images(claim)
+        file_of(here.store, images[0].id).unlink()
+        work.queue.finish(claim, JobStatus.SUCCEEDED, images=images)
+
+    background(lose)
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/png"})
+    named(response, problem(response, 404, "image_not_found"))
+
+
+def test_a_canceled_picture_is_a_problem_that_names_the_job(api, jobs, background):
+    background(lambda: jobs.cancel(jobs.page().jobs[0].id))
+    response = api.post(JOBS, json={"prompt": "a"}, headers={"Accept": "image/png"})
+    named(response, problem(response, 409, "canceled"))
 
 
 @pytest.mark.parametrize(
@@ -397,6 +473,7 @@ def test_a_failed_picture_is_a_problem(api, work, background, error, status):
     response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
     document = problem(response, status, error.code)
     assert document["detail"] == error.message
+    named(response, document)
     assert api.get(response.headers["location"]).json()["status"] == "failed"
 
 
@@ -466,6 +543,16 @@ def test_waiting_in_vain_ends_in_time(api, submitted):
     assert 0.25 < time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("wait", ["60", "61", "99999", "1e300"])
+def test_longer_waits_than_may_be_are_cut(api, submitted, work, wait):
+    url = submitted()["urls"]["self"]
+    work.all()
+    assert api.get(url, params={"wait": wait}).json()["status"] == "succeeded"
+    preferred = api.get(url, headers={"Prefer": f"wait={wait}"})
+    assert preferred.headers.get("preference-applied") in ("wait=60", None)
+    assert ("preference-applied" in preferred.headers) is wait.isdigit()
+
+
 def test_more_waiters_than_threads_hold_nothing_up(api, served, submitted, work):
     url = submitted()["urls"]["self"]
     etag = api.get(url).headers["etag"]
@@ -489,7 +576,7 @@ def test_more_waiters_than_threads_hold_nothing_up(api, served, submitted, work)
     assert len(answers) == 60
 
 
-@pytest.mark.parametrize("wait", ["-1", "61", "abc", "NaN", "inf", "1e999"])
+@pytest.mark.parametrize("wait", ["-1", "abc", "NaN", "inf", "1e999"])
 def test_waits_that_cannot_be(api, submitted, wait):
     response = api.get(submitted()["urls"]["self"], params={"wait": wait})
     assert pointers(response) == ["/query/wait"]
@@ -615,6 +702,19 @@ def test_deleting_a_job_deletes_its_images(api, submitted, work):
     problem(api.get(image["url"]), 404, "image_not_found")
     problem(api.get(job["urls"]["self"]), 404, "job_not_found")
     problem(api.delete(job["urls"]["self"]), 404, "job_not_found")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "POST"])
+def test_a_job_in_another_state_than_is_said_stays_as_it_is(api, submitted, work, method):
+    job = submitted()
+    url = job["urls"]["self"] if method == "DELETE" else job["urls"]["cancel"]
+    seen = api.get(job["urls"]["self"]).headers["etag"]
+    work.claim()
+    refused = api.request(method, url, headers={"If-Match": seen})
+    problem(refused, 412, "precondition_failed")
+    now = api.get(job["urls"]["self"])
+    assert now.json()["status"] == "running"
+    assert api.request(method, url, headers={"If-Match": now.headers["etag"]}).status_code < 300
 
 
 def test_deleting_a_queued_job_cancels_it(api, submitted, jobs):
