@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
 from darkroom.catalog import Limits
+from darkroom.fields import Fields, at_most
 from darkroom.offers import Offer
-from darkroom.request import MAX_SEED, Control, Fields, Lora, Text
+from darkroom.request import (
+    MAX_CONTROLS,
+    MAX_LORAS,
+    MAX_SEED,
+    Control,
+    Lora,
+)
 from darkroom.tasks import TASKS, Size
+from darkroom.text import Text
 
 _SIZE = {"width", "height"}
 
@@ -129,12 +137,16 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
         "num_inference_steps": (int, terms.steps, {"ge": 1, "le": limits.max_steps}),
         "guidance_scale": (float, terms.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
         "scheduler": (scheduler, terms.scheduler, {"json_schema_extra": {"enum": known}}),
-        "seed": (Annotated[int, Field(ge=0, le=MAX_SEED)] | None, None, {}),
+        "seed": (
+            Annotated[int, Field(ge=-1, le=MAX_SEED), AfterValidator(_drawn)] | None,
+            None,
+            {},
+        ),
         "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
         "strength": (float, terms.strength, {"ge": 0, "le": 1}),
         "class_label": (int, ..., {"ge": 0, "lt": terms.classes}),
-        "loras": (_list_of(Lora, terms.loras), (), {"strict": False, "max_length": 8}),
-        "controls": (_list_of(Control, terms.controlnets), (), {"strict": False, "max_length": 4}),
+        "loras": _list_of(Lora, terms.loras, MAX_LORAS),
+        "controls": _list_of(Control, terms.controlnets, MAX_CONTROLS),
     }
 
 
@@ -167,14 +179,20 @@ def _prompt(task: str, chars: dict[str, int]) -> _Field:
     return (Text, field.default, chars)
 
 
-def _list_of(kind: type[Fields], names: tuple[str, ...]) -> Any:
-    """A list of `kind` whose names are those that the model has."""
+def _drawn(seed: int) -> int | None:
+    """Other programs write -1 where a seed is to be drawn."""
+    return None if seed == -1 else seed
+
+
+def _list_of(kind: type[Fields], names: tuple[str, ...], most: int) -> _Field:
+    """A list of at most so many `kind` whose names are those that the model has."""
     name = (
         _one_of(*names or ("",)),
         Field(description=kind.model_fields["name"].description),
     )
     listed: Any = tuple
-    return listed[_derive(kind, kind, {"name": name}), ...]
+    entries = _annotate(listed[_derive(kind, kind, {"name": name}), ...], at_most(most))
+    return entries, (), {"strict": False, "max_length": most}
 
 
 def _one_of(*values: str | int) -> Any:

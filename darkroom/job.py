@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from uuid_utils import uuid7
 
-from darkroom.request import PictureFormat, Text
+from darkroom.fields import Fields, at_most
+from darkroom.request import PictureFormat
+from darkroom.text import Line, Text
 
 Priority = Literal["high", "normal", "low"]
 
@@ -64,22 +66,20 @@ INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
 """The hash of an input picture: what requests hold in its place."""
 
 
-class JobOptions(BaseModel):
+class JobOptions(Fields):
     """What a client may say about a job besides what it asks for."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
 
     priority: Priority = "normal"
     """Which of the model's three queues the job waits in."""
-    tags: list[Annotated[Text, Field(min_length=1, max_length=64)]] = Field([], max_length=16)
+    tags: Annotated[list[Annotated[Line, Field(min_length=1, max_length=64)]], at_most(16)] = Field(
+        [], max_length=16
+    )
     """Words to find the job by in listings."""
     metadata: dict[
-        Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=512)]
+        Annotated[Line, Field(max_length=64)], Annotated[Text, Field(max_length=512)]
     ] = Field({}, max_length=16)
     """Anything the client wants to get back with the job."""
-    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] | None = None
+    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] | None = None
     """Cancel the job if it is not done so many seconds after submission."""
 
 

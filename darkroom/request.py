@@ -9,8 +9,10 @@ clients may leave out, and the bounds that depend on the model, are in forms.py.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
-from pydantic_core import PydanticCustomError
+from pydantic import Field
+
+from darkroom.fields import Box, Fields, Fraction, at_most
+from darkroom.text import Text
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
@@ -41,39 +43,8 @@ PictureFormat = Literal["png", "jpeg", "webp"]
 MetadataLevel = Literal["full", "minimal", "none"]
 """How much a picture says of itself; the one that tells most first."""
 
-_CONTROL = frozenset(chr(c) for c in range(32)) - {"\n", "\t"} | {"\x7f"}
-
-
-def _printable(text: str) -> str:
-    if bad := _CONTROL.intersection(text):
-        names = ", ".join(f"U+{ord(c):04X}" for c in sorted(bad))
-        raise PydanticCustomError("character", f"Must not hold control characters: {names}.")
-    return text
-
-
-def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    if not (box[0] < box[2] and box[1] < box[3]):
-        raise PydanticCustomError("empty_box", "Must be left, top, right, bottom with an area.")
-    return box
-
-
-Text = Annotated[str, AfterValidator(_printable)]
-Fraction = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
-Box = Annotated[
-    tuple[Fraction, Fraction, Fraction, Fraction], Field(strict=False), AfterValidator(_corners)
-]
-
-
-class Fields(BaseModel):
-    """Fields that are frozen, of exact types, and no others."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
+MAX_LORAS = 8
+MAX_CONTROLS = 4
 
 
 class SchedulerOptions(Fields):
@@ -161,7 +132,7 @@ class Request(Fields):
     scheduler_options: SchedulerOptions = SchedulerOptions()
     """How the noise scheduler lays out its steps."""
     seed: int = Field(ge=0, le=MAX_SEED)
-    """Where the noise starts from; picture i of a job uses seed + i. Drawn if left out."""
+    """Where the noise starts from; picture i of a job uses seed + i. Drawn if left out or -1."""
     num_images: int
     """How many pictures to make."""
     output: Output = Output()
@@ -184,10 +155,15 @@ class Prompted(Request):
     """Counters the over-exposure of strong guidance (arXiv 2305.08891, section 3.4)."""
     clip_skip: Annotated[int, Field(ge=0, le=12), Argument("clip_skip")] = 0
     """How many of the text encoder's last layers to leave out."""
-    loras: Annotated[tuple[Lora, ...], Field(strict=False, max_length=8), Adapter("loras")] = ()
+    loras: Annotated[
+        tuple[Lora, ...],
+        Field(strict=False, max_length=MAX_LORAS),
+        at_most(MAX_LORAS),
+        Adapter("loras"),
+    ] = ()
     """LoRAs of the model to use together."""
     reference_images: Annotated[
-        tuple[str, ...], Field(strict=False, max_length=4), Adapter("reference")
+        tuple[str, ...], Field(strict=False, max_length=4), at_most(4), Adapter("reference")
     ] = ()
     """Pictures whose style or subject to follow (IP-Adapter)."""
     reference_scale: Annotated[Fraction, Adapter("reference")] = 0.6
@@ -198,7 +174,10 @@ class Controlled(Prompted):
     """Fields of all tasks that ControlNets can take part in."""
 
     controls: Annotated[
-        tuple[Control, ...], Field(strict=False, max_length=4), Adapter("controlnets")
+        tuple[Control, ...],
+        Field(strict=False, max_length=MAX_CONTROLS),
+        at_most(MAX_CONTROLS),
+        Adapter("controlnets"),
     ] = ()
     """Pictures that hold the result to edges, poses, depth and the like (ControlNet)."""
 
@@ -261,7 +240,9 @@ class LayoutToImage(Prompted):
 
     task: Literal["layout-to-image"]
     """What to do."""
-    regions: Annotated[tuple[Region, ...], Field(strict=False, min_length=1, max_length=30)]
+    regions: Annotated[
+        tuple[Region, ...], Field(strict=False, min_length=1, max_length=30), at_most(30)
+    ]
     """What shall be where."""
 
 

@@ -148,6 +148,9 @@ _ROWS = (
 TASKS: Mapping[str, Task] = {task.name: task for task in _ROWS}
 """By the names that clients use."""
 
+FIELDS = frozenset(name for task in _ROWS for name in task.request.model_fields)
+"""The fields of all requests."""
+
 
 def meant(given: Mapping[str, Any], offered: Sequence[str]) -> str:
     """The task that the given fields of a body mean, when `task` was left out, on a model that

@@ -18,9 +18,9 @@ from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import Offer, diffusers_table
-from darkroom.request import Request
+from darkroom.request import MAX_SEED, Request
 from darkroom.sizes import Sides, size_of
-from darkroom.tasks import TASKS, meant
+from darkroom.tasks import FIELDS, TASKS, meant
 
 Model = TypeVar("Model", bound=BaseModel)
 Offers = Callable[[], Iterable[Offer]]
@@ -40,12 +40,13 @@ def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> 
 
     `others` are all offers, asked for only to say which models can what this one cannot. Raises
     InvalidRequestError with one entry per wrong field."""
-    given = {k: v for k, v in body.items() if k in JobOptions.model_fields}
-    asked = {k: v for k, v in body.items() if k not in given}
-    task = asked.setdefault("task", meant(body, offer.tasks))
+    said = {k: v for k, v in body.items() if v is not None or k not in FIELDS}
+    given = {k: v for k, v in said.items() if k in JobOptions.model_fields}
+    asked = {k: v for k, v in said.items() if k not in given}
+    task = asked.get("task", meant(said, offer.tasks))
     if task not in offer.tasks:
         raise InvalidRequestError([_cannot_do(task, offer, others)])
-    asked["model"] = offer.card.name
+    asked |= {"task": task, "model": offer.card.name}
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
     filled, wrong = _check(form(task, offer), _plain_scheduler(asked))
@@ -117,6 +118,10 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
+    seed, last = values["seed"], values["num_images"] - 1
+    if seed is not None and seed + last > MAX_SEED:
+        detail = f"Picture {last + 1} would take the seed {seed} + {last}; at most {MAX_SEED} is."
+        yield FieldError("/seed", detail, "out_of_range")
     if "mask_image" in values and not values["mask_image"] and not any(values["padding"].values()):
         detail = "This field is required unless padding adds canvas to fill."
         yield FieldError("/mask_image", detail, "missing")

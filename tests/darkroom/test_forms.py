@@ -60,3 +60,11 @@ def test_fields_are_described_as_in_the_task(terms, task):
         assert here["description"] == there["description"]
         for name, field in here["properties"].items():
             assert field.get("description") == there["properties"][name].get("description")
+
+
+def test_lists_say_how_many_entries_they_take():
+    for terms, task in ((SD, "text-to-image"), (GLIGEN, "layout-to-image")):
+        for cls in (form(task, terms), TASKS[task].request):
+            for name, field in cls.model_json_schema()["properties"].items():
+                assert field.get("type") != "array" or field["maxItems"], name
+                assert field.get("type") != "array" or "maxLength" not in field, name

@@ -68,7 +68,7 @@ def test_an_image_means_image_to_image_and_gives_the_shape():
     assert (request.task, request.width, request.height) == ("image-to-image", 88, 64)
 
 
-@pytest.mark.parametrize("value", [0, -1, 10**9, 2.5, "20", float("nan"), float("inf"), True, None])
+@pytest.mark.parametrize("value", [0, -1, 10**9, 2.5, "20", float("nan"), float("inf"), True])
 def test_steps_that_are_no_number_of_steps(value):
     assert wrong(CAT | {"num_inference_steps": value}) == ["/num_inference_steps"]
 
@@ -86,7 +86,7 @@ def test_sizes_that_cannot_be(value):
         ("guidance_scale", 1000),
         ("guidance_scale", float("nan")),
         ("guidance_scale", float("inf")),
-        ("seed", -1),
+        ("seed", -2),
         ("seed", MAX_SEED + 1),
         ("seed", 1.0),
         ("num_images", 0),
@@ -97,7 +97,7 @@ def test_sizes_that_cannot_be(value):
         ("prompt", "nul\0"),
         ("prompt", "\x1b[2J"),
         ("prompt", 5),
-        ("negative_prompt", "\r"),
+        ("negative_prompt", "\x85"),
         ("priority", "urgent"),
         ("tags", "cat"),
         ("deadline_s", 0),
@@ -162,3 +162,48 @@ def test_the_side_that_follows_the_image_counts_its_pixels_too():
     tall = Offer(**{**vars(OFFER), "height": 256})
     with pytest.raises(InvalidRequestError, match="65536 pixels"):
         completed(wide, tall, (400, 200))
+
+
+@pytest.mark.parametrize("field", ["task", "model", "seed", "width", "output", "tags", "loras"])
+def test_null_is_the_same_as_left_out(field):
+    filled, plain = (parse(body, OFFER) for body in (CAT | {field: None}, CAT))
+    assert filled == plain
+
+
+@pytest.mark.parametrize("seed", [-1, None])
+def test_a_seed_that_is_to_be_drawn_is_drawn(seed):
+    body = CAT | {"seed": seed}
+    drawn = {completed(parse(body, OFFER), OFFER, None).seed for _ in range(5)}
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**31, 2**32 - 1, 2**32, MAX_SEED - 3])
+def test_every_picture_has_a_seed_that_can_be_asked_for_again(seed):
+    request = completed(parse(CAT | {"seed": seed, "num_images": 4}, OFFER), OFFER, None)
+    assert parse(CAT | {"seed": request.seed + 3}, OFFER).values["seed"] == seed + 3
+
+
+def test_a_seed_from_which_the_last_picture_would_leave_the_range_is_refused():
+    assert wrong(CAT | {"seed": MAX_SEED - 2, "num_images": 4}) == ["/seed"]
+    assert wrong(CAT | {"seed": 2**63}) == ["/seed"]
+    parse(CAT | {"seed": MAX_SEED}, OFFER)
+
+
+def test_line_breaks_of_all_kinds_are_one_kind():
+    values = parse({"prompt": "a\r\nb\rc", "metadata": {"a": "x\r\ny"}}, OFFER)
+    assert values.values["prompt"] == "a\nb\nc"
+    assert values.options.metadata == {"a": "x\ny"}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"tags": ["a\u202eb"]}, "/tags/0"),
+        ({"tags": ["a\nb"]}, "/tags/0"),
+        ({"metadata": {"a\u2066": "b"}}, "/metadata/a\u2066"),
+        ({"metadata": {"a": "\x9b"}}, "/metadata/a"),
+        ({"metadata": {"a": None}}, "/metadata/a"),
+    ],
+)
+def test_tags_and_names_hide_nothing(body, pointer):
+    assert wrong(CAT | body) == [pointer]

@@ -1,0 +1,58 @@
+"""What all classes of fields share, whose values come from clients; used by service and worker,
+knows neither HTTP nor torch."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise PydanticCustomError("empty_box", "Must be left, top, right, bottom with an area.")
+    return box
+
+
+def at_most(entries: int) -> BeforeValidator:
+    """Counts the entries of a list before any of them is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list) and len(value) > entries:
+            raise PydanticCustomError("too_many", f"May have at most {entries} entries.")
+        return value
+
+    return BeforeValidator(check)
+
+
+Fraction = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
+Box = Annotated[
+    tuple[Fraction, Fraction, Fraction, Fraction], Field(strict=False), AfterValidator(_corners)
+]
+
+
+class Fields(BaseModel):
+    """Fields that are frozen, of exact types, and no others. Null is the same as left out."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}

@@ -1,0 +1,57 @@
+"""Text as people write it, and the characters it must not hold; used by service and worker, knows
+neither HTTP nor torch."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+_LINE_BREAK = re.compile("\r\n|[\r\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}]")
+
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
+)
+"""Unicode keeps them free for ever (The Unicode Standard, section 23.7)."""
+_SURROGATES = "\ud800-\udfff"
+_TURNS = "\u202a-\u202e\u2066-\u2069"
+"""They turn the direction of writing (UAX 9): what follows reads otherwise than it is."""
+
+_NO_TEXT = re.compile(f"[\0-\x08\x0b-\x1f\x7f-\x9f{_SURROGATES}{_NONCHARACTERS}]")
+_NO_LINE = re.compile(
+    f"[\0-\x1f\x7f-\x9f\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}{_TURNS}"
+    f"{_SURROGATES}{_NONCHARACTERS}]"
+)
+
+MOST_NAMED = 5
+"""Characters that are named in one sentence."""
+
+
+def _text(text: str) -> str:
+    """With one kind of line break."""
+    text = _LINE_BREAK.sub("\n", text)
+    _refuse(text, _NO_TEXT)
+    return text
+
+
+def _line(text: str) -> str:
+    _refuse(text, _NO_LINE)
+    return text
+
+
+def _refuse(text: str, bad: re.Pattern[str]) -> None:
+    if not bad.search(text):
+        return
+    found = sorted(set(bad.findall(text)))
+    names = ", ".join(f"U+{ord(each):04X}" for each in found[:MOST_NAMED])
+    more = f" and {len(found) - MOST_NAMED} others" if len(found) > MOST_NAMED else ""
+    raise PydanticCustomError("character", f"Must not hold these characters: {names}{more}.")
+
+
+Text = Annotated[str, AfterValidator(_text)]
+"""One or more lines. Every kind of line break becomes a line feed; tabs stay. Control characters
+(C0, DEL, C1) and noncharacters are refused; what turns the direction of writing is not, because
+prompts are written in all scripts: who prints one must escape it."""
+
+Line = Annotated[str, AfterValidator(_line)]
+"""One line that people tell things apart by, such as a tag: nothing in it is hidden or turned."""
