@@ -21,7 +21,7 @@ from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
 from service.limits import BodyLimit, LastHandler, RequestContext
 from service.methods import Methods
-from service.routes import health, images, jobs, models, queue
+from service.routes import health, images, jobs, models, pages, queue
 from service.uploads import InputImages
 
 API = "/api/v1"
@@ -44,6 +44,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
@@ -62,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for part in (jobs, images, models, queue):
         app.include_router(part.router, prefix=API)
     app.include_router(health.router)
+    app.include_router(pages.router)
     describe(app)
     return app
 

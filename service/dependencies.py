@@ -100,14 +100,6 @@ Prefer = Annotated[
         examples=["wait=30"],
     ),
 ]
-Accept = Annotated[
-    str | None,
-    Header(
-        description="`image/png`, `image/jpeg`, `image/webp` or `image/*` asks for the picture in "
-        "place of the job.",
-        examples=["image/png"],
-    ),
-]
 IdempotencyKey = Annotated[
     str | None,
     Header(

@@ -52,6 +52,13 @@ def takes_job(headers: Headers) -> bool:
     return _job_weight(_asked_types(headers)) > 0
 
 
+def wants_page(headers: Headers) -> bool:
+    """Whether a page is more welcome than JSON: a person with a browser."""
+    asked = _asked_types(headers)
+    page = asked.get("text/html", 0.0)
+    return page > _weight(asked, "application/json", "application/*", "*/*")
+
+
 def _preferences(headers: Headers) -> Iterator[str]:
     for preference in ",".join(headers.getlist("prefer")).lower().split(","):
         yield preference.partition(";")[0].strip()

@@ -14,7 +14,6 @@ from service import preferences
 from service.bodies import read_body
 from service.conditions import listed, matches, require_match
 from service.dependencies import (
-    Accept,
     Darkroom,
     Here,
     IdempotencyKey,
@@ -53,7 +52,6 @@ async def create_job(
     jobs: TheirJobs,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,  # noqa: ARG001  # for OpenAPI; a client may send several
-    accept: Accept = None,  # noqa: ARG001
 ) -> Response:
     """Ask for pictures. The answer is a job, at once: poll it at `Location`.
 
@@ -121,7 +119,6 @@ async def read_job(
     job_id: JobId,
     wait: Wait = None,
     prefer: Prefer = None,  # noqa: ARG001
-    accept: Accept = None,  # noqa: ARG001
     if_none_match: IfNoneMatch = None,  # noqa: ARG001
 ) -> Response:
     """A job. `ETag` names this state of it.

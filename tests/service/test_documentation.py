@@ -85,10 +85,6 @@ def test_examples_of_requests_are_accepted(document, api):
             assert api.post("/api/v1/jobs", json=example["value"]).status_code == 202, name
 
 
-def test_the_page_for_people_is_there(api):
-    assert api.get("/docs").status_code == 200
-
-
 def test_what_each_kind_of_event_tells_is_shown(document):
     told = document["paths"]["/api/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]
     for kind, shape in EVENTS.items():
