@@ -1,8 +1,9 @@
 """docker-compose.yml and the Docker files: valid, complete, and in step with the settings."""
 
+import contextlib
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
+from redis.exceptions import NoPermissionError
 
+from darkroom.command.valkey import server_binary
+from darkroom.queue.connection import connect
+from darkroom.queue.server import answers, read_facts
 from darkroom.settings import Settings
+from tests.deployment import Deployment
 
 ROOT = Path(__file__).parents[1]
-COMPOSE_ONLY = {"DARKROOM_BIND"}
+COMPOSE_ONLY = {"DARKROOM_BIND", "DARKROOM_QUEUE_PASSWORD", "DARKROOM_WORKER_MEMORY"}
+OF_THE_IMAGE = {"HOST", "PORT", "STATE_DIR", "STORE", "MODELS"}
+OF_ONE_WORKER = {"DEVICE", "WORKER_MODELS", "WORKER_NAME"}
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +51,102 @@ def test_compose_file_follows_the_compose_specification() -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_compose_itself_accepts_the_file(profile: str) -> None:
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
-    ):
-        pytest.skip("docker compose is not installed here")
-    command = ["docker", "compose", "--profile", profile, "config", "--format", "json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = compose_command()
+    if command is None:
+        pytest.skip("neither docker compose nor docker-compose is installed here")
+    environment = os.environ | {"COMPOSE_PROFILES": profile, "DARKROOM_METADATA": "none"}
+    done = subprocess.run(
+        [*command, "config"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert {"valkey", "api", "keeper"} < set(json.loads(done.stdout)["services"])
+    services = yaml.safe_load(done.stdout)["services"]
+    assert {"valkey", "api", "keeper"} < set(services)
+    for name in services.keys() - {"valkey"}:
+        passed = services[name]["environment"]
+        assert passed["DARKROOM_METADATA"] == "none"
+        assert passed["DARKROOM_REDIS_URL"] == "redis://darkroom:darkroom@valkey:6379/0"
+
+
+def compose_command() -> list[str] | None:
+    """Compose as a plugin of docker, or as the program of its first version."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+                return command
+    return None
+
+
+def test_every_setting_reaches_every_container(compose: dict[str, Any]) -> None:
+    expected = settings_variables() - {f"DARKROOM_{name}" for name in OF_THE_IMAGE | OF_ONE_WORKER}
+    for name in ("api", "keeper", "worker", "worker-cpu"):
+        passed = compose["services"][name]["environment"]
+        assert expected - passed.keys() == set(), name
+        # A value of the file's own would hide that of .env.
+        fixed = {each for each in expected if passed[each] is not None}
+        assert fixed == {"DARKROOM_REDIS_URL", "DARKROOM_LOG_FORMAT"}, name
+    for name in ("DARKROOM_DEVICE", "DARKROOM_WORKER_MODELS"):
+        assert name in compose["services"]["worker"]["environment"]
+
+
+def test_every_variable_of_the_example_is_used(compose: dict[str, Any]) -> None:
+    example = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    passed = {name for each in compose["services"].values() for name in each.get("environment", {})}
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    assert example - passed - used == set()
+
+
+def test_every_service_has_bounds(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert all("size=" in mount for mount in service["tmpfs"]), name
+        assert service["logging"]["options"]["max-size"], name
+
+
+def test_keeper_and_queue_have_no_way_out(compose: dict[str, Any]) -> None:
+    assert compose["networks"]["queue"]["internal"] is True
+    for name in ("keeper", "valkey"):
+        assert compose["services"][name]["networks"] == ["queue"]
+
+
+def test_darkroom_runs_as_the_user_that_the_queue_lets_in(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the server's command as it stands, but for where the server listens."""
+    command = [
+        re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word)
+        for word in compose["services"]["valkey"]["command"]
+    ]
+    socket = tmp_path / "queue.sock"
+    with Deployment(
+        tmp_path / "d", ROOT / "models.toml", redis_url=f"unix://darkroom:darkroom@{socket}"
+    ) as all_of_it:
+        server = [server_binary(), *command[1:], "--port", "0", "--unixsocket", str(socket)]
+        process = subprocess.Popen([*server, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
+        try:
+            all_of_it.until(lambda: answers(f"unix://{socket}"), "the queue answers")
+            with connect(f"unix://{socket}") as stranger, pytest.raises(NoPermissionError):
+                stranger.get("darkroom:ticket")
+            with connect(f"unix://darkroom:darkroom@{socket}") as user:
+                with pytest.raises(NoPermissionError):
+                    user.flushall()
+                with pytest.raises(NoPermissionError):
+                    user.config_set("maxmemory", 0)
+            facts = read_facts(f"unix://darkroom:darkroom@{socket}")
+            assert facts.memory["maxmemory_policy"] == "noeviction"
+            assert facts.appendfsync == "everysec"
+            all_of_it.start_api()
+            all_of_it.start_worker()
+            all_of_it.start("keeper", "darkroom.command.cli", "keeper")
+            job = all_of_it.submit(prompt="a red apple", num_inference_steps=1)
+            followed = all_of_it.http.get(job["urls"]["events"]).text
+            assert "event: done" in followed
+            assert all_of_it.finished(job["id"])["status"] == "succeeded"
+            all_of_it.http.delete(f"/api/v1/jobs/{job['id']}").raise_for_status()
+            assert all_of_it.processes["keeper"].poll() is None
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def test_queue_is_durable_and_never_evicts(compose: dict[str, Any]) -> None:
@@ -74,6 +169,7 @@ def test_every_service_is_hardened_and_waits_for_the_queue(compose: dict[str, An
 def test_workers_can_be_scaled(compose: dict[str, Any]) -> None:
     for name in ("worker", "worker-cpu"):
         assert not {"container_name", "ports", "hostname"} & set(compose["services"][name])
+        # Each has its own name, from its container's.
         assert "DARKROOM_WORKER_NAME" not in compose["services"][name]["environment"]
 
 
