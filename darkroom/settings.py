@@ -9,7 +9,14 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from darkroom.errors import DarkroomError
 from darkroom.request import MetadataLevel
+
+
+class SettingsError(DarkroomError):
+    """The settings cannot be used; the message says what to do."""
+
+    code = "settings"
 
 
 class Settings(BaseSettings):
@@ -37,6 +44,12 @@ class Settings(BaseSettings):
     """Address the API listens on."""
     port: int = Field(8000, ge=0, le=65535)
     """Port the API listens on; 0 takes a free one."""
+    allowed_hosts: str = ""
+    """Names under which clients may reach the API, with commas, beside those of this machine;
+    `*.example` is all below. Empty: any name, but while it listens on loopback no other (421)."""
+    cors_origins: str = ""
+    """Origins of web pages of other sites that may use the API, with commas, like
+    `https://app.example`; `*`: of any site. Empty: of none."""
     max_body_mb: float = Field(32, gt=0)
     """Largest request body, in MiB; larger ones are refused (413) without being read."""
     max_json_kb: float = Field(256, gt=0)
@@ -53,12 +66,12 @@ class Settings(BaseSettings):
     off."""
     max_connections: int = Field(4096, ge=1)
     """Connections in all, and no more than the process may have open files, less 512."""
-    max_connections_per_address: int = Field(256, ge=1)
+    max_connections_per_address: int = Field(1024, ge=1)
     """Connections of one address, or one /64 of IPv6; this machine and trusted proxies excepted."""
     max_waiting: int = Field(2048, ge=1)
     """Event streams and requests that wait for a job, in all; more are refused (503)."""
-    max_waiting_per_address: int = Field(128, ge=1)
-    """The same for one address (429); this machine excepted."""
+    max_waiting_per_address: int = Field(512, ge=1)
+    """The same for one address (429); this machine and trusted proxies excepted."""
     trusted_proxies: str = ""
     """Addresses and networks of proxies, with commas, whose `X-Forwarded-For` and
     `X-Forwarded-Proto` are believed."""

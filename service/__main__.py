@@ -18,7 +18,7 @@ from darkroom.errors import DarkroomError
 from darkroom.settings import Settings
 from service.app import create_app
 from service.connection import Connection, without_noise
-from service.crowd import Crowd, networks
+from service.crowd import Crowd, trusted
 
 GRACE_S = 10
 """How long answers that are under way at a signal may take."""
@@ -101,8 +101,8 @@ def _crowd(settings: Settings) -> Crowd:
     """Who may be connected: no more than there are open files for."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(settings.max_connections, max(files - FILES_BESIDE_CONNECTIONS, files // 2))
-    trusted = networks(settings.trusted_proxies)
-    return Crowd("connections", most, settings.max_connections_per_address, trusted)
+    most_each = settings.max_connections_per_address
+    return Crowd("connections", most, most_each, exempt=trusted(settings))
 
 
 def _allow_files() -> None:

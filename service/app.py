@@ -7,7 +7,6 @@ from fastapi import FastAPI
 
 from darkroom import __version__
 from darkroom.catalog import Catalog
-from darkroom.errors import DarkroomError
 from darkroom.forms import form
 from darkroom.images import ImageStore
 from darkroom.offers import offer
@@ -15,22 +14,17 @@ from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.lua import Rules, scripts
-from darkroom.settings import Settings
+from darkroom.settings import Settings, SettingsError
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
 from service.limits import BodyLimit, LastHandler, RequestContext
 from service.methods import Methods
+from service.origins import Cors, Gate, origins
 from service.routes import health, images, jobs, models, pages, queue
 from service.uploads import InputImages
 
 API = "/api/v1"
-
-
-class SettingsError(DarkroomError):
-    """The settings cannot be used; the message says what to do."""
-
-    code = "settings"
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -60,6 +54,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         timeout_s=settings.body_timeout_s,
     )
     app.add_middleware(LastHandler)
+    if origins(settings):
+        app.add_middleware(Cors, settings=settings)
+    app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestContext)
     for part in (jobs, images, models, queue):
         app.include_router(part.router, prefix=API)

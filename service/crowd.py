@@ -6,15 +6,20 @@ from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from darkroom.errors import BusyError, TooManyAtOnceError
+from darkroom.settings import Settings, SettingsError
 
 Network = IPv4Network | IPv6Network
 
 LONGEST_NAME = 64
 
 
-def networks(text: str) -> list[Network]:
-    """Addresses and networks, with commas. Raises ValueError."""
-    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+def trusted(settings: Settings) -> list[Network]:
+    """Where proxies are whose word on their clients counts. Raises SettingsError."""
+    parts = [part.strip() for part in settings.trusted_proxies.split(",")]
+    try:
+        return [ip_network(part) for part in parts if part]
+    except ValueError as error:
+        raise SettingsError(f"DARKROOM_TRUSTED_PROXIES: {error}.") from error
 
 
 class Crowd:

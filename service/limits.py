@@ -130,7 +130,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
-                headers.update(safe_headers(request_id))
+                for name, value in safe_headers(request_id).items():
+                    headers.setdefault(name, value)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -170,6 +171,7 @@ def safe_headers(request_id: str) -> dict[str, str]:
         "Date": formatdate(usegmt=True),
         "X-Request-Id": request_id,
         "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
     }
 
 

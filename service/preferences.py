@@ -35,6 +35,15 @@ def wants_no_wait(headers: Headers) -> bool:
     return "respond-async" in _preferences(headers)
 
 
+def charset(content_type: str) -> str:
+    """In small letters; UTF-8 where nothing is said."""
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower()
+    return "utf-8"
+
+
 def answer(headers: Headers, image_format: str) -> Literal["picture", "job"] | None:
     """Whether a picture of that format or the job's JSON is more welcome; None where pictures are
     asked for, but not of that format, and no JSON either."""

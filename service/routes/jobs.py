@@ -217,13 +217,16 @@ def _preference_applied(http: Request) -> dict[str, str]:
 
 def _require_json(http: Request) -> None:
     """Refuse what a form or another site's page can send unasked (CSRF), and what is no JSON."""
-    declared = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = http.headers.get("content-type", "")
+    declared = given.partition(";")[0].strip().lower()
     is_json = declared == "application/json" or (
         declared.startswith("application/") and declared.endswith("+json")
     )
     from_a_program = not declared and "origin" not in http.headers
     if not is_json and not from_a_program:
         raise HTTPException(415, "Send JSON with the header 'Content-Type: application/json'.")
+    if preferences.charset(given) not in ("utf-8", "utf8", "us-ascii"):
+        raise HTTPException(415, "JSON is sent in UTF-8; leave the charset out of Content-Type.")
 
 
 def _name(here: Darkroom, model: str | None) -> str | None:

@@ -56,7 +56,7 @@ def told_apart(models_toml, valkey, tmp_path, here) -> Iterator[TestClient]:  # 
     )
     app = create_app(settings)
     app.dependency_overrides[who_asks] = name
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         yield client
 
 

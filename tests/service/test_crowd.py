@@ -3,7 +3,8 @@
 import pytest
 
 from darkroom.errors import BusyError, TooManyAtOnceError
-from service.crowd import Crowd, networks
+from darkroom.settings import Settings, SettingsError
+from service.crowd import Crowd, trusted
 
 
 def entered(crowd: Crowd, *hosts: str | None) -> int:
@@ -49,7 +50,8 @@ def test_one_client_by_two_names_is_one(same):
     "host", ["127.0.0.1", "::1", "127.8.8.8", "::ffff:127.0.0.1", None, "10.1.2.3"]
 )
 def test_this_machine_and_trusted_proxies_are_not_counted_by_address(host):
-    crowd = Crowd("connections", 10, 1, exempt=networks("10.0.0.0/8, 192.0.2.7"))
+    settings = Settings(_env_file=None, trusted_proxies="10.0.0.0/8, 192.0.2.7")
+    crowd = Crowd("connections", 10, 1, exempt=trusted(settings))
     assert entered(crowd, *[host] * 5) == 5
     for _ in range(5):
         crowd.leave(host)
@@ -63,3 +65,8 @@ def test_a_place_is_given_back_whatever_happens():
     with crowd.place("192.0.2.1"):
         assert crowd.size == 1
     assert crowd.size == 0
+
+
+def test_a_proxy_that_is_no_address_is_named():
+    with pytest.raises(SettingsError, match="DARKROOM_TRUSTED_PROXIES: 'nginx'"):
+        trusted(Settings(_env_file=None, trusted_proxies="10.0.0.1, nginx"))

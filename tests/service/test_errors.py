@@ -59,7 +59,7 @@ def dialects(models_toml, tmp_path) -> TestClient:
     settings = Settings(_env_file=None, models=models_toml, redis_url=f"unix://{tmp_path}/none")
     app = create_app(settings)
     app.include_router(router)
-    return TestClient(app)
+    return TestClient(app, base_url="http://localhost")
 
 
 @pytest.mark.parametrize(

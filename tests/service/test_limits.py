@@ -35,7 +35,7 @@ def chunks(total: int, sent: list[int]) -> Iterator[bytes]:
 def test_a_declared_length_is_refused_before_a_byte_is_sent(served, redis):  # noqa: ARG001
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {300 * MIB}\r\n"
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {300 * MIB}\r\n"
         connection.sendall((head + "Content-Type: application/json\r\n\r\n").encode())
         with connection.makefile("rb") as answers:
             answer = answers.read()
@@ -65,7 +65,7 @@ def test_the_limit_holds_to_the_byte(api):
 def test_lengths_that_cannot_be(served, redis, length):  # noqa: ARG001
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         connection.sendall(head.encode())
         assert connection.recv(4096).split()[1] in (b"400", b"413", b"415")
 
