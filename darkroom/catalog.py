@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from darkroom.errors import DarkroomError, ModelNotFoundError
-from darkroom.model_files import ModelFiles
+from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder
 
 
 class ModelsFileError(DarkroomError):
@@ -224,9 +224,18 @@ class Catalog:
         return tuple(self.find(name).name for name in asked) or tuple(self.cards)
 
     def files(self, card: ModelCard) -> ModelFiles | None:
-        """The card's files, or None for a repository id."""
-        folder = self.locate(card.source)
-        return ModelFiles(folder) if folder and folder.is_dir() else None
+        """The model's files on this machine: a folder, or a repository that was pulled."""
+        if folder := self.locate(card.source):
+            return ModelFiles(folder) if folder.is_dir() else None
+        cached = cached_folder(card.source, card.revision, INDEX)
+        return ModelFiles(cached) if cached else None
+
+    def vae_files(self, card: ModelCard) -> PartFiles | None:
+        """The same of the VAE that takes the place of the model's own, where the card names one."""
+        if card.vae is None:
+            return None
+        folder = self.locate(card.vae) or cached_folder(card.vae, None, CONFIG)
+        return PartFiles(folder) if folder else None
 
     def locate(self, source: str) -> Path | None:
         """The file or folder that a source names, or None for a repository id."""

@@ -17,7 +17,7 @@ from darkroom.field_errors import field_errors
 from darkroom.job import JobOptions
 from darkroom.offers import Offer
 from darkroom.request import Request
-from darkroom.tasks import TASKS
+from darkroom.tasks import TASKS, Task
 
 _SIZE = frozenset({"width", "height"})
 _OPEN = {
@@ -37,8 +37,9 @@ class Draft:
 
     task: str
     values: Mapping[str, Any]
-    """The fields of the request as JSON, the task among them; null where a value is not known yet:
-    `seed`, and `width` and `height` that follow an input picture."""
+    """The fields of the request as JSON, the task among them. Null where a value is not known yet:
+    a seed that is not drawn, a size that follows an input picture, and whatever only the model can
+    tell, while nobody knows it. Nothing in it is a guess."""
     options: JobOptions = field(default_factory=JobOptions)
     warnings: tuple[str, ...] = ()
 
@@ -65,9 +66,21 @@ def load_request(values: Mapping[str, Any]) -> Draft | Request:
     task = TASKS.get(str(values.get("task")))
     if task is None:
         raise UnsupportedError(f"The task {str(values.get('task'))[:50]!r} is not known here.")
-    lacking = {name: each for name, each in _OPEN.items() if values.get(name, each) is None}
+    lacking = _stand_ins(task, values)
     try:
         request = task.request.model_validate({**values, **lacking})
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error, task.request)) from None
     return Draft(task.name, dict(values)) if lacking else request
+
+
+def _stand_ins(task: Task, values: Mapping[str, Any]) -> dict[str, Any]:
+    """For what is null in a draft and not in a request, what stands in for it while the rest is
+    checked: what changes nothing, where a field has that."""
+    usual = {
+        name: field.default
+        for name, field in task.request.model_fields.items()
+        if not field.is_required() and field.default is not None
+    }
+    stand_ins = usual | _OPEN
+    return {name: each for name, each in stand_ins.items() if values.get(name, each) is None}

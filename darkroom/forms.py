@@ -52,17 +52,17 @@ class _Terms:
     model: str
     takes: frozenset[str]
     limits: Limits
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     steps: int
     guidance: float
     strength: float
     negative_prompt: str
     schedulers: tuple[str, ...]
-    scheduler: str
+    scheduler: str | None
     loras: tuple[str, ...]
     controlnets: tuple[str, ...]
-    classes: int
+    classes: int | None
 
     @classmethod
     def of(cls, task: str, offer: Offer) -> Self:
@@ -127,6 +127,8 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
     scheduler: Any = _annotate(_one_of(*terms.schedulers), BeforeValidator(_class_name))
     short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
     known = [*terms.schedulers, *short]
+    enum = {"enum": known}
+    classes = {} if terms.classes is None else {"lt": terms.classes}
     return {
         "task": (_one_of(terms.task), terms.task, {}),
         "model": (str, terms.model, {}),
@@ -136,7 +138,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
         "height": height,
         "num_inference_steps": (int, terms.steps, {"ge": 1, "le": limits.max_steps}),
         "guidance_scale": (float, terms.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
-        "scheduler": (scheduler, terms.scheduler, {"json_schema_extra": {"enum": known}}),
+        "scheduler": _or_open(scheduler, terms.scheduler, {"json_schema_extra": enum}),
         "seed": (
             Annotated[int, Field(ge=-1, le=MAX_SEED), AfterValidator(_drawn)] | None,
             None,
@@ -144,7 +146,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
         ),
         "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
         "strength": (float, terms.strength, {"ge": 0, "le": 1}),
-        "class_label": (int, ..., {"ge": 0, "lt": terms.classes}),
+        "class_label": (int, ..., {"ge": 0, **classes}),
         "loras": _list_of(Lora, terms.loras, MAX_LORAS),
         "controls": _list_of(Control, terms.controlnets, MAX_CONTROLS),
     }
@@ -161,15 +163,29 @@ def _sides(terms: _Terms) -> tuple[_Field, _Field]:
     if size is Size.TIMES_FOUR:
         free: _Field = (Annotated[int, Field(ge=1)] | None, None, {})
         return free, free
+    sides = terms.width, terms.height
     if size is Size.MODELS or "width" not in terms.takes:
-        return (
-            (_one_of(terms.width), terms.width, {}),
-            (_one_of(terms.height), terms.height, {}),
-        )
+        width, height = (_or_open(_one_of(each) if each else int, each, {}) for each in sides)
+        return width, height
     if size is Size.OF_IMAGE:
         free = (Annotated[int, Field(**side)] | None, None, {})
         return free, free
-    return (int, terms.width, side), (int, terms.height, side)
+    width, height = (_or_open(Annotated[int, Field(**side)], each, {}) for each in sides)
+    return width, height
+
+
+def _or_open(kind: Any, default: Any, bounds: dict[str, Any]) -> _Field:
+    """A field with this default; with none, to be filled in later, while it is not known."""
+    if default is not None:
+        return kind, default, bounds
+    schema = bounds.get("json_schema_extra", {})
+    inner = _annotate(kind, Field(json_schema_extra=schema)) if schema else kind
+    return inner | None, None, {"json_schema_extra": _without_default}
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Null is no value that the model takes by default."""
+    del schema["default"]
 
 
 def _prompt(task: str, chars: dict[str, int]) -> _Field:

@@ -44,9 +44,9 @@ def reference(index: int) -> Place:
 def input_images(request: Mapping[str, Any]) -> dict[Place, str]:
     """The pictures that a request brings, by their places."""
     found = {place: request.get(place.field) for place in (IMAGE, MASK)}
-    controls = enumerate(request.get("controls", ()))
+    controls = enumerate(request.get("controls") or ())
     found |= {control(index): each["image"] for index, each in controls}
-    references = enumerate(request.get("reference_images", ()))
+    references = enumerate(request.get("reference_images") or ())
     found |= {reference(index): each for index, each in references}
     return {place: image for place, image in found.items() if image is not None}
 
@@ -55,12 +55,12 @@ def with_images(request: Mapping[str, Any], images: Mapping[Place, str]) -> dict
     """`request` with the picture of each place replaced."""
     single = {place.field: image for place, image in images.items() if place.index is None}
     replaced = {**request, **single}
-    if "controls" in request:
+    if request.get("controls"):
         replaced["controls"] = [
             each | {"image": images[control(index)]}
             for index, each in enumerate(request["controls"])
         ]
-    if "reference_images" in request:
+    if request.get("reference_images"):
         count = len(request["reference_images"])
         replaced["reference_images"] = [images[reference(index)] for index in range(count)]
     return replaced

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from darkroom.networks import AUTOENCODERS, main_names
 
@@ -29,6 +29,7 @@ _WEIGHTS = re.compile(
     rf"(?:{'|'.join(WEIGHTS)})(?:\.(?P<variant>[a-z0-9_]+))?"
     r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
 )
+_MOST_LEVELS = 16
 _FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
 
 
@@ -100,13 +101,19 @@ class ModelFiles:
         _, name, *_ = (*self.parts.get("scheduler", ()), None, None)
         return name if isinstance(name, str) else None
 
-    @property
-    def native_size(self) -> int | None:
-        """Pixels, each side, that its network was trained at."""
-        vae = next(filter(None, (self.part(name).config for name in AUTOENCODERS)), {})
+    def native_size(self, vae: PartFiles | None = None) -> tuple[int, int] | None:
+        """Width and height in pixels that its network was trained at, with `vae` in place of the
+        model's own if there is one. None where the configurations do not surely tell."""
+        own = [self.part(name) for name in AUTOENCODERS]
+        levels = next((vae.config for vae in ([vae] if vae else own) if vae.config), {})
+        channels = levels.get("block_out_channels")
+        if not isinstance(channels, list) or len(channels) > _MOST_LEVELS:
+            return None
         for name in main_names():
-            if isinstance(size := self.part(name).config.get("sample_size"), int):
-                return size * times_smaller(vae, 4)
+            size = self.part(name).config.get("sample_size")
+            height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
+            if _is_side(height) and _is_side(width):
+                return width * times_smaller(levels), height * times_smaller(levels)
         return None
 
     @property
@@ -119,10 +126,29 @@ class ModelFiles:
         return PartFiles(self.folder / name)
 
 
+def _is_side(number: Any) -> TypeGuard[int]:
+    return type(number) is int and 0 < number < 2**16
+
+
 def times_smaller(vae: Mapping[str, Any], levels: int = 1) -> int:
     """How many times smaller than the picture the latents of a VAE are on each side, by its
     configuration; `levels` are taken for granted."""
     return int(2 ** (len(vae.get("block_out_channels", (0,) * levels)) - 1))
+
+
+def cached_folder(source: str, revision: str | None, landmark: str) -> Path | None:
+    """The folder of a repository in the Hugging Face cache, which holds a file named `landmark`;
+    None if it was not pulled, or nothing that is installed here could have done so."""
+    try:
+        import huggingface_hub  # only workers bring it along
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        found = huggingface_hub.try_to_load_from_cache(source, landmark, revision=revision)
+    except HFValidationError:  # it is no repository's id
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class ModelRecord(BaseModel):
     """The diffusers class."""
     dtype: str | None = None
     device: str | None = None
+    source: str | None = None
+    """The folder or repository that was loaded."""
     revision: str | None = None
     parameters: int | None = None
     load_s: float | None = None
@@ -70,20 +72,27 @@ class Checked(BaseModel):
     """The most memory in use: of the device, or of the process on a CPU."""
 
 
+USUAL_SIDE = 512
+"""Pixels, where a model that was loaded says nothing of its size."""
+
+
 @dataclass(frozen=True)
 class Offer:
-    """What clients can ask of a model, as far as is known now."""
+    """What clients can ask of a model, as far as is known now. None: not known yet."""
 
     card: ModelCard
     fields: tuple[tuple[str, frozenset[str]], ...]
     """For each task the request's fields that the model takes."""
     schedulers: tuple[str, ...]
-    scheduler: str
-    width: int
-    height: int
+    scheduler: str | None
+    width: int | None
+    height: int | None
     loras: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
-    classes: int = 1000
+    classes: int | None = None
+    is_known: bool = True
+    """Whether it is known what kind of model it is. Until then every task is offered, with every
+    field that some model takes for it: the worker that loads the model has the last word."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -104,22 +113,35 @@ class Offer:
 
 
 def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
-    """Join a card with its record or, until a worker has loaded the model, with what its folder
-    and the table of diffusers' classes say."""
-    known = record if record and record.schedulers else _guess(catalog, card)
+    """Join a card with its record or, until a worker has loaded the model, with what its files on
+    this machine and the table of diffusers' classes say. What neither tells is left open."""
+    loaded = record if record and _is_of(record, card) else None
+    known = loaded or _from_files(catalog, card) or _anything(card)
+    usual = USUAL_SIDE if loaded else None
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
-    scheduler = card.scheduler or known.scheduler or known.schedulers[0]
+    scheduler = card.scheduler or known.scheduler
+    if loaded and scheduler is None:
+        scheduler = loaded.schedulers[0]
     return Offer(
         card=card,
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
-        schedulers=tuple(sorted({*known.schedulers, scheduler})),
+        schedulers=tuple(sorted({*known.schedulers} | ({scheduler} if scheduler else set()))),
         scheduler=scheduler,
-        width=_nearest_allowed(card.limits, card.defaults.width or known.width or 512),
-        height=_nearest_allowed(card.limits, card.defaults.height or known.height or 512),
+        width=_nearest_allowed(card.limits, card.defaults.width or known.width or usual),
+        height=_nearest_allowed(card.limits, card.defaults.height or known.height or usual),
         loras=known.loras,
         controlnets=known.controlnets,
-        classes=known.classes or 1000,
+        classes=known.classes,
+        is_known=known.pipeline is not None or loaded is not None,
     )
+
+
+def _is_of(record: ModelRecord, card: ModelCard) -> bool:
+    """Whether the record tells what the model is that the card names now: models.toml may have
+    changed since."""
+    if record.source and (record.source, record.revision) != (card.source, card.revision):
+        return False
+    return bool(record.schedulers)
 
 
 def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
@@ -140,37 +162,50 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     return task.brings | {name for name, need in asked.items() if need in met}
 
 
-def _nearest_allowed(limits: Limits, side: int) -> int:
+def _nearest_allowed(limits: Limits, side: int | None) -> int | None:
     """The nearest side that a client may ask for, so that a request without one is accepted."""
+    if side is None:
+        return None
     most = min(limits.max_size, math.isqrt(limits.max_pixels))
     side = max(min(side, most), limits.min_size)
     return max(side - side % limits.size_multiple, limits.size_multiple)
 
 
-def _guess(catalog: Catalog, card: ModelCard) -> ModelRecord:
-    """What can be known of a model without loading it."""
+def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
+    """What the model's files on this machine tell; None if there are none."""
+    files = catalog.files(card)
+    if files is None or files.pipeline is None:
+        return None
     table = diffusers_table()
-    pipeline, scheduler, size, classes = "StableDiffusionPipeline", None, None, None
-    if files := catalog.files(card):
-        pipeline = files.pipeline or pipeline
-        scheduler, size, classes = files.scheduler, files.native_size, files.classes
-    known = table["pipelines"].get(pipeline, {})
-    tasks = known.get("tasks", ())
-    names = table["schedulers"].get(scheduler) or table["schedulers"]["DDIMScheduler"]
-    names = [each for each in names if each in known.get("schedulers", names)]
+    known = table["pipelines"].get(files.pipeline, {})
+    names = table["schedulers"].get(files.scheduler, table["schedulers"])
+    width, height = files.native_size(catalog.vae_files(card)) or (None, None)
+    return _named(
+        card,
+        pipeline=files.pipeline,
+        tasks=tuple(known.get("tasks", ())),
+        schedulers=tuple(each for each in names if each in known.get("schedulers", names)),
+        scheduler=files.scheduler,
+        width=width,
+        height=height,
+        classes=files.classes,
+    )
+
+
+def _anything(card: ModelCard) -> ModelRecord:
+    """What some model could do, of one that nothing is known of."""
+    return _named(card, tasks=tuple(TASKS), schedulers=tuple(diffusers_table()["schedulers"]))
+
+
+def _named(card: ModelCard, **known: Any) -> ModelRecord:
+    """A record that no worker wrote, with the adapters that the card names."""
     return ModelRecord(
         name=card.name,
-        tasks=tuple(tasks),
-        schedulers=tuple(names),
-        scheduler=scheduler or "DDIMScheduler",
-        width=size,
-        height=size,
         loras=tuple(each.name for each in card.loras),
         controlnets=tuple(each.name for each in card.controlnets),
         embeddings=tuple(each.token for each in card.embeddings),
         reference=card.ip_adapter is not None,
-        classes=classes,
-        pipeline=pipeline,
+        **known,
     )
 
 

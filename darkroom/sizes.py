@@ -13,9 +13,14 @@ Sides = tuple[int, int]
 """Width and height in pixels."""
 
 
-def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | None) -> Sides:
+MaybeSides = tuple[int | None, int | None]
+"""The same; None where nobody knows the model yet."""
+
+
+def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | None) -> MaybeSides:
     """The size of pictures, as the task's row in tasks.py says, from the checked values of a body
-    and the size of its input picture `image`.
+    and the size of its input picture `image`. None for what only the model can tell, while that is
+    not known.
 
     Raises InvalidRequestError for an upscaled picture beyond the limits."""
     width, height = values["width"], values["height"]
@@ -53,8 +58,10 @@ def _upscaled_size(asked: tuple[int | None, int | None], image: Sides, offer: Of
     return width, height
 
 
-def _size_like(image: Sides, offer: Offer) -> Sides:
+def _size_like(image: Sides, offer: Offer) -> MaybeSides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
+    if offer.width is None or offer.height is None:
+        return None, None
     limits = offer.card.limits
     scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)
     step = limits.size_multiple

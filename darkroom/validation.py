@@ -1,12 +1,14 @@
 """From a client's body to a checked request; used by service and worker, knows neither HTTP nor
 torch.
 
-`parse` checks a body against what a model offers: a draft. `completed` fills in what the draft
-lacks: a request.
+`parse` checks a body against what a model offers: a draft. `filled_in` adds what is known when the
+job is submitted, `completed` all that is still lacking once a worker has the model: a request.
 """
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -18,8 +20,8 @@ from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import Offer, diffusers_table
-from darkroom.request import MAX_SEED, Request
-from darkroom.sizes import Sides, size_of
+from darkroom.request import MAX_SEED, Request, needs
+from darkroom.sizes import MaybeSides, Sides, size_of
 from darkroom.tasks import FIELDS, TASKS, meant
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,7 +38,7 @@ def no_others() -> Iterable[Offer]:
 
 def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> Draft:
     """Check a client's `body` against what a model offers and fill in what it left out, but for
-    the seed, and the size where it follows an input picture.
+    the seed, the size where it follows an input picture, and what is not known of the model yet.
 
     `others` are all offers, asked for only to say which models can what this one cannot. Raises
     InvalidRequestError with one entry per wrong field."""
@@ -57,28 +59,72 @@ def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> 
     values = filled.model_dump(mode="json")
     if errors := list(_disagreements(values)):
         raise InvalidRequestError(errors)
-    return Draft(task, values, options, tuple(_warnings(values)))
+    warnings = tuple(warnings_about(values))
+    if not offer.is_known:
+        values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
+    return Draft(task, values, options, warnings)
+
+
+def _depending_on_the_model(task: str) -> set[str]:
+    """The fields that not every model takes for the task."""
+    asked = needs(TASKS[task].request)
+    return {name for name, need in asked.items() if need is not None}
+
+
+def filled_in(draft: Draft, offer: Offer, image_size: Sides | None) -> Draft | Request:
+    """The draft with a seed drawn and with all else that is known now; a request if nothing is
+    lacking any more. `image_size` is that of its input picture `image`.
+
+    Raises InvalidRequestError."""
+    draft = replace(draft, values=_with_seed(draft.values))
+    width, height = _size_of(draft, offer, image_size)
+    if offer.is_known and offer.scheduler and width and height:
+        return completed(draft, offer, image_size)
+    return replace(draft, values={**draft.values, "width": width, "height": height})
 
 
 def completed(draft: Draft, offer: Offer, image_size: Sides | None) -> Request:
-    """The request of `draft`: what it lacks filled in, a seed drawn. `image_size` is that of its
-    input picture `image`.
+    """The request of `draft`: what it lacks filled in by a model that is known.
 
     Raises InvalidRequestError, and UnsupportedError for a task that the model does not do."""
     if draft.task not in offer.tasks:
-        raise UnsupportedError(f"The model {offer.card.name!r} does not do {draft.task}.")
-    narrow, known = form(draft.task, offer), _without_nulls(draft.values)
+        raise UnsupportedError(_cannot_do(draft.task, offer, no_others).detail)
     # A draft may come from the queue, so it is checked like a body before anything is made of it.
-    values = _valid_or_raise(narrow, known).model_dump()
-    width, height = size_of(draft.task, values, offer, image_size)
-    seed = values["seed"] if values["seed"] is not None else secrets.randbelow(2**32)
-    whole = _valid_or_raise(narrow, values | {"seed": seed, "width": width, "height": height})
+    values = _with_seed(_given(draft, offer))
+    if errors := list(_not_taken(values, draft.task, offer, no_others)):
+        raise InvalidRequestError(errors)
+    narrow = form(draft.task, offer)
+    known = _valid_or_raise(narrow, values).model_dump()
+    width, height = _size_of(replace(draft, values=known), offer, image_size)
+    whole = _valid_or_raise(narrow, known | {"width": width, "height": height})
+    if errors := list(_disagreements(whole.model_dump(mode="json"))):
+        raise InvalidRequestError(errors)
     return _valid_or_raise(TASKS[draft.task].request, whole.model_dump())
 
 
-def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is null is filled in like what is left out."""
-    return {name: value for name, value in values.items() if value is not None}
+def _size_of(draft: Draft, offer: Offer, image_size: Sides | None) -> MaybeSides:
+    return size_of(draft.task, draft.values, offer, image_size)
+
+
+def _with_seed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With a seed drawn, where there is none."""
+    if values.get("seed") is not None:
+        return dict(values)
+    return {**values, "seed": secrets.randbelow(2**32)}
+
+
+def _given(draft: Draft, offer: Offer) -> dict[str, Any]:
+    """What is not null, which is filled in like what is left out; without what the model does not
+    take, where it changes nothing anyhow."""
+    takes = offer.takes(draft.task) | _SIZE
+    fields = TASKS[draft.task].request.model_fields
+    unset = {name: field.default for name, field in fields.items() if name not in takes}
+    usual = {name: [] if default == () else default for name, default in unset.items()}
+    return {
+        name: value
+        for name, value in draft.values.items()
+        if value is not None and not (name in usual and value == usual[name])
+    }
 
 
 def _valid_or_raise(cls: type[Model], values: Mapping[str, Any]) -> Model:
@@ -106,13 +152,14 @@ def _plain_scheduler(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
-    """Fields that are right one by one and wrong together."""
+    """Fields that are right one by one and wrong together. A scheduler that is not known yet is
+    not judged."""
     scheduler, options = values["scheduler"], values["scheduler_options"]
     able = diffusers_table()["scheduler_options"].get(scheduler, ())
-    if options["sigmas"] and options["sigmas"] not in able:
+    if scheduler and options["sigmas"] and options["sigmas"] not in able:
         detail = f"{scheduler} has no {options['sigmas']} sigmas."
         yield FieldError("/scheduler_options/sigmas", detail, "unsupported_field")
-    if options["timestep_spacing"] and "timestep_spacing" not in able:
+    if scheduler and options["timestep_spacing"] and "timestep_spacing" not in able:
         detail = f"{scheduler} has no timestep_spacing."
         yield FieldError("/scheduler_options/timestep_spacing", detail, "unsupported_field")
     for i, each in enumerate(values.get("controls", ())):
@@ -127,7 +174,8 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
         yield FieldError("/mask_image", detail, "missing")
 
 
-def _warnings(values: Mapping[str, Any]) -> Iterator[str]:
+def warnings_about(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be said of a request that can be done."""
     guidance = values.get("guidance_scale", 0.0)
     if guidance > SATURATED_GUIDANCE:
         yield (
@@ -141,8 +189,8 @@ def _cannot_do(task: Any, offer: Offer, others: Offers) -> FieldError:
     if not isinstance(task, str) or task not in TASKS:
         detail = f"Must be one of: {', '.join(TASKS)}."
     else:
-        able = [each.card.name for each in others() if task in each.tasks]
-        detail = f"The model {offer.card.name!r} does {known}, not {task}.{_who_can(able)}"
+        who = _who_can(others, lambda each: task in each.tasks)
+        detail = f"The model {offer.card.name!r} does {known}, not {task}.{who}"
     return FieldError("/task", detail, "unsupported_task")
 
 
@@ -152,10 +200,8 @@ def _not_taken(
     """Fields that this model has no use for, and those of other tasks."""
     known = TASKS[task].request.model_fields.keys()
     for name in sorted((asked.keys() & known) - offer.takes(task) - _SIZE):
-        able = [
-            each.card.name for each in others() if task in each.tasks and name in each.takes(task)
-        ]
-        detail = f"The model {offer.card.name!r} takes no {name} for {task}.{_who_can(able)}"
+        who = _who_can(others, partial(_takes, task, name))
+        detail = f"The model {offer.card.name!r} takes no {name} for {task}.{who}"
         yield FieldError(pointer(name), detail, "unsupported_field")
     for name in sorted(asked.keys() - known):
         if able := [each for each, row in TASKS.items() if name in row.request.model_fields]:
@@ -163,5 +209,14 @@ def _not_taken(
             yield FieldError(pointer(name), detail, "unsupported_field")
 
 
-def _who_can(able: list[str]) -> str:
-    return f" These do: {', '.join(sorted(able))}." if able else " No model on offer does."
+def _takes(task: str, name: str, offer: Offer) -> bool:
+    return task in offer.tasks and name in offer.takes(task)
+
+
+def _who_can(others: Offers, can: Callable[[Offer], bool]) -> str:
+    """Which models can, of those that are known; nothing if nobody was asked."""
+    asked = list(others())
+    able = sorted(each.card.name for each in asked if each.is_known and can(each))
+    if not asked:
+        return ""
+    return f" These do: {', '.join(able)}." if able else " No model on offer does."

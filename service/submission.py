@@ -9,7 +9,7 @@ from darkroom.draft import stored
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.queue.jobs import Submitted
 from darkroom.request import Output
-from darkroom.validation import completed, parse
+from darkroom.validation import filled_in, parse
 from service.access import Jobs
 from service.bodies import in_thread_if_large
 from service.dependencies import Darkroom
@@ -38,7 +38,7 @@ async def submit(
     draft = await in_thread_if_large(size, lambda: parse(body, offer, lambda: here.offers(records)))
     agree(Output.model_validate(draft.values["output"]))
     draft, image_size = await jobs.take_inputs(draft)
-    request = completed(draft, offer, image_size)
+    request = filled_in(draft, offer, image_size)
     mark = None
     if idempotency_key:
         mark = await in_thread_if_large(size, lambda: fingerprint(body))

@@ -44,6 +44,10 @@ GLIGEN = offered("StableDiffusionGLIGENPipeline", ("layout-to-image", "text-to-i
 DIT = offered("DiTPipeline", ("class-to-image",), classes=10)
 LDM = offered("LDMPipeline", ("unconditional",))
 
+_NEW = ModelCard(name="new", source="owner/new", limits=SMALL)
+UNSEEN = offer(Catalog([_NEW], "new", Path("/nowhere")), _NEW, None)
+"""Of a model of which nothing is known but the card."""
+
 CAT = {"prompt": "a cat"}
 CONTROL = {"name": "canny", "image": FILE, "preprocess": "canny"}
 BOX = {"phrase": "a cat", "box": [0.1, 0.1, 0.5, 0.6]}

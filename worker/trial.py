@@ -7,7 +7,7 @@ from PIL import Image
 from darkroom.draft import Draft
 from darkroom.errors import ModelLoadError
 from darkroom.input_images import input_images
-from darkroom.offers import Offer
+from darkroom.offers import USUAL_SIDE, Offer
 from darkroom.request import UPSCALE
 from darkroom.tasks import TASKS, Size
 from darkroom.validation import completed, parse
@@ -24,7 +24,7 @@ def run(model: LoadedModel, offer: Offer, *, task: str | None = None) -> tasks.O
     Raises ModelLoadError if it does no task, and whatever making a picture can raise."""
     if not offer.tasks:
         raise ModelLoadError(f"{offer.card.source} does none of the tasks that are offered")
-    size = (offer.width, offer.height)
+    size = (offer.width or USUAL_SIDE, offer.height or USUAL_SIDE)
     name = task or offer.tasks[0]
     if TASKS[name].size is Size.TIMES_FOUR:
         size = (max(size[0] // UPSCALE, 1), max(size[1] // UPSCALE, 1))

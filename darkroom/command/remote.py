@@ -224,7 +224,7 @@ def _row(job: Job) -> tuple[str, ...]:
         job.id,
         _progress(job),
         str(request.get("model", "")),
-        f"{request.get('width', '?')}x{request.get('height', '?')}",
+        f"{request.get('width') or '?'}x{request.get('height') or '?'}",
         str(request.get("num_inference_steps", "")),
         "" if total is None else f"{total:.1f}",
         f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",

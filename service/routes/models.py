@@ -18,15 +18,16 @@ router = APIRouter(tags=["models"])
 
 
 class ModelDefaults(BaseModel):
-    """What is taken for fields that a client leaves out."""
+    """What is taken for fields that a client leaves out; null: only the model can tell, and no
+    worker has loaded it yet. A job for it reads null there too, until it begins."""
 
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     num_inference_steps: int
     guidance_scale: float
     negative_prompt: str
     strength: float
-    scheduler: str
+    scheduler: str | None
 
 
 class Adapter(BaseModel):

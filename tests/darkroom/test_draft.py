@@ -1,14 +1,19 @@
 """Drafts and requests as jobs keep them."""
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darkroom.draft import Draft, load_request, stored
 from darkroom.errors import InvalidRequestError, UnsupportedError
-from darkroom.request import Request
-from darkroom.validation import completed, parse
-from tests.offers import BARE, CAT, FILE, SD, UPSCALER
+from darkroom.input_images import input_images
+from darkroom.request import Inpaint, Request, Upscale
+from darkroom.tasks import TASKS
+from darkroom.validation import completed, filled_in, parse
+from tests.offers import BARE, CAT, DIT, FILE, SD, SD3, UNSEEN, UPSCALER
 
 IMAGE = CAT | {"image": FILE}
 
@@ -51,6 +56,98 @@ def test_what_is_left_open_is_filled_from_the_model_that_is_known_later():
     open_ = Draft(early.task, early.values | {"num_inference_steps": None, "scheduler": None})
     request = completed(load_request(stored(open_, BARE)), BARE, None)
     assert (request.num_inference_steps, request.scheduler) == (BARE.steps, BARE.scheduler)
+
+
+def test_a_draft_for_a_model_that_nobody_knows_holds_what_was_given_and_no_guess():
+    draft = filled_in(parse(CAT | {"clip_skip": 1, "num_images": 2}, UNSEEN), UNSEEN, None)
+    kept = through_json(stored(draft, UNSEEN))
+    told = {name: value for name, value in kept.items() if value is not None}
+    plain = {"scheduler_options", "output", "deterministic", "num_inference_steps"}
+    assert told.keys() - plain == {"task", "model", "prompt", "clip_skip", "num_images", "seed"}
+    assert {"width", "height", "scheduler", "guidance_scale"} <= kept.keys()
+    request = completed(load_request(kept), SD, None)
+    assert (request.width, request.scheduler) == (SD.width, SD.scheduler)
+    assert (request.clip_skip, request.num_images, request.seed) == (1, 2, kept["seed"])
+    assert request.guidance_scale == SD.guidance
+
+
+@pytest.mark.parametrize(
+    ("body", "image", "open_"),
+    [
+        (CAT, None, {"width", "height", "scheduler"}),
+        (CAT | {"width": 64}, None, {"height", "scheduler"}),
+        (IMAGE, (40, 20), {"width", "height", "scheduler"}),
+        (IMAGE | {"width": 64, "height": 32, "scheduler": "Euler"}, (40, 20), set()),
+        ({"image": FILE, "task": "upscale"}, (40, 20), {"scheduler"}),
+        ({"class_label": 5000}, None, {"width", "height", "scheduler"}),
+    ],
+)
+def test_just_what_can_be_known_without_the_model_is_filled_in(body, image, open_):
+    draft = filled_in(parse(body, UNSEEN), UNSEEN, image)
+    assert isinstance(draft, Draft)
+    null = {name for name in ("width", "height", "scheduler") if draft.values[name] is None}
+    assert null == open_
+    assert draft.values["seed"] is not None
+    assert isinstance(load_request(through_json(stored(draft, UNSEEN))), Draft)
+
+
+def test_fields_that_change_nothing_are_no_hindrance_where_they_are_not_taken():
+    request = completed(parse(CAT, SD), SD, None)
+    kept = Draft(request.task, through_json(stored(request, SD)))
+    assert completed(kept, BARE, None) == request
+    with pytest.raises(InvalidRequestError, match="takes no guidance_rescale"):
+        completed(parse(CAT | {"guidance_rescale": 0.5}, UNSEEN), SD3, None)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"width": 100_000, "height": 100_000},
+        {"num_inference_steps": 10**9},
+        {"num_images": 10**6},
+        {"prompt": "x" * 10**6},
+        {"scheduler": "os.system"},
+        {"scheduler": "FlowMatchEulerDiscreteScheduler"},
+        {"guidance_scale": 1e300},
+        {"controls": [{"name": "none", "image": FILE}]},
+    ],
+)
+def test_a_whole_request_is_held_to_the_bounds_of_its_model_once_more(planted):
+    whole = through_json(stored(completed(parse(CAT, SD), SD, None), SD))
+    asked = load_request(whole | planted)
+    assert isinstance(asked, Request)
+    with pytest.raises(InvalidRequestError) as caught:
+        completed(Draft(asked.task, whole | planted), SD, None)
+    assert len(str(caught.value)) < 2000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just(FILE),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=6,
+)
+
+
+@given(
+    st.sampled_from([*TASKS, "nonsense"]),
+    st.dictionaries(
+        st.sampled_from([*Inpaint.model_fields, *Upscale.model_fields, "regions", "nonsense"]),
+        JSON,
+        max_size=4,
+    ),
+    st.sampled_from([SD, UPSCALER, DIT, BARE]),
+)
+def test_whatever_is_planted_becomes_a_request_or_an_error_of_ours(task, planted, terms):
+    whole = (
+        {name: TASKS[task].example.get(name) for name in terms.takes(task)}
+        if (task in terms.tasks)
+        else {}
+    )
+    values = {**whole, "model": "m", "width": 64, "height": 64, **planted, "task": task}
+    with contextlib.suppress(InvalidRequestError, UnsupportedError):
+        asked = load_request(values)
+        input_images(values)
+        assert isinstance(completed(Draft(asked.task, values), terms, (32, 32)), Request)
 
 
 @pytest.mark.parametrize("change", [{"seed": "none"}, {"width": 0.5}, {"nonsense": 1}])

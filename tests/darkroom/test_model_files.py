@@ -14,6 +14,7 @@ INDEX = {
     "safety_checker": [None, None],
     "requires_safety_checker": False,
 }
+VAE = {"block_out_channels": [8, 16, 16]}
 
 
 def model(folder: Path, index: Any, **configs: Any) -> ModelFiles:
@@ -51,7 +52,7 @@ def test_an_index_tells_what_a_model_is_made_of(tmp_path: Path) -> None:
 )
 def test_nonsense_tells_nothing(index: Any, tmp_path: Path) -> None:
     files = model(tmp_path, index)
-    assert (files.pipeline, files.scheduler, files.native_size) == (None, None, None)
+    assert (files.pipeline, files.scheduler, files.native_size()) == (None, None, None)
     assert files.classes is None
 
 
@@ -63,13 +64,31 @@ def test_a_file_that_cannot_be_read_is_empty(content: bytes | None, tmp_path: Pa
 
 
 def test_a_size_is_that_of_the_latents_times_what_the_vae_makes_of_them(tmp_path: Path) -> None:
-    vae = {"block_out_channels": [8, 16, 16]}
-    files = model(tmp_path, INDEX, unet={"sample_size": 16}, vae=vae)
-    assert files.native_size == 16 * 4
+    files = model(tmp_path, INDEX, unet={"sample_size": [8, 16]}, vae=VAE)
+    assert files.native_size() == (16 * 4, 8 * 4)
+    other = tmp_path / "other" / "config.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps({"block_out_channels": [8, 8]}))
+    assert files.native_size(PartFiles(other.parent)) == (16 * 2, 8 * 2)
 
 
-def test_a_size_of_a_model_without_a_known_vae_is_the_usual_one(tmp_path: Path) -> None:
-    assert model(tmp_path, INDEX, transformer={"sample_size": 64}).native_size == 64 * 8
+@pytest.mark.parametrize(
+    "configs",
+    [
+        {"transformer": {"sample_size": 64}},
+        {"transformer": {"sample_size": 64}, "vae": {"encoder_block_out_channels": [8] * 6}},
+        {"transformer": {"sample_size": 64}, "vae": {"block_out_channels": 5}},
+        {"transformer": {"sample_size": 64}, "vae": {"block_out_channels": [8] * 100_000}},
+        {"unet": {"sample_size": [1, 2, 3]}, "vae": VAE},
+        {"unet": {"sample_size": True}, "vae": VAE},
+        {"unet": {"sample_size": -64}, "vae": VAE},
+        {"unet": {}, "vae": VAE},
+    ],
+)
+def test_a_size_that_the_files_do_not_surely_tell_is_none(
+    configs: dict[str, Any], tmp_path: Path
+) -> None:
+    assert model(tmp_path, INDEX, **configs).native_size() is None
 
 
 def test_classes_are_those_of_a_transformer(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from darkroom.catalog import Catalog, ModelCard
-from darkroom.offers import ModelRecord, offer
+from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.tasks import TASKS
 
 
-def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(catalog, tmp_path):
-    folder = tmp_path / "weights" / "pix"
+def write_model(folder: Path) -> None:
     for part, content in {
         "model_index.json": {
             "_class_name": "StableDiffusionPipeline",
@@ -19,10 +19,66 @@ def test_an_offer_is_guessed_from_the_folder_until_a_worker_has_seen_it(catalog,
     }.items():
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         (folder / part).write_text(json.dumps(content))
-    guess = offer(catalog, catalog.find("pix"), None)
-    assert (guess.width, guess.scheduler) == (64, "EulerDiscreteScheduler")
-    assert set(guess.tasks) == {"text-to-image", "image-to-image", "inpaint"}
-    assert "DDIMScheduler" in guess.schedulers
+
+
+def unseen(**card) -> Offer:
+    """Of a model of which this machine has nothing but the card."""
+    card = ModelCard(name="new", source="owner/new", **card)
+    return offer(Catalog([card], "new", Path("/nowhere")), card, None)
+
+
+def test_until_a_worker_has_seen_a_model_its_folder_tells(catalog, tmp_path):
+    write_model(tmp_path / "weights" / "pix")
+    told = offer(catalog, catalog.find("pix"), None)
+    assert (told.width, told.height, told.scheduler) == (64, 64, "EulerDiscreteScheduler")
+    assert set(told.tasks) == {"text-to-image", "image-to-image", "inpaint"}
+    assert "DDIMScheduler" in told.schedulers
+
+
+@pytest.mark.parametrize(("revision", "is_known"), [(None, True), ("c0ffee", True), ("b", False)])
+def test_a_repository_that_was_pulled_tells_as_much(tmp_path, monkeypatch, revision, is_known):
+    repository = tmp_path / "models--owner--new"
+    write_model(repository / "snapshots" / "c0ffee")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("c0ffee")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    told = unseen(revision=revision)
+    known = (64, 64, "EulerDiscreteScheduler") if is_known else (None, None, None)
+    assert (told.width, told.height, told.scheduler) == known
+    assert told.is_known is is_known
+
+
+def test_what_nobody_knows_is_left_open_and_nothing_is_refused_for_it():
+    new = unseen(loras=[{"name": "ink", "source": "ink"}])
+    assert (new.width, new.height, new.scheduler, new.classes) == (None, None, None, None)
+    assert set(new.tasks) == set(TASKS)
+    assert {"guidance_rescale", "loras"} <= new.takes("text-to-image")
+    assert not {"controls", "reference_images"} & new.takes("text-to-image")
+    assert {"EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"} <= set(new.schedulers)
+
+
+def test_what_the_card_says_is_known():
+    new = unseen(
+        scheduler="DDIMScheduler", tasks=["inpaint"], defaults={"width": 768, "guidance_scale": 0}
+    )
+    assert (new.width, new.height, new.scheduler) == (768, None, "DDIMScheduler")
+    assert (new.tasks, new.guidance) == (("inpaint",), 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "is_known"),
+    [
+        ({"source": "owner/new", "revision": "a"}, True),
+        ({}, True),  # version 0.2 did not say of what
+        ({"source": "owner/old", "revision": "a"}, False),
+        ({"source": "owner/new", "revision": "b"}, False),
+    ],
+)
+def test_the_record_of_what_the_card_named_before_does_not_count(of, is_known):
+    card = ModelCard(name="new", source="owner/new", revision="a")
+    record = ModelRecord(name="new", schedulers=("DDIMScheduler",), width=64, height=64, **of)
+    told = offer(Catalog([card], "new", Path("/nowhere")), card, record)
+    assert (told.is_known, told.width) == (is_known, 64 if is_known else None)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from jsonschema import Draft202012Validator
 
 from darkroom import forms
 from darkroom.queue.model_records import ModelRecords
@@ -20,6 +21,53 @@ def test_the_fingerprint_forgets_order_and_white_space_and_how_numbers_are_writt
     assert one == of(b'{"b":{"d":3.0,"c":2e0},"a":1}')
     assert one != of(b'{"a": 1, "b": {"c": 2, "d": 4}}')
     assert one != of(b'{"a": "1", "b": {"c": 2, "d": 3}}')
+
+
+def test_what_nobody_knows_of_a_model_reads_null_until_a_worker_begins(api, redis):
+    redis.delete("darkroom:models")
+    cat = {"prompt": "a cat", "model": "other"}
+    answer = api.post("/api/v1/jobs", json=cat, headers={"Idempotency-Key": "k"})
+    job = answer.json()
+    assert answer.status_code == 202, job
+    asked = job["request"]
+    null = {name for name, value in asked.items() if value is None}
+    assert {"width", "height", "scheduler", "guidance_scale", "negative_prompt"} <= null
+    assert (asked["task"], asked["num_images"]) == ("text-to-image", 1)
+    assert isinstance(asked["seed"], int)
+    assert api.get(job["urls"]["self"]).json()["request"] == asked
+    again = api.post("/api/v1/jobs", json=cat, headers={"Idempotency-Key": "k"}).json()
+    assert (again["id"], again["request"]) == (job["id"], asked)
+    card = api.get("/api/v1/models/other").json()
+    assert (card["defaults"]["width"], card["defaults"]["scheduler"]) == (None, None)
+    fields = card["schemas"]["text-to-image"]["properties"]
+    assert not any("default" in fields[name] for name in ("width", "height", "scheduler"))
+    Draft202012Validator(card["schemas"]["text-to-image"]).validate(cat)
+    known = api.get("/api/v1/models/pix").json()["defaults"]
+    assert (known["width"], known["scheduler"]) == (64, None)
+
+
+def test_what_the_client_gives_for_a_model_that_nobody_knows_is_checked_as_far_as_it_can_be(
+    api, redis
+):
+    redis.delete("darkroom:models")
+    for wrong in (
+        {"width": 100_000},
+        {"width": 65},
+        {"num_inference_steps": 0},
+        {"scheduler": "Nonsense"},
+        {"loras": [{"name": "nobody"}]},
+        {"controls": []},
+        {"nonsense": 1},
+    ):
+        answer = api.post("/api/v1/jobs", json={"prompt": "a cat", "model": "other"} | wrong)
+        [error] = answer.json()["errors"]
+        assert error["pointer"].startswith(f"/{next(iter(wrong))}"), wrong
+    right = {"scheduler": "DPM++ 2M Karras", "loras": [{"name": "ink"}], "width": 512}
+    answer = api.post("/api/v1/jobs", json={"prompt": "a cat", "model": "other"} | right)
+    asked = answer.json()["request"]
+    assert asked["scheduler"] == "DPMSolverMultistepScheduler"
+    assert asked["scheduler_options"]["sigmas"] == "karras"
+    assert (asked["width"], asked["height"]) == (512, None)
 
 
 def test_twenty_that_come_first_at_once_are_all_taken(served, here, redis):  # noqa: ARG001

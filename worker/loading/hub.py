@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HFValidationError
 
+from darkroom import model_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS, WEIGHTS
@@ -43,12 +43,8 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path:
     """The folder of a repository that was pulled, which holds a file named `landmark`.
 
     Raises ModelLoadError if it is not there."""
-    try:
-        found = huggingface_hub.try_to_load_from_cache(source, landmark, revision=revision)
-    except HFValidationError:
-        found = None
-    if isinstance(found, str):
-        return Path(found).parent
+    if folder := model_files.cached_folder(source, revision, landmark):
+        return folder
     at = f" at {revision}" if revision else ""
     raise ModelLoadError(
         f"{source} is no folder, and not in the Hugging Face cache{at}; "

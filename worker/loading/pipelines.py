@@ -162,6 +162,7 @@ def _record(
         pipeline=type(pipeline).__name__,
         dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
         device=str(device),
+        source=card.source,
         revision=card.revision,
         parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
         load_s=round(load_s, 3),
@@ -169,8 +170,15 @@ def _record(
         controlnets=tuple(added.controlnets),
         embeddings=added.embeddings,
         reference=bool(added.reference),
+        classes=_classes(pipeline),
         faults=dict(added.faults),
     )
+
+
+def _classes(pipeline: DiffusionPipeline) -> int | None:
+    """How many classes it was trained on; None of what makes no pictures of classes."""
+    transformer = getattr(pipeline, "transformer", None)
+    return getattr(getattr(transformer, "config", None), "num_embeds_ada_norm", None)
 
 
 def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:

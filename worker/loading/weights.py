@@ -56,7 +56,7 @@ def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
-    return PartFiles(catalog.locate(card.vae) or cached_folder(card.vae, None, CONFIG))
+    return catalog.vae_files(card) or PartFiles(cached_folder(card.vae, None, CONFIG))
 
 
 def _read_whole(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPipeline:

@@ -12,9 +12,10 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditio
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
-from darkroom.catalog import ModelCard
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError
 from darkroom.networks import NETWORKS, Network
+from darkroom.offers import offer
 from tests import tiny
 from worker.gathering.gather import Gather
 from worker.loading import pipelines, tuning
@@ -48,6 +49,18 @@ def test_the_record_says_what_the_model_can_do(family: str, tmp_path: Path) -> N
     assert record.parameters > 1000
     assert record.load_s > 0
     assert record.error is None
+
+
+@pytest.mark.parametrize("family", [*tiny.FAMILIES, "dit", "ldm", "gligen", "super-resolution"])
+def test_what_the_files_tell_is_what_the_worker_finds(family: str, tmp_path: Path) -> None:
+    record = tiny.load(family, tmp_path, Gather()).record
+    card = ModelCard(name=family, source=str(tmp_path))
+    catalog = Catalog([card], family, tmp_path)
+    told, found = offer(catalog, card, None), offer(catalog, card, record)
+    assert (told.fields, told.scheduler) == (found.fields, found.scheduler)
+    assert (told.classes, told.schedulers) == (found.classes, found.schedulers)
+    size = (None, None) if family == "flux" else (found.width, found.height)
+    assert (told.width, told.height) == size
 
 
 @pytest.mark.parametrize(
