@@ -87,16 +87,25 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+Stage = Literal["load", "encode", "denoise", "decode", "save"]
+"""What a running job does."""
+
+
 class Progress(Frozen):
     """How far a running job is."""
 
-    stage: Literal["load", "encode", "denoise", "decode", "save"]
+    stage: Stage
+    """load: its model, or it waits for a place beside other jobs; encode: prompts and pictures;
+    denoise; decode: latents to pictures; save: files and records."""
+    detail: str | None = None
+    """What is being loaded, in words; null otherwise."""
     step: int = 0
     """Denoising steps done, on the scale of `steps`."""
     steps: int = 0
     """Denoising steps that this job makes: `num_inference_steps`, less where `strength` < 1."""
     ratio: float = 0.0
-    """0 to 1."""
+    """0 to 1, never falling within an attempt: the share of the denoising steps, to which decoding
+    and saving the pictures add one each. 1 when all pictures are stored."""
     eta_s: float | None = None
     """Seconds left, estimated from the steps made so far; null before the first."""
 
@@ -133,10 +142,14 @@ class JobError(Frozen):
 
 
 class Timings(Frozen):
-    """Seconds spent in each stage; null where the stage was not reached."""
+    """Seconds spent in each stage, over all attempts; null where the stage was not reached. They
+    add up to `total`, the time from `created_at` to `finished_at`."""
 
     queued: float | None = None
+    """Waiting for a worker, at first or again. Here also counts what an attempt had not told of
+    when its engine died."""
     load: float | None = None
+    """From the claim to the first call: the model is loaded, other jobs go first."""
     encode: float | None = None
     denoise: float | None = None
     decode: float | None = None

@@ -170,24 +170,30 @@ class Finisher:
         images: Sequence[ImageRecord] = (),
         error: JobError | None = None,
     ) -> str:
+        ended_well = status is JobStatus.SUCCEEDED
+
         def finish() -> str:
-            return self._jobs.finish(
-                job.claim,
-                status,
-                images=images,
-                error=error,
-                warnings=job.warnings,
-                memory=job.memory,
-                timings=job.timings(),
-                progress=job.progress,
-            )
+            with job.telling:
+                return self._jobs.finish(
+                    job.claim,
+                    status,
+                    images=images,
+                    error=error,
+                    warnings=job.warnings,
+                    memory=job.memory,
+                    timings=job.timings(),
+                    progress=job.done if ended_well else job.progress,
+                    news=[*job.news, job.done] if ended_well else job.news,
+                    request=job.late_request,
+                )
 
         outcome = self._until_answered(job, finish)
         return status if outcome in ("committed", "already") else outcome
 
     def _release(self, job: RunningJob) -> str:
         def release() -> str:
-            return "released" if self._jobs.release(job.claim) else "fenced"
+            spent = job.spent_so_far()
+            return "released" if self._jobs.release(job.claim, spent) else "fenced"
 
         return self._until_answered(job, release)
 

@@ -15,13 +15,15 @@ from darkroom.draft import load_request
 from darkroom.errors import (
     DarkroomError,
     InvalidImageError,
+    ModelNotFoundError,
     QueueUnavailableError,
     StoreUnavailableError,
 )
 from darkroom.images import ImageStore
 from darkroom.input_images import input_images
 from darkroom.job import JobError, JobStatus
-from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.claim import Claim
+from darkroom.queue.queue import Queue, engine_bell, queue_bell, queue_names
 from worker.held import HeldJobs
 from worker.running import RunningJob
 from worker.vital import Vital
@@ -86,6 +88,7 @@ class Intake(Vital):
         while not self._closed.is_set() and len(self._held) < self._max_held:
             if not self._store_has_room():
                 return
+            claimed_at = time.monotonic()
             claim = self._jobs.claim(
                 engine=self._engine,
                 worker=self._worker,
@@ -97,7 +100,7 @@ class Intake(Vital):
             if claim is None:
                 return
             self._token = uuid.uuid4().hex
-            self._admit(claim)
+            self._admit(claim, claimed_at)
 
     def _min_wait_s(self) -> float:
         held = len(self._held)
@@ -130,9 +133,11 @@ class Intake(Vital):
             self._store_is_full.clear()
         return True
 
-    def _admit(self, claim: Claim) -> None:
+    def _admit(self, claim: Claim, claimed_at: float) -> None:
         try:
             asked = load_request(claim.request)
+            if asked.model not in self._preferred():
+                raise ModelNotFoundError(asked.model)
             pictures = input_images(claim.request).items()
             inputs = {place: self._read(input_id) for place, input_id in pictures}
         except StoreUnavailableError as error:
@@ -147,8 +152,8 @@ class Intake(Vital):
             return
         deadline = None
         if claim.remaining_s is not None:
-            deadline = time.monotonic() + claim.remaining_s
-        self._held.add(RunningJob(claim, asked, inputs, deadline))
+            deadline = claimed_at + claim.remaining_s
+        self._held.add(RunningJob(claim, asked, inputs, deadline, claimed_at))
 
     def _read(self, input_id: str) -> Image.Image:
         data = self._store.read_input(input_id)

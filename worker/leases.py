@@ -10,6 +10,7 @@ from darkroom.errors import Canceled, LeaseLost, QueueUnavailableError
 from darkroom.queue.queue import Queue
 from worker.held import HeldJobs
 from worker.pulse import Pulse
+from worker.running import RunningJob
 from worker.vital import Vital
 
 log = logs.get("leases")
@@ -37,7 +38,8 @@ class Leases(Vital):
         self._every_s = lease_s / 4
         self._pulse, self._beat_now = pulse, beat_now
         self._closed = False
-        self._told: dict[str, tuple[object, ...]] = {}
+        self._completed: set[str] = set()
+        """Tokens of jobs whose request was written down."""
 
     def close(self) -> None:
         """End the thread and wait for it."""
@@ -73,12 +75,17 @@ class Leases(Vital):
 
     def _tell_news(self) -> None:
         jobs = self._held.all()
+        self._completed &= {job.claim.token for job in jobs}
         for job in jobs:
-            told = self._told.get(job.claim.token, ())
-            news = job.news
-            for event in news:
-                if not any(event is each for each in told):
-                    self._jobs.tell(job.claim, event)
-            self._told[job.claim.token] = news
-        tokens = {job.claim.token for job in jobs}
-        self._told = {token: told for token, told in self._told.items() if token in tokens}
+            self._complete(job)
+            with job.telling:
+                for event in job.news:
+                    self._jobs.tell(job.claim, event, job.spent_so_far())
+                    job.told(event)
+
+    def _complete(self, job: RunningJob) -> None:
+        """Before it is told that the job goes on, so that who reads it then finds all of it."""
+        request = job.late_request
+        if request is not None and job.claim.token not in self._completed:
+            self._jobs.complete(job.claim, request)
+            self._completed.add(job.claim.token)

@@ -10,7 +10,6 @@ import torch
 
 from darkroom import logs
 from darkroom.catalog import Catalog
-from darkroom.draft import Draft
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -169,10 +168,13 @@ class Engine:
             return
         if card.offload == "model" and name in busy:
             return
+        if name not in self.models.names:
+            for each in self._waiting:
+                each.tell_of_load(name)
         try:
             model = self.models.load_beside(name, busy)
-            if model is not None and isinstance(job.asked, Draft):
-                job.complete(job.asked, offer(self.catalog, card, model.record))
+            if model is not None:
+                job.complete(offer(self.catalog, card, model.record))
         except DarkroomError as error:
             del self._jobs[job.claim.token]
             self.finisher.fail(job, job_error(error))

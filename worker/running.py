@@ -1,21 +1,21 @@
 """What one job owns while it runs: its claim, how far it is, why it must stop; engine side."""
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
-from pydantic import BaseModel
 
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
 from darkroom.input_images import IMAGE, Place
-from darkroom.job import JobError, Progress, Timings
+from darkroom.job import JobError, Progress, Stage, Timings
 from darkroom.offers import Offer
-from darkroom.queue.queue import Claim
+from darkroom.queue.claim import Claim
 from darkroom.request import Request
-from darkroom.validation import completed
+from darkroom.validation import completed, warnings_about
 
 
 def unexpected(error: BaseException) -> JobError:
@@ -49,12 +49,12 @@ class RunningJob:
 
     claim: Claim
     asked: Request | Draft
-    """A draft if nobody knew the model when the job was submitted; a request once it has started.
-    """
+    """A request that fits the model, once the job has started."""
     inputs: Mapping[Place, Image.Image]
     deadline: float | None
     """On this process's monotonic clock."""
     claimed_at: float = field(default_factory=time.monotonic)
+    """On the same clock."""
     progress: Progress = field(default_factory=lambda: Progress(stage="load"))
     interrupt: JobInterrupt | None = None
     started: bool = False
@@ -68,14 +68,21 @@ class RunningJob:
     ticks_waited: int = 0
     """Ticks in a row in which the engine ran others and not this job."""
     spent: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage, so far."""
-    _stage_since: float = field(default_factory=time.monotonic)
+    """Seconds by stage, in all attempts and so far."""
+    telling: threading.Lock = field(default_factory=threading.Lock)
+    """Held while its news are told, so that nothing is told twice."""
 
     stored: Mapping[str, Any] = field(init=False)
-    """What its pictures say of the request: posted back it gives the same ones."""
+    """What the job and its pictures say of the request: posted back it gives the same ones."""
+    _stage_since: float = field(init=False)
+    _left: tuple[Progress, ...] = ()
+    """How far it was when it left each stage."""
+    _told: tuple[Progress, ...] = ()
 
     def __post_init__(self) -> None:
         self.stored = self.claim.request
+        self.spent |= self.claim.spent
+        self._stage_since = self.claimed_at
 
     @property
     def request(self) -> Request:
@@ -87,13 +94,24 @@ class RunningJob:
     def model(self) -> str:
         return self.asked.model
 
-    def complete(self, draft: Draft, offer: Offer) -> None:
-        """Fill in what the draft that was asked for lacks, now that its model is known.
+    def complete(self, offer: Offer) -> None:
+        """Fill in what was not known of the model when the job was submitted, and check all of it:
+        the card may have changed since, and whoever reaches Redis can queue anything.
 
         Raises InvalidRequestError, UnsupportedError."""
         image = self.inputs.get(IMAGE)
-        self.asked = completed(draft, offer, image.size if image else None)
-        self.stored = stored(self.asked, offer)
+        kept = Draft(self.asked.task, self.claim.request)
+        request = completed(kept, offer, image.size if image else None)
+        self.stored = stored(request, offer)
+        if isinstance(self.asked, Draft):
+            late = warnings_about(self.stored)
+            self.warnings.extend(each for each in late if each not in self.claim.warnings)
+        self.asked = request
+
+    @property
+    def late_request(self) -> Mapping[str, Any] | None:
+        """The request, if the job does not show it yet as it is made."""
+        return None if self.stored == self.claim.request else self.stored
 
     @property
     def id(self) -> str:
@@ -102,42 +120,67 @@ class RunningJob:
     @property
     def waited_s(self) -> float:
         """Seconds since the job was submitted."""
-        return self.claim.queued_s + time.monotonic() - self.claimed_at
+        before = self.claim.queued_s + sum(self.claim.spent.values())
+        return before + time.monotonic() - self.claimed_at
 
-    def enter(self, stage: str) -> None:
+    def enter(self, stage: Stage) -> None:
         """Begin `stage` if it is not the current one; the time so far goes to the one before."""
-        if stage == self.progress.stage:
+        before = self.progress
+        if stage == before.stage:
             return
         now = time.monotonic()
-        last = self.progress.stage
-        self.spent[last] = self.spent.get(last, 0.0) + now - self._stage_since
+        self.spent[before.stage] = self.spent.get(before.stage, 0.0) + now - self._stage_since
         self._stage_since = now
-        self.progress = self.progress.model_copy(update={"stage": stage})
+        self._left = (*self._left, before)
+        step = before.steps if stage == "save" else before.step
+        self.progress = self._progress(stage, step, before.steps, before.eta_s)
+
+    def tell_of_load(self, model: str) -> None:
+        """The model called `model` is loaded now; of those that wait for it, let all say so."""
+        if model == self.model and self.progress.detail is None:
+            self.progress = Progress(stage="load", detail=f"the model {model}")
 
     def step(self, i: int, n: int, _: object) -> None:
         """`i` of `n` denoising steps are done."""
         self.enter("denoise")
-        denoising = time.monotonic() - self._stage_since + self.spent.get("denoise", 0.0)
-        self.progress = Progress(
-            stage="denoise",
-            step=i,
-            steps=n,
-            ratio=min(i / n, 1.0) if n else 0.0,
-            eta_s=round(denoising / i * (n - i), 2) if i else None,
-        )
+        before = self.claim.spent.get("denoise", 0.0)
+        denoising = time.monotonic() - self._stage_since + self.spent.get("denoise", 0.0) - before
+        eta_s = round(denoising / i * (n - i), 2) if i else None
+        self.progress = self._progress("denoise", i, n, eta_s)
+
+    def _progress(self, stage: Stage, step: int, steps: int, eta_s: float | None) -> Progress:
+        """The ratio counts steps, to which decoding and saving the pictures add one each."""
+        done = step + (stage == "save")
+        ratio = max(done / (steps + 2), self.progress.ratio)
+        return Progress(stage=stage, step=step, steps=steps, ratio=round(ratio, 4), eta_s=eta_s)
 
     @property
-    def news(self) -> tuple[BaseModel, ...]:
-        """The newest event of each kind that those who follow the job are told; from any thread."""
-        return (self.progress,)
+    def done(self) -> Progress:
+        """How far it is once all is made and stored."""
+        return self.progress.model_copy(update={"ratio": 1.0, "eta_s": 0.0})
+
+    @property
+    def news(self) -> tuple[Progress, ...]:
+        """What those who follow the job have not been told: how each stage ended since, and how far
+        it is now. From any thread that holds `telling`."""
+        events = (*self._left, self.progress)
+        return tuple(each for each in events if not any(each is told for told in self._told))
+
+    def told(self, event: Progress) -> None:
+        """It is no news any more."""
+        known = self._left
+        self._told = (*(each for each in self._told if any(each is old for old in known)), event)
+
+    def spent_so_far(self) -> dict[str, float]:
+        """Seconds by stage up to now, in all attempts."""
+        stage, spent = self.progress.stage, dict(self.spent)
+        spent[stage] = spent.get(stage, 0.0) + time.monotonic() - self._stage_since
+        return {name: round(value, 4) for name, value in spent.items()}
 
     def timings(self) -> Timings:
-        """Seconds by stage up to now; `total` counts from submission."""
-        now = time.monotonic()
-        spent = dict(self.spent)
-        stage = self.progress.stage
-        spent[stage] = spent.get(stage, 0.0) + now - self._stage_since
-        seconds = {name: round(value, 4) for name, value in spent.items()}
+        """Seconds by stage up to now; `total` counts from submission and is their sum."""
         return Timings(
-            queued=round(self.claim.queued_s, 4), total=round(self.waited_s, 4), **seconds
+            queued=round(self.claim.queued_s, 4),
+            total=round(self.waited_s, 4),
+            **self.spent_so_far(),
         )

@@ -5,10 +5,11 @@ The hash is RQ's, with fields of ours beside it; `lua/` writes it.
 
 import contextlib
 import json
+import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ from darkroom.job import (
     JobStatus,
     Progress,
     QueuePlace,
+    Stage,
     Timings,
 )
 
@@ -73,7 +75,7 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         images=[ImageRecord.model_validate(row) for row in _json(fields, "dr_images", [])],
         warnings=_json(fields, "dr_warnings", []) + _json(fields, "dr_end_warnings", []),
         error=_parse(JobError, fields.get("dr_error")),
-        timings=_parse(Timings, fields.get("dr_timings")),
+        timings=_timings(fields, status),
         worker=fields.get("worker_name"),
         attempts=int(fields["dr_attempt"]),
         memory=fields.get("dr_memory"),
@@ -85,6 +87,16 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         finished_at=_moment(fields.get("dr_ended")),
         expires_at=_moment(fields.get("dr_expires")),
     )
+
+
+def _timings(fields: Mapping[str, str], status: JobStatus) -> Timings | None:
+    """As its last engine told; of a job that ended without one, what the queue knows."""
+    if not status.terminal or "dr_timings" in fields or "dr_ended" not in fields:
+        return _parse(Timings, fields.get("dr_timings"))
+    spent = read_spent(fields)
+    total = float(fields["dr_ended"]) - float(fields["dr_created"])
+    queued = max(total - sum(spent.values()), 0.0)
+    return Timings(queued=round(queued, 4), total=round(total, 4), **spent)
 
 
 def read_request(data: str) -> dict[str, Any]:
@@ -100,13 +112,48 @@ def read_request(data: str) -> dict[str, Any]:
     raise ValueError("its data is not a call of Darkroom's function")
 
 
+def call_of(request: Mapping[str, Any]) -> str:
+    """The call that RQ's tools see in the job's hash, as its JSONSerializer and `read_request` read
+    it."""
+    return as_json([FUNCTION, None, [request], {}])
+
+
+def as_json(value: Any) -> str:
+    """Every character as itself: an emoji takes 4 bytes, where an escape would take 12."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_spent(fields: Mapping[str, str]) -> dict[str, float]:
+    """Seconds by stage that attempts told of; none of what Darkroom did not write."""
+    try:
+        told = Timings.model_validate_json(fields.get("dr_spent", "{}"))
+    except ValueError:
+        return {}
+    spent = {stage: getattr(told, stage) for stage in get_args(Stage)}
+    return {
+        stage: each for stage, each in spent.items() if each is not None and 0 <= each < math.inf
+    }
+
+
+def read_warnings(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """What the client was told when the job was accepted."""
+    try:
+        warnings = json.loads(fields.get("dr_warnings", "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(map(str, warnings)) if isinstance(warnings, list) else ()
+
+
 def read_fields(flat: list[bytes]) -> dict[str, str]:
     """The hash out of names and values in turn."""
     pairs = zip(flat[::2], flat[1::2], strict=True)
     return {
-        name.decode(): (_inflate(value) if name == b"data" else value).decode(errors="replace")
-        for name, value in pairs
+        _text(name): _text(_inflate(value) if name == b"data" else value) for name, value in pairs
     }
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def _inflate(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from darkroom.errors import (
 )
 from darkroom.job import Job, JobStatus, Priority, new_job_id
 from darkroom.queue.exchange import Exchange, run, send
-from darkroom.queue.job_hash import FUNCTION, image_ids, read_job, read_jobs
+from darkroom.queue.job_hash import as_json, call_of, image_ids, read_job, read_jobs
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 _PAGE_SCANS = 10
@@ -102,11 +102,11 @@ def submit(
         fingerprint or "",
         _or_empty(max_active),
         _or_empty(deadline_s),
-        _call(request),
+        call_of(request),
         f"{request.get('task', 'job')} with {model}",
-        _json(list(warnings)),
-        _json(list(tags)),
-        _json(metadata or {}),
+        as_json(list(warnings)),
+        as_json(list(tags)),
+        as_json(metadata or {}),
     )
     match verdict:
         case b"mismatch":
@@ -203,16 +203,6 @@ def check() -> Exchange[None]:
 def _size(answer: list[Any]) -> int:
     """Bytes of a job as it was read."""
     return sum(map(len, answer[4]))
-
-
-def _call(request: Mapping[str, Any]) -> str:
-    """The call that RQ's tools see in the job's hash, as its JSONSerializer reads it."""
-    return _json([FUNCTION, None, [request], {}])
-
-
-def _json(value: Any) -> str:
-    """Every character as itself: an emoji takes 4 bytes, where an escape would take 12."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _given(owner: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ Every method raises QueueUnavailableError while Redis is away, starting, or too 
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
@@ -20,9 +20,10 @@ from darkroom import logs
 from darkroom.events import kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Priority, Progress, Timings
 from darkroom.queue import jobs, keeping
+from darkroom.queue.claim import Claim, claim_of
 from darkroom.queue.connection import SOCKET_TIMEOUT_S
 from darkroom.queue.exchange import Client, Exchange, Word, run, send
-from darkroom.queue.job_hash import read_fields, read_request
+from darkroom.queue.job_hash import call_of, read_request
 from darkroom.queue.keeping import BATCH
 from darkroom.queue.lua import MALFORMED, PLAIN_RULES, Rules, scripts
 from darkroom.settings import Settings
@@ -33,27 +34,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Finish = Literal["committed", "already", "fenced"]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job leased to an engine; `token` proves it."""
-
-    job_id: str
-    token: str
-    request: dict[str, Any]
-    attempt: int
-    """1 the first time."""
-    remaining_s: float | None
-    """Seconds from the claim to the deadline, by Redis's clock."""
-    queued_s: float
-    """Seconds since it was queued the last time."""
-    priority: Priority
-
-    @property
-    def must_run_alone(self) -> bool:
-        """It was running twice when an engine died: let it take no neighbours down."""
-        return self.attempt >= 3
 
 
 @dataclass(frozen=True)
@@ -144,21 +124,11 @@ class Queue(Client):
         A job whose data nobody can read fails as `malformed_job` and is passed over.
         """
         while found := self._call("claim", engine, worker, token, min_wait_s, age_limit_s, *queues):
-            job_id, fields = found[0].decode(), read_fields(found[-1])
-            deadline = _float(fields.get("dr_deadline"))
-            claim = Claim(
-                job_id=job_id,
-                token=token,
-                request={},
-                attempt=int(fields["dr_attempt"]),
-                remaining_s=deadline and deadline - float(found[1]),
-                queued_s=float(fields["dr_started"]) - float(fields["dr_queued"]),
-                priority=cast("Priority", fields["dr_priority"]),
-            )
+            claim, fields = claim_of(found, token)
             try:
                 return replace(claim, request=read_request(fields["data"]))
             except ValueError as error:
-                log.warning("job_unreadable", job_id=job_id, reason=str(error))
+                log.warning("job_unreadable", job_id=claim.job_id, reason=str(error))
                 self.finish(claim, JobStatus.FAILED, error=MALFORMED)
         return None
 
@@ -171,11 +141,19 @@ class Queue(Client):
         lost, canceled, forgotten = self._call("beat", engine, *named)
         return Beat(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
 
-    def tell(self, claim: Claim, event: BaseModel) -> bool:
+    def tell(
+        self, claim: Claim, event: BaseModel, spent: Mapping[str, float] | None = None
+    ) -> bool:
         """Tell those who follow the job an event of `EVENTS`; of its progress also those who read
-        it. False: the claim is no longer the engine's."""
-        kind = kind_of(event)
-        return bool(self._call("tell", claim.job_id, claim.token, kind, event.model_dump_json()))
+        it. `spent`: seconds by stage up to now, which count even if this attempt comes to nothing.
+        False: the claim is no longer the engine's."""
+        about = kind_of(event), event.model_dump_json(), _json_or_empty(spent)
+        return bool(self._call("tell", claim.job_id, claim.token, *about))
+
+    def complete(self, claim: Claim, request: Mapping[str, Any]) -> bool:
+        """Write down the request with all that it lacked while nobody knew its model: the job shows
+        it, and another attempt makes it. False: the claim is no longer the engine's."""
+        return bool(self._call("complete", claim.job_id, claim.token, call_of(request)))
 
     def finish(
         self,
@@ -188,8 +166,11 @@ class Queue(Client):
         timings: Timings | None = None,
         memory: str | None = None,
         progress: Progress | None = None,
+        news: Sequence[Progress] = (),
+        request: Mapping[str, Any] | None = None,
     ) -> Finish:
-        """End the job with a terminal status and its result, once.
+        """End the job with a terminal status and its result, once. `progress`: how far it came;
+        `news`: what of that was not told; `request`: see `complete`.
 
         "already": this claim has committed before, and its answer was lost; the first call counts.
         "fenced": the claim is no longer the engine's, and nothing was changed."""
@@ -207,14 +188,17 @@ class Queue(Client):
             timings.model_dump_json() if timings else "",
             memory or "",
             progress.model_dump_json() if progress else "",
+            call_of(request) if request else "",
+            len(news),
+            *(each.model_dump_json() for each in news),
             *rows,
         )
         return cast("Finish", outcome.decode())
 
-    def release(self, claim: Claim) -> bool:
-        """Give the job back to the head of its queue, its attempt not counted.
-        False: the claim is no longer the engine's."""
-        return bool(self._call("release", claim.job_id, claim.token))
+    def release(self, claim: Claim, spent: Mapping[str, float] | None = None) -> bool:
+        """Give the job back to the head of its queue, its attempt not counted; `spent` as in
+        `tell`. False: the claim is no longer the engine's."""
+        return bool(self._call("release", claim.job_id, claim.token, _json_or_empty(spent)))
 
     def reap(self, engine: str | None = None) -> int:
         """Put jobs whose lease has ended, or all jobs of one dead engine, back at the head of their
@@ -248,8 +232,8 @@ class Queue(Client):
         return self.carry_out(run(script, *args))
 
 
-def _float(text: str | None) -> float | None:
-    return float(text) if text else None
+def _json_or_empty(values: Mapping[str, float] | None) -> str:
+    return json.dumps(values) if values else ""
 
 
 def _texts(parts: Iterable[bytes]) -> frozenset[str]:

@@ -19,7 +19,7 @@ from darkroom.queue.lua import Rules
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
-from darkroom.validation import completed, parse
+from darkroom.validation import filled_in, parse
 from tests import checkers, tiny
 from worker.engine import assemble
 from worker.loading.memory import expected_bytes
@@ -85,14 +85,26 @@ class Running:
     def submit(self, model: str = "tiny", **body) -> str:
         deadline = body.pop("deadline_s", None)
         known = offer(self.models, self.models.find(model), None)
-        request = completed(parse({"prompt": "a cat", **body}, known), known, None)
-        return self.jobs.submit(stored(request, known), model=model, deadline_s=deadline).job.id
+        asked = filled_in(parse({"prompt": "a cat", **body}, known), known, None)
+        return self.jobs.submit(stored(asked, known), model=model, deadline_s=deadline).job.id
+
+    def submit_unseen(self, **body) -> str:
+        """As a service does that has neither the model's files nor a record of it."""
+        card = self.models.find("tiny")
+        unseen = offer(Catalog([card], "tiny", Path("/nowhere")), card, None)
+        given = {k: v for k, v in {"prompt": "a cat", **body}.items() if v is not None}
+        asked = filled_in(parse(given, unseen), unseen, None)
+        return self.jobs.submit(stored(asked, unseen), model="tiny").job.id
 
     def submit_draft(self, **body) -> str:
-        """As the service does it when nobody has told of the model yet."""
+        """As version 0.1 may have left it: nothing is filled in, not even the seed."""
         known = offer(self.models, self.models.find("tiny"), None)
         draft = parse({"prompt": "a cat", **body}, known)
         return self.jobs.submit(stored(draft, known), model="tiny").job.id
+
+    def plant(self, request: dict, model: str = "tiny") -> str:
+        """As whoever reaches Redis can do it."""
+        return self.jobs.submit(request, model=model).job.id
 
     def start(self) -> None:
         self.thread.start()
@@ -466,6 +478,55 @@ def test_a_draft_without_a_seed_tells_the_one_that_was_drawn(running):
     [image] = running.ended(drafted).images
     [file] = running.settings.store_dir.rglob(f"{image.id}.png")
     assert request_of(file.read_bytes())["seed"] == image.seed
+
+
+def test_a_job_shows_what_the_worker_filled_in_and_says_it_in_its_picture(running):
+    unseen = running.submit_unseen(num_images=2)
+    before = running.jobs.fetch(unseen).request
+    assert (before["width"], before["height"], before["scheduler"]) == (None, None, None)
+    assert before["seed"] is not None
+    running.start()
+    job = running.ended(unseen)
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    assert (job.request["width"], job.request["scheduler"]) == (16, "PNDMScheduler")
+    assert job.request["seed"] == before["seed"] == job.images[0].seed
+    assert None not in job.request.values()
+    [file] = running.settings.store_dir.rglob(f"{job.images[0].id}.png")
+    assert request_of(file.read_bytes()) == {**job.request, "num_images": 1}
+    again = running.ended(running.plant(job.request))
+    assert (pixels(running, job) == pixels(running, again)).all()
+    assert again.request == job.request
+
+
+def test_what_one_attempt_filled_in_holds_for_the_next(running, jobs):
+    unseen = running.submit_unseen()
+    first = jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token="t")
+    size = {"width": 24, "height": 8}
+    whole = running.jobs.fetch(running.submit(**size, seed=5)).request
+    assert jobs.complete(first, whole)
+    assert jobs.fetch(unseen).request == whole
+    jobs.reap("dead")
+    running.start()
+    job = running.ended(unseen)
+    assert (job.attempts, job.request) == (2, whole)
+    assert (job.images[0].width, job.images[0].height, job.images[0].seed) == (24, 8, 5)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"task": "class-to-image", "class_label": 3, "prompt": None}, "unsupported", "does text-"),
+        ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "invalid_parameters", "/scheduler: "),
+        ({"scheduler_options": {"sigmas": "karras"}}, "invalid_parameters", "PNDMScheduler has no"),
+    ],
+)
+def test_what_only_the_worker_can_refuse_it_refuses_in_words(running, body, code, words):
+    unseen = running.submit_unseen(**body)
+    running.start()
+    job = running.ended(unseen)
+    assert (job.status, job.error.code, job.error.retryable) == (JobStatus.FAILED, code, False)
+    assert words in job.error.message
+    assert running.ended(running.submit()).status is JobStatus.SUCCEEDED
 
 
 def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):

@@ -1,9 +1,12 @@
+import pytest
+
+from darkroom.draft import Draft
 from darkroom.job import Progress
 from darkroom.queue.queue import Claim
 from worker.running import RunningJob
 
 
-def job() -> RunningJob:
+def job(**known) -> RunningJob:
     claim = Claim(
         job_id="job_1",
         token="t",
@@ -12,6 +15,7 @@ def job() -> RunningJob:
         remaining_s=None,
         queued_s=2.0,
         priority="normal",
+        **known,
     )
     return RunningJob(claim, asked=None, inputs={}, deadline=None)
 
@@ -19,10 +23,9 @@ def job() -> RunningJob:
 def test_steps_are_told_with_the_time_left():
     one = job()
     one.step(5, 20, None)
-    assert (one.progress.stage, one.progress.step, one.progress.ratio) == ("denoise", 5, 0.25)
+    assert (one.progress.stage, one.progress.step, one.progress.steps) == ("denoise", 5, 20)
     assert one.progress.eta_s is not None
     one.step(20, 20, None)
-    assert one.progress.ratio == 1.0
     assert one.progress.eta_s == 0
 
 
@@ -30,6 +33,93 @@ def test_no_time_left_is_told_before_the_first_step():
     one = job()
     one.step(0, 20, None)
     assert one.progress.eta_s is None
+
+
+def test_the_ratio_rises_through_all_stages_to_one():
+    one = job()
+    told = [one.progress]
+    for act in (
+        lambda: one.enter("encode"),
+        *(lambda i=i: one.step(i, 4, None) for i in range(1, 5)),
+        lambda: one.enter("decode"),
+        lambda: one.enter("save"),
+    ):
+        act()
+        told.append(one.progress)
+    told.append(one.done)
+    ratios = [each.ratio for each in told]
+    assert ratios == pytest.approx([0, 0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 4 / 6, 5 / 6, 1], abs=1e-4)
+    assert [each.stage for each in told][-3:] == ["decode", "save", "save"]
+    assert (one.done.step, one.done.steps, one.done.eta_s) == (4, 4, 0)
+
+
+def test_the_ratio_never_falls_where_pictures_are_made_one_after_the_other():
+    one, ratios = job(), []
+    for picture in range(3):
+        for step in range(1, 3):
+            one.step(picture * 2 + step, 6, None)
+            ratios.append(one.progress.ratio)
+        one.enter("decode")
+        ratios.append(one.progress.ratio)
+    assert ratios == sorted(ratios)
+    assert max(ratios) == pytest.approx(6 / 8)
+
+
+def test_a_picture_that_is_kept_as_it_is_makes_no_step_and_ends_all_the_same():
+    one = job()
+    one.enter("encode")
+    one.enter("save")
+    assert (one.progress.ratio, one.done.ratio) == (0.5, 1.0)
+
+
+def test_each_stage_is_told_once_however_rarely_somebody_asks():
+    one, told = job(), []
+
+    def tell():
+        for event in one.news:
+            told.append((event.stage, event.step))
+            one.told(event)
+
+    tell()
+    one.enter("encode")
+    tell()
+    one.step(1, 3, None)
+    tell()
+    one.step(2, 3, None)
+    one.step(3, 3, None)
+    one.enter("decode")
+    one.enter("save")
+    tell()
+    tell()
+    assert told == [
+        *[("load", 0), ("encode", 0), ("denoise", 1), ("denoise", 3), ("decode", 3), ("save", 3)]
+    ]
+
+
+def test_what_is_loaded_is_told():
+    one = job()
+    one.asked = Draft("text-to-image", {"model": "sdxl"})
+    one.told(one.news[0])
+    one.tell_of_load("another")
+    assert one.news == ()
+    one.tell_of_load("sdxl")
+    (told,) = one.news
+    one.tell_of_load("sdxl")
+    assert one.news == (told,)
+    assert [(each.stage, each.detail) for each in one.news] == [("load", "the model sdxl")]
+    one.enter("encode")
+    assert one.progress.detail is None
+
+
+def test_times_of_earlier_attempts_are_added_and_the_sum_is_the_total():
+    one = job(spent={"load": 3.0, "denoise": 4.0})
+    one.step(1, 2, None)
+    assert one.progress.eta_s < 1
+    told = one.spent_so_far()
+    assert (told["load"], told["denoise"]) >= (3.0, 4.0)
+    timings = one.timings()
+    assert timings.total == pytest.approx(timings.queued + sum(told.values()), abs=0.1)
+    assert timings.total >= 9.0
 
 
 def test_each_stage_gets_its_own_time_and_the_total_counts_from_submission():

@@ -60,7 +60,7 @@ end
 -- RQ's tools can queue an ended job again: take back what its end left behind.
 local function revive(id, queue)
   redis.call('HDEL', key_of(id), 'dr_ended', 'dr_expires', 'dr_error', 'dr_done', 'dr_images',
-    'ended_at', 'exc_info')
+    'dr_timings', 'dr_spent', 'ended_at', 'exc_info')
   redis.call('PERSIST', key_of(id))
   redis.call('ZREM', 'darkroom:expiries', id)
   for _, word in pairs(RQ_WORD) do

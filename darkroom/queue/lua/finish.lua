@@ -1,7 +1,7 @@
 -- Commit the result of a job, once; refused to an engine that does not hold it.
 even_when_full()
-local id, token, status, problem, images, warnings, timings, memory, progress =
-  unpack(ARGV, 1, 9)
+local id, token, status, problem, images, warnings, timings, memory, progress, data, news =
+  unpack(ARGV, 1, 11)
 local key = key_of(id)
 local holder, done, was = unpack(redis.call('HMGET', key, 'dr_token', 'dr_done', 'status'))
 if done == token then
@@ -21,7 +21,14 @@ end
 if progress ~= '' then
   redis.call('HSET', key, 'dr_progress', progress)
 end
-for i = 10, #ARGV do
+if data ~= '' then
+  redis.call('HSET', key, 'data', data)
+end
+local images_from = 12 + tonumber(news)
+for i = 12, images_from - 1 do
+  emit(id, 'progress', ARGV[i])
+end
+for i = images_from, #ARGV do
   emit(id, 'image', ARGV[i])
 end
 local worker = 'rq:worker:' .. (redis.call('HGET', key, 'worker_name') or '')

@@ -1,6 +1,6 @@
 -- Give a job back unharmed: the attempt does not count. A repeat of the same call changes nothing.
 even_when_full()
-local id, token = unpack(ARGV)
+local id, token, spent = unpack(ARGV)
 local key = key_of(id)
 local holder, released, status = unpack(
   redis.call('HMGET', key, 'dr_token', 'dr_released', 'status'))
@@ -12,6 +12,9 @@ if holder ~= token or status ~= RQ_WORD.running then
 end
 redis.call('HSET', key, 'dr_released', token)
 redis.call('HINCRBY', key, 'dr_attempt', -1)
+if spent ~= '' then
+  redis.call('HSET', key, 'dr_spent', spent)
+end
 requeue(id)
 count('released')
 return 1

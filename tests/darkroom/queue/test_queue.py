@@ -368,6 +368,69 @@ def test_progress_of_a_lost_claim_is_refused(queue: Queue) -> None:
     assert queue.fetch(old.job_id).progress is None
 
 
+# What was not known at first
+
+
+def test_what_was_filled_in_shows_and_holds_for_the_next_attempt(queue: Queue) -> None:
+    submit(queue)
+    first = claim(queue)
+    whole = {**first.request, "width": 640}
+    assert queue.complete(first, whole)
+    assert queue.fetch(first.job_id).request == whole
+    queue.reap("engine-1")
+    assert not queue.complete(first, {})
+    second = claim(queue)
+    assert second.request == queue.fetch(first.job_id).request == whole
+    queue.finish(second, JobStatus.SUCCEEDED, request={**whole, "height": 8})
+    assert queue.fetch(first.job_id).request == {**whole, "height": 8}
+
+
+# Times
+
+
+def test_times_add_up_over_attempts(queue: Queue) -> None:
+    submit(queue, warnings=["first"])
+    first = claim(queue)
+    assert (first.spent, first.warnings) == ({}, ("first",))
+    queue.tell(first, Progress(stage="denoise"), {"load": 0.5, "denoise": 2.0})
+    queue.reap("engine-1")
+    second = claim(queue)
+    assert second.spent == {"load": 0.5, "denoise": 2.0}
+    assert second.queued_s == 0  # it did not take so long: not less than nothing
+    queue.release(second, {"load": 3.0, "denoise": 2.0})
+    assert claim(queue).spent == {"load": 3.0, "denoise": 2.0}
+
+
+def test_a_job_that_no_engine_ended_has_times_as_well(queue: Queue) -> None:
+    canceled = queue.cancel(submit(queue).id)
+    seconds = (canceled.finished_at - canceled.created_at).total_seconds()
+    assert canceled.timings.total == pytest.approx(seconds, abs=0.001)
+    assert canceled.timings.queued == canceled.timings.total
+    running = submit(queue)
+    queue.tell(claim(queue), Progress(stage="load"), {"load": 0.0})
+    ended = queue.cancel(running.id).timings
+    assert (ended.load, ended.queued, ended.denoise) == (0.0, ended.total, None)
+
+
+@pytest.mark.parametrize(
+    "spent", ["", "{", "[1]", '{"load": "x"}', '{"load": -5}', '{"total": 9}', '{"load": 1e999}']
+)
+def test_times_that_darkroom_did_not_write_count_for_nothing(
+    queue: Queue, redis: Redis, spent: str
+) -> None:
+    job = submit(queue)
+    redis.hset(f"rq:job:{job.id}", "dr_spent", spent)
+    assert claim(queue).spent == {}
+
+
+def test_the_last_news_come_before_the_pictures(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    got = claim(queue)
+    news = [Progress(stage=stage) for stage in ("decode", "save")]
+    queue.finish(got, JobStatus.SUCCEEDED, images=[image()], news=news)
+    assert kinds(redis, got.job_id)[2:] == ["progress", "progress", "image", "done"]
+
+
 # Finish
 
 

@@ -1,0 +1,58 @@
+"""A job leased to an engine, out of its hash in Redis; used by the queue and the worker, sends
+nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from darkroom.job import Priority
+from darkroom.queue.job_hash import read_fields, read_spent, read_warnings
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job leased to an engine; `token` proves it."""
+
+    job_id: str
+    token: str
+    request: dict[str, Any]
+    attempt: int
+    """1 the first time."""
+    remaining_s: float | None
+    """Seconds from the claim to the deadline, by Redis's clock."""
+    queued_s: float
+    """Seconds since it was submitted in which nobody worked on it."""
+    priority: Priority
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that earlier attempts told of, by stage."""
+    warnings: tuple[str, ...] = ()
+    """What the client was told when it was accepted."""
+
+    @property
+    def must_run_alone(self) -> bool:
+        """It was running twice when an engine died: let it take no neighbours down."""
+        return self.attempt >= 3
+
+
+def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:
+    """A claim, whose request is still to be read, and the fields of its job, all of which the
+    script has looked at."""
+    fields = read_fields(found[-1])
+    started, deadline = float(fields["dr_started"]), _float(fields.get("dr_deadline"))
+    spent = read_spent(fields)
+    claim = Claim(
+        job_id=found[0].decode(errors="replace"),
+        token=token,
+        request={},
+        attempt=int(fields["dr_attempt"]),
+        remaining_s=deadline and deadline - float(found[1]),
+        queued_s=max(started - float(fields["dr_created"]) - sum(spent.values()), 0.0),
+        priority=cast("Priority", fields["dr_priority"]),
+        spent=spent,
+        warnings=read_warnings(fields),
+    )
+    return claim, fields
+
+
+def _float(text: str | None) -> float | None:
+    return float(text) if text else None
