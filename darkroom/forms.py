@@ -25,7 +25,7 @@ from darkroom.request import (
     Control,
     Lora,
 )
-from darkroom.tasks import TASKS, Size
+from darkroom.tasks import LEADERS, TASKS, Size
 from darkroom.text import Text
 
 _SIZE = {"width", "height"}
@@ -132,7 +132,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
     return {
         "task": (_one_of(terms.task), terms.task, {}),
         "model": (str, terms.model, {}),
-        "prompt": _prompt(terms.task, chars),
+        "prompt": _prompt(terms, chars),
         "negative_prompt": (Text, terms.negative_prompt, chars),
         "width": width,
         "height": height,
@@ -188,11 +188,12 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
-def _prompt(task: str, chars: dict[str, int]) -> _Field:
-    field = TASKS[task].request.model_fields.get("prompt")
-    if field is None or field.is_required():
-        return (Text, ..., {"min_length": 1, **chars})
-    return (Text, field.default, chars)
+def _prompt(terms: _Terms, chars: dict[str, int]) -> _Field:
+    """May be empty where something else can lead."""
+    field = TASKS[terms.task].request.model_fields.get("prompt")
+    if field is None or not field.is_required() or terms.takes.intersection(LEADERS):
+        return (Text, "", chars)
+    return (Text, ..., {"min_length": 1, **chars})
 
 
 def _drawn(seed: int) -> int | None:

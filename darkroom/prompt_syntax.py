@@ -11,6 +11,7 @@ STRONGER = 1.1
 MAX_WEIGHT = 10.0
 """Greater ones, as of many nested brackets, leave the range of half-precision numbers."""
 
+_LONGEST_SHOWN = 40
 _FARTHEST = 1e9  # products beyond become no infinity, which times 0 would be no number
 _PIECE = re.compile(r"(\\*)([()\[\]]|<(?=\w{1,20}:))|[^()\[\]\\<]+|\\+|<")
 # Each reads a text once: `\s*` before what is sought would make long white space take seconds.
@@ -116,6 +117,13 @@ def weight_in(text: str) -> tuple[str, float] | None:
 def unescaped(text: str) -> str:
     r"""A prompt for a model that knows no syntax: `\(` is a bracket there, too."""
     return "".join(piece.text for piece in _pieces(text))
+
+
+def shown(text: str) -> str:
+    """A part of a prompt as it may stand in a sentence: on one line, without what does not print,
+    and not long."""
+    plain = "".join(c if c.isprintable() else " " for c in text[: 2 * _LONGEST_SHOWN]).strip()
+    return plain if len(plain) <= _LONGEST_SHOWN else plain[: _LONGEST_SHOWN - 3] + "..."
 
 
 def _split(text: str) -> list[str]:

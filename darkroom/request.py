@@ -44,6 +44,7 @@ MetadataLevel = Literal["full", "minimal", "none"]
 """How much a picture says of itself; the one that tells most first."""
 
 MAX_LORAS = 8
+MAX_LORA_SCALE = 10.0
 MAX_CONTROLS = 4
 
 
@@ -75,7 +76,7 @@ class Lora(Fields):
 
     name: str
     """By its name in the model's card."""
-    scale: float = Field(1.0, ge=-10.0, le=10.0)
+    scale: float = Field(1.0, ge=-MAX_LORA_SCALE, le=MAX_LORA_SCALE)
     """1 is as trained, 0 is off."""
 
 
@@ -146,7 +147,8 @@ class Prompted(Request):
     """Fields of all tasks that follow a prompt."""
 
     prompt: Annotated[Text, Argument("prompt")]
-    """What the picture shows. `(word:1.2)` and `[word]` weigh words where the model can."""
+    """What the picture shows. `(word:1.2)` and `[word]` weigh words where the model can, and
+    `<lora:name:0.8>` asks for a LoRA; may be empty where a picture leads."""
     negative_prompt: Annotated[Text, Argument("negative_prompt")] = ""
     """What it should not show; it stands in for the empty prompt of classifier-free guidance."""
     guidance_scale: Annotated[float, Argument("guidance_scale")] = 1.0
@@ -185,6 +187,8 @@ class Controlled(Prompted):
 class FromImage(Controlled):
     """Fields of all tasks that begin with a picture."""
 
+    prompt: Annotated[Text, Argument("prompt")] = ""
+    """What the picture shows; see text-to-image. May be left out."""
     image: str
     """The picture to start from: base64, a data URI, or `file_<sha256>` of an earlier input."""
     strength: Annotated[Fraction, Argument("strength")] = 1.0

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     `X-Forwarded-Proto` are believed."""
     max_image_pixels: int = Field(16_000_000, ge=64)
     """Largest input image, width times height."""
+    prompt_loras: bool = True
+    """Let `<lora:name:0.8>` in a prompt ask for a LoRA of the model; off: it is read as words."""
     max_queued: int = Field(1000, ge=1)
     """Jobs that may wait in all queues together; more are refused (429)."""
     retention_s: float = Field(7 * 86400, ge=1)

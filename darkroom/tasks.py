@@ -71,6 +71,9 @@ class Task:
         )
 
 
+LEADERS = ("image", "controls", "reference_images")
+"""Fields whose pictures lead where a prompt is empty."""
+
 EVERY_CALL = frozenset({"num_inference_steps", "generator", "output_type"})
 """Arguments that a pipeline's call must have whatever the task."""
 

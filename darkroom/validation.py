@@ -20,6 +20,8 @@ from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import Offer, diffusers_table
+from darkroom.prompt_doubts import doubts
+from darkroom.prompts import prepare
 from darkroom.request import MAX_SEED, Request, needs
 from darkroom.sizes import MaybeSides, Sides, size_of
 from darkroom.tasks import FIELDS, TASKS, meant
@@ -36,12 +38,15 @@ def no_others() -> Iterable[Offer]:
     return ()
 
 
-def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> Draft:
+def parse(
+    body: Mapping[str, Any], offer: Offer, others: Offers = no_others, *, tags: bool = True
+) -> Draft:
     """Check a client's `body` against what a model offers and fill in what it left out, but for
     the seed, the size where it follows an input picture, and what is not known of the model yet.
 
-    `others` are all offers, asked for only to say which models can what this one cannot. Raises
-    InvalidRequestError with one entry per wrong field."""
+    `others` are all offers, asked for only to say which models can what this one cannot; without
+    `tags` a `<lora:...>` in a prompt is words. Raises InvalidRequestError with one entry per wrong
+    field."""
     said = {k: v for k, v in body.items() if v is not None or k not in FIELDS}
     given = {k: v for k, v in said.items() if k in JobOptions.model_fields}
     asked = {k: v for k, v in said.items() if k not in given}
@@ -51,15 +56,19 @@ def parse(body: Mapping[str, Any], offer: Offer, others: Offers = no_others) -> 
     asked |= {"task": task, "model": offer.card.name}
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
-    filled, wrong = _check(form(task, offer), _plain_scheduler(asked))
+    plain = prepare(_plain_scheduler(asked), task, offer, tags)
+    filled, wrong = _check(form(task, offer), plain.body)
     options, wrong_options = _check(JobOptions, given)
-    errors = [*not_taken.values(), *wrong, *wrong_options]
+    told = {error.pointer for error in plain.errors}
+    wrong = [error for error in wrong if error.pointer not in told]
+    errors = [*not_taken.values(), *plain.errors, *wrong, *wrong_options]
     if filled is None or options is None or errors:
         raise InvalidRequestError(errors)
     values = filled.model_dump(mode="json")
     if errors := list(_disagreements(values)):
         raise InvalidRequestError(errors)
-    warnings = tuple(warnings_about(values))
+    words = [each.token for each in offer.card.embeddings]
+    warnings = (*plain.warnings, *doubts(values, words), *warnings_about(values))
     if not offer.is_known:
         values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
     return Draft(task, values, options, warnings)

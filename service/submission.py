@@ -35,7 +35,10 @@ async def submit(
     card = here.catalog.find(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
-    draft = await in_thread_if_large(size, lambda: parse(body, offer, lambda: here.offers(records)))
+    tags = here.settings.prompt_loras
+    draft = await in_thread_if_large(
+        size, lambda: parse(body, offer, lambda: here.offers(records), tags=tags)
+    )
     agree(Output.model_validate(draft.values["output"]))
     draft, image_size = await jobs.take_inputs(draft)
     request = filled_in(draft, offer, image_size)

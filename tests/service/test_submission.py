@@ -86,6 +86,29 @@ def test_twenty_that_come_first_at_once_are_all_taken(served, here, redis):  # n
             assert Counter(pool.map(post, range(20))) == {202: 20}
 
 
+@pytest.mark.parametrize(
+    ("prompt_loras", "prompt", "told"),
+    [(True, "a cat", "was left out"), (False, "a cat <lora:ink:1>", "is read as words")],
+)
+def test_tags_in_prompts_are_read_unless_that_is_switched_off(
+    serving, valkey, redis, tmp_path, prompt_loras, prompt, told
+):
+    known = RECORDS[1].model_copy(
+        update={"loras": ("soft",), "pipeline": "StableDiffusionPipeline"}
+    )
+    ModelRecords(redis).put(known)
+    served = serving(redis_url=valkey.url, state_dir=tmp_path, prompt_loras=prompt_loras)
+    with httpx2.Client(base_url=served.url, timeout=20) as client:
+        asked = {"model": "other", "prompt": "a cat <lora:ink:1>"}
+        job = client.post("/api/v1/jobs", json=asked).json()
+        assert job["request"]["prompt"] == prompt
+        assert told in job["warnings"][0]
+        asked["prompt"] = "a cat <lora:Soft:0.5>"
+        job = client.post("/api/v1/jobs", json=asked).json()
+        loras = [{"name": "soft", "scale": 0.5}] if prompt_loras else []
+        assert job["request"]["loras"] == loras
+
+
 @pytest.mark.usefixtures("redis")
 def test_a_service_has_the_classes_of_its_models_before_anyone_asks(serving, valkey, tmp_path):
     fresh = tmp_path / "models.toml"

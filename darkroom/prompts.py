@@ -1,0 +1,60 @@
+"""What becomes of the prompts of a body before it is checked: blank ones are empty, tags become
+fields; used by the service, knows neither HTTP nor torch."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from darkroom.errors import FieldError
+from darkroom.offers import Offer
+from darkroom.prompt_syntax import parse, text_of
+from darkroom.prompt_tags import Untagged, tags_to_loras
+from darkroom.request import Prompted
+from darkroom.tasks import LEADERS, TASKS
+
+_UNSEEN = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(0xFE00 + n) for n in range(16)}
+"""Letters and marks, as Unicode has it, of which nothing is to be seen."""
+
+_BLANK = ("Cf", "Zl", "Zp", "Zs")
+
+
+def prepare(asked: Mapping[str, Any], task: str, offer: Offer, tags: bool) -> Untagged:
+    """The fields of a body with what its prompts say beside their words taken out of them; `tags`
+    is false where the operator wants `<lora:...>` read as it stands."""
+    plain = {
+        name: "" if name in ("prompt", "negative_prompt") and is_blank(value) else value
+        for name, value in asked.items()
+    }
+    made = tags_to_loras(plain, task, offer, tags)
+    if error := _lack_of_words(asked, made.body, task, offer):
+        made.errors.append(error)
+    return made
+
+
+def is_blank(text: Any) -> bool:
+    """Whether it is text of which nothing is to be seen. Control characters are left to the check
+    that refuses them."""
+    return isinstance(text, str) and all(
+        letter in "\t\n\r" or letter in _UNSEEN or unicodedata.category(letter) in _BLANK
+        for letter in text
+    )
+
+
+def _lack_of_words(
+    asked: Mapping[str, Any], body: Mapping[str, Any], task: str, offer: Offer
+) -> FieldError | None:
+    prompt = body.get("prompt", "")
+    if not issubclass(TASKS[task].request, Prompted) or not isinstance(prompt, str):
+        return None
+    # Of longer ones something else is told.
+    if len(prompt) > offer.card.limits.max_prompt_chars or not is_blank(text_of(parse(prompt))):
+        return None
+    if any(body.get(name) for name in LEADERS):
+        return None
+    able = [name for name in LEADERS if name in offer.takes(task)]
+    detail = "Say what the picture shall show" + (
+        f", or give {' or '.join(able)}." if able else "."
+    )
+    if prompt == "" and not is_blank(asked.get("prompt", "")):
+        detail = f"Without its tags it is empty. {detail}"
+    return FieldError("/prompt", detail, "too_short" if "prompt" in asked else "missing")
