@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 
 from darkroom.fields import Fields, at_most
 from darkroom.request import PictureFormat
-from darkroom.text import Line, Text
+from darkroom.text import LINES, ONE_LINE
 
 Priority = Literal["high", "normal", "low"]
 
@@ -71,12 +71,12 @@ class JobOptions(Fields):
 
     priority: Priority = "normal"
     """Which of the model's three queues the job waits in."""
-    tags: Annotated[list[Annotated[Line, Field(min_length=1, max_length=64)]], at_most(16)] = Field(
-        [], max_length=16
-    )
+    tags: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64), ONE_LINE]], at_most(16)
+    ] = Field([], max_length=16)
     """Words to find the job by in listings."""
     metadata: dict[
-        Annotated[Line, Field(max_length=64)], Annotated[Text, Field(max_length=512)]
+        Annotated[str, Field(max_length=64), ONE_LINE], Annotated[str, Field(max_length=512), LINES]
     ] = Field({}, max_length=16)
     """Anything the client wants to get back with the job."""
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] | None = None

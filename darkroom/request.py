@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from darkroom.fields import Box, Fields, Fraction, at_most
-from darkroom.text import Text
+from darkroom.text import LINES, Text
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
@@ -109,7 +109,7 @@ class Padding(Fields):
 class Region(Fields):
     """Something and where it shall be."""
 
-    phrase: Annotated[Text, Field(min_length=1, max_length=200)]
+    phrase: Annotated[str, Field(min_length=1, max_length=200), LINES]
     """What."""
     box: Box
     """Left, top, right, bottom as shares of the picture's width and height."""

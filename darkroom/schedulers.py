@@ -43,11 +43,15 @@ SCHEDULE_TYPES: Mapping[str, str] = MappingProxyType(
 _SIGMAS = {"": None, "k": "karras", **{sigmas: sigmas for sigmas in SCHEDULE_TYPES}}
 
 
+LONGEST_NAME = 100
+"""Characters that a name can have."""
+
+
 def resolve(name: str) -> tuple[str, str | None] | None:
     """The diffusers class and the `sigmas` that `name` stands for: `DPM++ 2M Karras`,
     `dpmpp_2m_karras`, `k_euler_ancestral`, `DPMSolverMultistep`. Case does not matter, nor do
     spaces, hyphens and underscores. None: no such name."""
-    return _meanings().get(_plain(name))
+    return _meanings().get(_plain(name)) if len(name) <= LONGEST_NAME else None
 
 
 def short(class_name: str, sigmas: str | None = None) -> str:

@@ -17,8 +17,8 @@ _SURROGATES = "\ud800-\udfff"
 _TURNS = "\u202a-\u202e\u2066-\u2069"
 """They turn the direction of writing (UAX 9): what follows reads otherwise than it is."""
 
-_NO_TEXT = re.compile(f"[\0-\x08\x0b-\x1f\x7f-\x9f{_SURROGATES}{_NONCHARACTERS}]")
-_NO_LINE = re.compile(
+_NOT_IN_LINES = re.compile(f"[\0-\x08\x0b-\x1f\x7f-\x9f{_SURROGATES}{_NONCHARACTERS}]")
+_NOT_IN_ONE_LINE = re.compile(
     f"[\0-\x1f\x7f-\x9f\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}{_TURNS}"
     f"{_SURROGATES}{_NONCHARACTERS}]"
 )
@@ -27,15 +27,15 @@ MOST_NAMED = 5
 """Characters that are named in one sentence."""
 
 
-def _text(text: str) -> str:
+def _lines(text: str) -> str:
     """With one kind of line break."""
     text = _LINE_BREAK.sub("\n", text)
-    _refuse(text, _NO_TEXT)
+    _refuse(text, _NOT_IN_LINES)
     return text
 
 
-def _line(text: str) -> str:
-    _refuse(text, _NO_LINE)
+def _one_line(text: str) -> str:
+    _refuse(text, _NOT_IN_ONE_LINE)
     return text
 
 
@@ -48,10 +48,14 @@ def _refuse(text: str, bad: re.Pattern[str]) -> None:
     raise PydanticCustomError("character", f"Must not hold these characters: {names}{more}.")
 
 
-Text = Annotated[str, AfterValidator(_text)]
+LINES = AfterValidator(_lines)
 """One or more lines. Every kind of line break becomes a line feed; tabs stay. Control characters
 (C0, DEL, C1) and noncharacters are refused; what turns the direction of writing is not, because
 prompts are written in all scripts: who prints one must escape it."""
 
-Line = Annotated[str, AfterValidator(_line)]
+ONE_LINE = AfterValidator(_one_line)
 """One line that people tell things apart by, such as a tag: nothing in it is hidden or turned."""
+
+Text = Annotated[str, LINES]
+"""Where its length is bounded, the bound stands before LINES: text is measured before it is read.
+"""

@@ -207,3 +207,20 @@ def test_line_breaks_of_all_kinds_are_one_kind():
 )
 def test_tags_and_names_hide_nothing(body, pointer):
     assert wrong(CAT | body) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "most"),
+    [
+        ({"prompt": "x" * 4001}, "/prompt", 4000),
+        ({"tags": ["x" * 65]}, "/tags/0", 64),
+        ({"metadata": {"x" * 65: "x"}}, "/metadata/" + "x" * 65, 64),
+        ({"metadata": {"a": "\0" * 513}}, "/metadata/a", 512),
+    ],
+)
+def test_text_is_measured_in_characters_before_it_is_read(body, pointer, most):
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(CAT | body, OFFER)
+    [error] = caught.value.errors
+    assert (error.pointer, error.code) == (pointer, "too_long")
+    assert error.detail == f"May have at most {most} characters."

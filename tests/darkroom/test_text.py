@@ -1,11 +1,13 @@
+from typing import Annotated
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from darkroom.text import Line, Text
+from darkroom.text import ONE_LINE, Text
 
-TEXT, LINE = TypeAdapter(Text), TypeAdapter(Line)
+TEXT, LINE = TypeAdapter(Text), TypeAdapter(Annotated[str, ONE_LINE])
 
 HIDDEN = ["\0", "\x1b", "\x7f", "\x80", "\x85", "\x9b", "\x9d", "\ufffe", "\uffff", "\ufdd0"]
 HIDDEN += ["\U0001fffe", "\U0010ffff"]
