@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from darkroom import __version__
 from darkroom.catalog import Catalog
@@ -21,6 +21,7 @@ from service.errors import add_handlers
 from service.limits import BodyLimit, LastHandler, RequestContext
 from service.methods import Methods
 from service.origins import Cors, Gate, origins
+from service.parameters import refuse_others
 from service.routes import health, images, jobs, models, pages, queue
 from service.uploads import InputImages
 
@@ -58,10 +59,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(Cors, settings=settings)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestContext)
+    strict = [Depends(refuse_others)]
     for part in (jobs, images, models, queue):
-        app.include_router(part.router, prefix=API)
-    app.include_router(health.router)
-    app.include_router(pages.router)
+        app.include_router(part.router, prefix=API, dependencies=strict)
+    for part in (health, pages):
+        app.include_router(part.router, dependencies=strict)
     describe(app)
     return app
 
