@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from uuid_utils import uuid7
 
+from darkroom.codes import retryable
 from darkroom.fields import Fields, at_most
 from darkroom.request import PictureFormat
 from darkroom.text import LINES, ONE_LINE
@@ -138,7 +139,8 @@ class ImageRecord(Frozen):
 class JobError(Frozen):
     code: str
     message: str
-    retryable: bool = False
+    retryable: bool = Field(default_factory=lambda given: retryable(given.get("code", "")))
+    """Whether the same request may succeed later, as it is."""
 
 
 class Timings(Frozen):

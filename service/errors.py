@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from darkroom import logs
+from darkroom.codes import retryable
 from darkroom.errors import (
     BusyError,
     DarkroomError,
@@ -107,6 +108,7 @@ def write_problem(http: Request, fault: Fault) -> Response:
         detail=fault.detail,
         instance=http.scope.get("raw_path", b"").decode("ascii", "replace")[:200],
         code=fault.code,
+        retryable=retryable(fault.code),
         request_id=http.scope.get("request_id", ""),
         errors=[
             FieldProblem(pointer=e.pointer, detail=e.detail, code=e.code) for e in fault.errors

@@ -61,6 +61,8 @@ class Problem(BaseModel):
     detail: str
     instance: str
     code: str
+    retryable: bool
+    """Whether the same request may succeed later, as it is."""
     request_id: str
     errors: list[FieldProblem] = []
 

@@ -20,15 +20,16 @@ from darkroom.validation import completed, warnings_about
 
 def unexpected(error: BaseException) -> JobError:
     """What a client is told of an error that we did not foresee. Messages of libraries can hold
-    the prompt; the log has the trace, the client gets the class."""
+    the prompt; the log has the trace, the client gets the class. It would come again: what passes
+    by itself, such as a Redis or a store that is away, has errors of its own."""
     message = f"The job ended with an unexpected {type(error).__name__}; the worker's log has more."
-    return JobError(code="internal", message=message, retryable=True)
+    return JobError(code="internal", message=message)
 
 
 def job_error(error: BaseException) -> JobError:
     """What a client is told of an error that ended a job."""
     if isinstance(error, DarkroomError):
-        return JobError(code=error.code, message=str(error), retryable=error.retryable)
+        return JobError(code=error.code, message=str(error))
     return unexpected(error)
 
 

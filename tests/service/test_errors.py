@@ -117,3 +117,9 @@ def test_a_key_of_another_form_is_refused_in_our_words(api):
         response = api.post("/api/v1/jobs", json={}, headers={"Idempotency-Key": key.encode()})
         [error] = response.json()["errors"]
         assert error["detail"] == "Must be 1 to 255 visible ASCII characters, without blanks."
+
+
+@pytest.mark.parametrize(("path", "hopeful"), [("/api/v1/models/pics", False), ("/readyz", True)])
+def test_a_problem_says_whether_a_repeat_can_help(dialects, path, hopeful):
+    problem = dialects.get(path).json()
+    assert problem["retryable"] is hopeful

@@ -1,0 +1,62 @@
+"""Every code by which clients tell errors apart, and whether a repeat can help; used by service and
+worker, knows neither HTTP nor torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a code means. `retryable`: the same request may succeed later, as it is."""
+
+    meaning: str
+    retryable: bool = False
+
+
+CODES: Mapping[str, Code] = {
+    "busy": Code("The service has all the connections, waits or bodies that it takes.", True),
+    "canceled": Code("A client canceled the job."),
+    "cross_site": Code("A page of another site asked for a change."),
+    "deadline_exceeded": Code("The job's deadline passed before it was done.", True),
+    "dependency_unavailable": Code("Something that the service needs is away.", True),
+    "expired": Code("It existed; its retention has passed, or it was one of too many."),
+    "head_too_large": Code("The head of the request is too large."),
+    "idempotency_mismatch": Code("The Idempotency-Key was used before, with another body."),
+    "image_not_found": Code("No picture has this id."),
+    "internal": Code("Something failed that nobody foresaw; the log says what."),
+    "invalid_input_image": Code("An input picture cannot be read."),
+    "invalid_output": Code("The model made no picture, but numbers that are none."),
+    "invalid_parameters": Code("Fields or parameters are wrong; `errors` names each."),
+    "job_not_found": Code("No job has this id."),
+    "malformed_job": Code("What is stored of the job cannot be read."),
+    "malformed_request": Code("The body is no JSON object in UTF-8."),
+    "method_not_allowed": Code("The path has no such method; `Allow` names those it has."),
+    "misdirected_request": Code("The host that was asked is none of the service's names."),
+    "model_load_failed": Code("The model cannot be loaded."),
+    "model_not_found": Code("No model has this name; `near` holds those most like it."),
+    "not_acceptable": Code("The picture is of another format than `Accept` asks for."),
+    "not_found": Code("There is no such path."),
+    "out_of_memory": Code("The device had too little memory, even alone and in parts.", True),
+    "overload": Code("Too much is asked at once.", True),
+    "payload_too_large": Code("The body is larger than is read."),
+    "picture_not_ready": Code("The job goes on; ask again for its picture.", True),
+    "poison": Code("The worker died each time that the job was started."),
+    "precondition_failed": Code("It is in another state than `If-Match` says."),
+    "queue_full": Code("As many jobs wait as may.", True),
+    "queue_unavailable": Code("Redis is away, or full.", True),
+    "range_not_satisfiable": Code("`Range` asks for no part of the picture."),
+    "request_timeout": Code("The request came too slowly.", True),
+    "safety_blocked": Code("All pictures were withheld by the safety checker."),
+    "store_unavailable": Code("The image store cannot be used.", True),
+    "too_many_active_jobs": Code("One owner has as many active jobs as may be.", True),
+    "too_many_at_once": Code("One address has as many connections or waits as may be.", True),
+    "unsupported": Code("The model cannot do what was asked."),
+    "unsupported_media_type": Code("The body is no JSON, compressed, or not in UTF-8."),
+}
+"""By the `code` of problem documents, of a job's `error` and of the event `error`. The codes of
+single fields are in field_errors.py."""
+
+
+def retryable(code: str) -> bool:
+    """Whether the same request may succeed later; false for a code that is not listed."""
+    return code in CODES and CODES[code].retryable
