@@ -27,6 +27,9 @@ class Place:
         return "/".join(self.path)
 
 
+PICTURE_FIELDS = frozenset({"image", "mask_image", "reference_images"})
+"""Fields whose texts are pictures, wherever in a request they stand."""
+
 IMAGE = Place("image")
 MASK = Place("mask_image")
 

@@ -20,6 +20,7 @@ from darkroom.errors import (
     PayloadTooLargeError,
 )
 from darkroom.field_errors import pointer
+from darkroom.input_images import PICTURE_FIELDS
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -29,7 +30,7 @@ LARGE_BYTES = 64 * 2**10
 """From here on a body holds pictures, or is meant to keep the service busy: reading and checking it
 takes longer than handing it to a thread."""
 LONG_BYTES = 16 * 2**10
-"""A string that is longer is a picture, or is refused by the check of its field."""
+"""A string that is longer is not counted before it is read: most are pictures."""
 MOST_ENTRIES = 100
 """Of one object or list; no field takes as many."""
 DEEPEST = 8
@@ -84,15 +85,34 @@ def read_object(raw: bytes, most_text: int) -> dict[str, Any]:
     PayloadTooLargeError; MalformedRequestError for what is no JSON object; InvalidRequestError for
     more than any request can hold, and for what not every reader of JSON understands alike."""
     if text_bytes(raw, most_text) > most_text:
-        raise PayloadTooLargeError(
-            f"Without its pictures, a request body may hold at most {most_text} bytes."
-        )
+        raise _too_much_text(most_text)
     body = _parse(raw.removeprefix(_BYTE_ORDER_MARK))
     if not isinstance(body, dict):
         raise MalformedRequestError("The body must be a JSON object.")
     if faults := list(_faults(body)):
         raise InvalidRequestError(faults)
+    if sum(map(len, _texts(body))) > most_text:
+        raise _too_much_text(most_text)
     return body
+
+
+def _too_much_text(most: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"Without its pictures, a request body may hold at most {most} bytes."
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a body that are no pictures."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry)
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            if name not in PICTURE_FIELDS:
+                yield from _texts(entry)
 
 
 def text_bytes(raw: bytes, enough: int) -> int:

@@ -5,8 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from darkroom.draft import stored
+from darkroom.draft import Draft, stored
 from darkroom.errors import FieldError, InvalidRequestError
+from darkroom.input_images import input_images, with_images
 from darkroom.queue.jobs import Submitted
 from darkroom.request import Output
 from darkroom.validation import filled_in, parse
@@ -15,6 +16,9 @@ from service.bodies import in_thread_if_large
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
+MOST_TOLD_BYTES = 48 * 2**10
+"""JSON of a request without its pictures, and of its options. With all else that is said of a job
+an answer stays below 64 KiB."""
 
 
 async def submit(
@@ -39,6 +43,7 @@ async def submit(
     draft = await in_thread_if_large(
         size, lambda: parse(body, offer, lambda: here.offers(records), tags=tags)
     )
+    _check_length(draft)
     agree(Output.model_validate(draft.values["output"]))
     draft, image_size = await jobs.take_inputs(draft)
     request = filled_in(draft, offer, image_size)
@@ -53,6 +58,18 @@ async def submit(
         idempotency_key=idempotency_key,
         fingerprint=mark,
     )
+
+
+def _check_length(draft: Draft) -> None:
+    """Refuse what would make each answer about the job long."""
+    without_pictures = with_images(draft.values, dict.fromkeys(input_images(draft.values), ""))
+    told = json.dumps([without_pictures, draft.options.model_dump()], ensure_ascii=False)
+    if (size := len(told.encode())) > MOST_TOLD_BYTES:
+        detail = (
+            f"All texts together may have at most {MOST_TOLD_BYTES} bytes in UTF-8, these have "
+            f"{size}: shorten prompts, phrases or metadata."
+        )
+        raise InvalidRequestError([FieldError("", detail, "too_long")])
 
 
 def fingerprint(body: dict[str, Any]) -> str:

@@ -158,6 +158,24 @@ def test_counting_ends_where_there_is_enough(raw):
         read(raw)
 
 
+def test_long_texts_that_are_no_pictures_count():
+    for name in ("prompt", "nope", "tags"):
+        with pytest.raises(PayloadTooLargeError):
+            read(json.dumps({name: ["x" * MOST_TEXT, "x"]}).encode())
+    read(json.dumps({"reference_images": ["x" * MOST_TEXT], "prompt": "x" * 1000}).encode())
+
+
+def test_a_job_that_would_be_told_at_length_is_refused(api):
+    emoji = "\N{GRINNING FACE}"
+    texts = {"prompt": emoji * 4000, "negative_prompt": emoji * 4000}
+    metadata = {f"{number}{emoji * 60}": emoji * 512 for number in range(16)}
+    taken = api.post("/api/v1/jobs", json=texts)
+    assert taken.status_code == 202
+    assert len(taken.content) < 64 * 2**10
+    [error] = api.post("/api/v1/jobs", json=texts | {"metadata": metadata}).json()["errors"]
+    assert (error["pointer"], error["code"]) == ("", "too_long")
+
+
 LONG = b"A" * 30_000_000
 MUCH: dict[str, tuple[bytes, bytes, int]] = {
     "a picture": (b'{"prompt": "x", "image": "%s"}', LONG, 1),
