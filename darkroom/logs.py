@@ -24,6 +24,13 @@ LASTING = {
 REPEAT_EVERY_S = 30.0
 """How often each of them is written for the same reason."""
 
+BURST = 100
+"""How many warnings and errors of one kind are written whatever their rate."""
+FLOOD_PER_S = 2.0
+"""How many a second beyond those."""
+MOST_KINDS = 1000
+"""Kinds of lines that are remembered."""
+
 
 def setup(settings: Settings, **bound: Any) -> None:
     """Configure logging for this process; `bound` goes into each of its lines."""
@@ -39,6 +46,7 @@ def setup(settings: Settings, **bound: Any) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             Repeats(),
+            Floods(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.processors.format_exc_info,
@@ -50,6 +58,46 @@ def setup(settings: Settings, **bound: Any) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)
+    logging.basicConfig(handlers=[FromLibraries()], level=logging.WARNING, force=True)
+
+
+class FromLibraries(logging.Handler):
+    """Hands on what libraries log in Python's own way, so that it is written as our lines are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event, _, detail = record.getMessage().strip().partition("\n")
+        more = {"detail": detail} if detail else {}
+        get(record.name).log(record.levelno, event, exc_info=record.exc_info, **more)
+
+
+class Floods:
+    """Leaves out warnings and errors of a kind that comes faster than anybody reads, as somebody
+    may provoke on purpose; the next one that is written says how many."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[tuple[Any, Any], tuple[float, float, int]] = {}
+        """How many more may be written, as of when, and how many were left out since the last."""
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, _logger: Any, level: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """A step of structlog's chain. Raises DropEvent for a line to leave out."""
+        if level in ("debug", "info"):
+            return line
+        now = self._clock()
+        kind = line.get("part"), line["event"]
+        with self._lock:
+            room, then, left_out = self._kinds.pop(kind, (BURST, now, 0))
+            room = min(BURST, room + (now - then) * FLOOD_PER_S)
+            written = room >= 1
+            self._kinds[kind] = (room - 1, now, 0) if written else (room, now, left_out + 1)
+            if len(self._kinds) > MOST_KINDS:  # the one that was seen longest ago
+                del self._kinds[next(iter(self._kinds))]
+        if not written:
+            raise structlog.DropEvent
+        return {**line, "left_out": left_out} if left_out else line
 
 
 class Repeats:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,8 +30,8 @@ KEEP_ALIVE_S = 75
 """Longer than clients and proxies usually keep a connection, so that they are the ones to close it:
 a request sent while the server closes is lost."""
 
-BACKLOG = 256
-"""Connections that wait to be accepted; asyncio may accept as many before it looks at one."""
+BACKLOG = 128
+"""Connections that wait to be accepted; asyncio accepts as many before it looks at one."""
 FILES_BESIDE_CONNECTIONS = 512
 """Open files for Redis, pictures and logs, and for connections that are being refused."""
 MOST_FILES = 65536
@@ -51,7 +52,7 @@ class Server(uvicorn.Server):
                 port=settings.port,
                 http=partial(Connection, settings, _crowd(settings)),  # type: ignore[arg-type]
                 ws="none",
-                backlog=BACKLOG,
+                backlog=min(BACKLOG, _files() // 8),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -66,6 +67,7 @@ class Server(uvicorn.Server):
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_note)
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -97,12 +99,26 @@ class Server(uvicorn.Server):
             connection.abort()
 
 
+def _note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio could tell nobody else, and whose connection it was."""
+    transport = context.get("transport")
+    client = transport.get_extra_info("peername") if transport else None
+    logs.get("asyncio").error(
+        context["message"], client=client and client[0], exc_info=context.get("exception")
+    )
+
+
 def _crowd(settings: Settings) -> Crowd:
     """Who may be connected: no more than there are open files for."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(settings.max_connections, max(files - FILES_BESIDE_CONNECTIONS, files // 2))
+    most = min(settings.max_connections, max(_files() - FILES_BESIDE_CONNECTIONS, _files() // 2))
     most_each = settings.max_connections_per_address
     return Crowd("connections", most, most_each, exempt=trusted(settings))
+
+
+def _files() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _allow_files() -> None:

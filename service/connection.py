@@ -6,6 +6,7 @@ kind, Hypercorn bounds reads, but no answer that nobody takes, and Granian the h
 counts by address. How long a body may take is `BodyLimit`'s to say, which can answer in words.
 """
 
+import asyncio
 import logging
 import math
 import socket
@@ -33,11 +34,11 @@ WAITING_ROOM = 64
 SENT_BYTES = 32 * 1024
 """What a client must take of its answer in each `send_timeout_s`."""
 
-_NOISE = {
+_NOISE = (
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
     "No supported WebSocket library detected.",
-}
+)
 """What uvicorn says of a bad request, without an address; it is said here, or not worth a line."""
 
 
@@ -65,7 +66,7 @@ class Connection(H11Protocol):
             self._crowd.enter(self._host)
             self._counted = True
         except (BusyError, TooManyAtOnceError) as error:
-            if len(self.connections) > self._crowd.most + WAITING_ROOM:
+            if len(self.connections) > self._crowd.most + min(WAITING_ROOM, self._crowd.most // 4):
                 transport.abort()
             self.app = RequestContext(refusal(fault_of(error)))
 
@@ -186,5 +187,6 @@ def refusal(fault: Fault) -> ASGIApp:
 
 
 def without_noise(record: logging.LogRecord) -> bool:
-    """A filter of the log of uvicorn."""
-    return not any(record.getMessage().startswith(noise) for noise in _NOISE)
+    """A filter of the log of uvicorn. What it cancels at its end has nobody left to answer."""
+    canceled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not canceled and not record.getMessage().startswith(_NOISE)

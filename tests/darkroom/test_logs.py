@@ -1,12 +1,16 @@
 """A fault that lasts does not fill the log."""
 
+import io
 import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 
 from darkroom import logs
-from darkroom.logs import REPEAT_EVERY_S, Repeats
+from darkroom.logs import BURST, FLOOD_PER_S, MOST_KINDS, REPEAT_EVERY_S, Floods, Repeats
 from darkroom.settings import Settings
 
 GONE = {"part": "intake", "event": "queue_unavailable", "reason": "connection refused"}
@@ -56,13 +60,65 @@ def test_errors_and_what_happens_once_all_come_through(written: Written) -> None
         assert written.line(event="job_unreadable", reason="KeyError")
 
 
-def test_processes_log_so(capsys: pytest.CaptureFixture[str]) -> None:
-    before = structlog.get_config()
+class Flood(Written):
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Floods(clock=lambda: self.now)
+
+
+BAD = {"part": "connection", "event": "request_refused"}
+
+
+def test_a_flood_of_one_kind_is_thinned_and_says_how_many_more_there_were() -> None:
+    flood = Flood()
+    written = [flood.line(**BAD, client=str(n)) for n in range(10_000)]
+    assert len([line for line in written if line]) == BURST
+    assert flood.line("error", part="service", event="request failed")
+    flood.now += 1 / FLOOD_PER_S
+    assert flood.line(**BAD) == BAD | {"left_out": 10_000 - BURST}
+    assert flood.line(**BAD) is None
+    flood.now += 1000
+    assert [flood.line(**BAD) for _ in range(BURST)][1:] == [BAD] * (BURST - 1)
+
+
+def test_what_is_no_fault_is_never_thinned() -> None:
+    flood = Flood()
+    assert all(flood.line("info", event="job_done") for _ in range(10 * BURST))
+
+
+def test_kinds_that_never_end_are_not_all_remembered() -> None:
+    flood = Flood()
+    for n in range(3 * MOST_KINDS):
+        assert flood.line(event=f"kind {n}")
+    assert len(flood._repeats._kinds) <= MOST_KINDS
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, str]]]]:
+    """What a process logs, as JSON."""
+    before, written = structlog.get_config(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
     logs.setup(Settings(log_format="json"))
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    structlog.configure(**before)
+
+
+def test_processes_log_so(lines: Callable[[], list[dict[str, str]]]) -> None:
+    for _ in range(3):
+        logs.get("intake").warning("queue_unavailable", reason="gone")
+    (line,) = lines()
+    assert line.items() >= {"event": "queue_unavailable", "reason": "gone"}.items()
+
+
+def test_libraries_log_so_too(lines: Callable[[], list[dict[str, str]]]) -> None:
+    logging.getLogger("some.library").info("not worth a line")
     try:
-        for _ in range(3):
-            logs.get("intake").warning("queue_unavailable", reason="gone")
-    finally:
-        structlog.configure(**before)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert json.loads(line).items() >= {"event": "queue_unavailable", "reason": "gone"}.items()
+        raise OSError("no more files")
+    except OSError:
+        logging.getLogger("some.library").exception("It failed %s\nat once", "twice")
+    (line,) = lines()
+    assert (line["part"], line["level"]) == ("some.library", "error")
+    assert (line["event"], line["detail"]) == ("It failed twice", "at once")
+    assert "no more files" in line["exception"]

@@ -1,24 +1,33 @@
 """The service as a process of its own."""
 
+import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.service.wire import JSON, connected, head, until_closed
+
 
 @pytest.fixture
-def process(models_toml, valkey, tmp_path):
-    environment = os.environ | {
+def environment(models_toml, valkey, tmp_path) -> dict[str, str]:
+    return os.environ | {
         "DARKROOM_REDIS_URL": valkey.url,
         "DARKROOM_MODELS": str(models_toml),
         "DARKROOM_STATE_DIR": str(tmp_path),
         "DARKROOM_PORT": "0",
     }
+
+
+@pytest.fixture
+def process(environment):
     with subprocess.Popen(
         [sys.executable, "-m", "service"], stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -43,6 +52,46 @@ def test_ends_by_a_signal_and_ends_its_streams(process, redis, number):  # noqa:
         process.send_signal(number)
         list(lines)
     assert process.wait(20) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+
+def test_more_connections_than_files_harm_nobody_and_fill_no_log(environment, tmp_path):
+    environment = environment | {"DARKROOM_HEADER_TIMEOUT_S": "0.5"}
+    with (
+        (tmp_path / "log").open("w+") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "service"], stderr=log, env=environment, preexec_fn=few_files
+        ) as process,
+        ExitStack() as open_ones,
+    ):
+        open_ones.callback(process.kill)
+        while not (found := re.search(r"http://[0-9.]+:\d+", Path(log.name).read_text())):
+            assert process.poll() is None
+        clients = [open_ones.enter_context(connected(found[0])) for _ in range(300)]
+        for client in clients:
+            until_closed(client)
+        assert httpx2.get(found[0] + "/livez").status_code == 200
+        lines = Path(log.name).read_text().splitlines()
+    assert len(lines) < 300
+    assert all(json.loads(line)["event"] for line in lines)
+
+
+@pytest.mark.long
+def test_ends_in_time_whoever_is_connected(process, redis):  # noqa: ARG001
+    """Those who send half a body or read nothing get the grace period, no more."""
+    url = url_of(process)
+    half = head("POST /api/v1/jobs HTTP/1.1", JSON, "Content-Length: 500") + b"{"
+    with ExitStack() as open_ones:
+        for sent in (b"", b"GET /livez", half, head("GET /openapi.json HTTP/1.1") * 400):
+            for _ in range(10):
+                open_ones.enter_context(connected(url)).sendall(sent)
+        assert httpx2.get(url + "/livez").status_code == 200
+        process.terminate()
+        assert process.wait(14) == 0
     assert "Traceback" not in process.stderr.read()
 
 
