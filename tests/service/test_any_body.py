@@ -1,11 +1,14 @@
 """Whatever is sent, the answer is a job or a problem document, never a fault of ours."""
 
+import copy
 import json
 
 import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from darkroom import field_errors
+from darkroom.codes import CODES
 from darkroom.request import ImageToImage
 from darkroom.validation import JobOptions
 
@@ -46,6 +49,65 @@ def test_any_json(api, redis, body, ascii):
     check(api.post("/api/v1/jobs", content=raw, headers={"Content-Type": "application/json"}))
 
 
+WHOLE = {
+    "prompt": "a cat",
+    "negative_prompt": "",
+    "width": 64,
+    "num_inference_steps": 2,
+    "guidance_scale": 7.5,
+    "seed": 7,
+    "scheduler": "Euler",
+    "scheduler_options": {"sigmas": "karras", "timestep_spacing": None},
+    "output": {"format": "png", "quality": 90, "metadata": "full"},
+    "num_images": 2,
+    "tags": ["a"],
+    "metadata": {"a": "b"},
+    "deadline_s": 60,
+}
+ODD = st.sampled_from(
+    [
+        *(0, -1, 1.0, -0.0, 2**53 - 1, 2**53, 2**63, 10**99, None, True),
+        *("", " ", "a\r\nb", "\r", "\u2028", "\x85", "\u202e", "\ufeff", "\uffff", "😀" * 64),
+        *([], {}, [None], {"": None}),
+    ]
+)
+
+
+@st.composite
+def nearly_right(draw) -> dict:
+    """A body that is right but for what stands in up to three places of it."""
+    body = copy.deepcopy(WHOLE)
+    for _ in range(draw(st.integers(0, 3))):
+        place = body
+        while True:
+            key = draw(st.sampled_from(sorted(place)))
+            if not isinstance(place[key], dict) or not place[key] or draw(st.booleans()):
+                break
+            place = place[key]
+        place[key] = draw(ODD | scalars | anything)
+    return body
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(body=nearly_right(), ascii=st.booleans())
+def test_what_is_taken_is_taken_again_as_it_is(api, redis, body, ascii):
+    redis.delete("darkroom:queues")
+    raw = json.dumps(body, ensure_ascii=ascii).encode(errors="surrogatepass")
+    response = api.post("/api/v1/jobs", content=raw, headers={"Content-Type": "application/json"})
+    check(response)
+    if response.status_code == 202:
+        job = response.json()
+        options = {name: job[name] for name in ("tags", "metadata", "priority")}
+        again = api.post("/api/v1/jobs", json=job["request"] | options)
+        assert again.status_code == 202, again.text
+        assert again.json()["request"] == job["request"]
+        assert {name: again.json()[name] for name in options} == options
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -69,9 +131,12 @@ def quoted(name: str) -> str:
 
 def check(response: httpx2.Response) -> None:
     assert response.status_code < 500, response.text
+    assert len(response.content) < 64 * 2**10
     if response.status_code >= 400:
         assert response.headers["content-type"] == "application/problem+json"
         document = response.json()
         assert document["status"] == response.status_code
+        assert document["code"] in CODES
         for error in document["errors"]:
+            assert error["code"] in field_errors.CODES
             assert error["pointer"] == "" or error["pointer"].startswith("/")
