@@ -29,7 +29,7 @@ from service.limits import RequestContext, new_request_id, safe_headers
 
 log = logs.get("connection")
 
-WAITING_ROOM = 64
+WAITING_ROOM = 16
 """Connections beyond the limit that are answered with why they are refused; more are cut off."""
 SENT_BYTES = 32 * 1024
 """What a client must take of its answer in each `send_timeout_s`."""
@@ -66,7 +66,7 @@ class Connection(H11Protocol):
             self._crowd.enter(self._host)
             self._counted = True
         except (BusyError, TooManyAtOnceError) as error:
-            if len(self.connections) > self._crowd.most + min(WAITING_ROOM, self._crowd.most // 4):
+            if len(self.connections) > self._crowd.most + WAITING_ROOM:
                 transport.abort()
             self.app = RequestContext(refusal(fault_of(error)))
 
