@@ -16,6 +16,7 @@ import torch
 
 from darkroom.errors import UnsupportedError
 from darkroom.request import SchedulerOptions
+from worker.loading.solvers import solver
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
@@ -170,7 +171,7 @@ def _make(
 ) -> SchedulerMixin | None:
     """One that is never used, only copied; models of one family share it."""
     try:
-        cls = getattr(diffusers, name)
+        cls = solver(name)
         known = inspect.signature(cls.__init__).parameters
         given = json.loads(config)
         fitting = {k: v for k, v in FITTING.items() if k in known and k not in given}
