@@ -21,6 +21,7 @@ CODES: Mapping[str, Code] = {
     "dependency_unavailable": Code("Something that the service needs is away.", True),
     "expired": Code("It existed; its retention has passed, or it was one of too many."),
     "head_too_large": Code("The head of the request is too large."),
+    "http_version_not_supported": Code("Only HTTP/1.0 and HTTP/1.1 are spoken."),
     "idempotency_mismatch": Code("The Idempotency-Key was used before, with another body."),
     "image_not_found": Code("No picture has this id."),
     "internal": Code("Something failed that nobody foresaw; the log says what."),

@@ -154,6 +154,14 @@ TASKS: Mapping[str, Task] = {task.name: task for task in _ROWS}
 FIELDS = frozenset(name for task in _ROWS for name in task.request.model_fields)
 """The fields of all requests."""
 
+LISTS = frozenset(
+    name
+    for task in _ROWS
+    for name, field in task.request.model_fields.items()
+    if field.default == ()
+)
+"""Those that are empty lists where they are left out."""
+
 
 def meant(given: Mapping[str, Any], offered: Sequence[str]) -> str:
     """The task that the given fields of a body mean, when `task` was left out, on a model that

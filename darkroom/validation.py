@@ -24,7 +24,7 @@ from darkroom.prompt_doubts import doubts
 from darkroom.prompts import prepare
 from darkroom.request import MAX_SEED, Request, needs
 from darkroom.sizes import MaybeSides, Sides, size_of
-from darkroom.tasks import FIELDS, TASKS, meant
+from darkroom.tasks import FIELDS, LISTS, TASKS, meant
 
 Model = TypeVar("Model", bound=BaseModel)
 Offers = Callable[[], Iterable[Offer]]
@@ -47,7 +47,7 @@ def parse(
     `others` are all offers, asked for only to say which models can what this one cannot; without
     `tags` a `<lora:...>` in a prompt is words. Raises InvalidRequestError with one entry per wrong
     field."""
-    said = {k: v for k, v in body.items() if v is not None or k not in FIELDS}
+    said = {k: v for k, v in body.items() if not _says_nothing(k, v)}
     given = {k: v for k, v in said.items() if k in JobOptions.model_fields}
     asked = {k: v for k, v in said.items() if k not in given}
     task = asked.get("task", meant(said, offer.tasks))
@@ -72,6 +72,11 @@ def parse(
     if not offer.is_known:
         values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
     return Draft(task, values, options, warnings)
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Programs with a fixed set of fields send null or an empty list for what they do not use."""
+    return (value is None and name in FIELDS) or (value == [] and name in LISTS)
 
 
 def _depending_on_the_model(task: str) -> set[str]:

@@ -6,17 +6,19 @@ Jobs are serialised here, once, instead of by FastAPI: their bytes give their ET
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from anyio import AsyncFile, CancelScope, to_thread, wrap_file
 from fastapi import Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from darkroom import field_errors
+from darkroom.codes import CODES
 from darkroom.images import SUFFIXES, ImageStore, StoredImage
 from darkroom.job import Job
 from service.conditions import satisfiable
@@ -41,13 +43,19 @@ class JobPage(Listing[Job]):
     has_more: bool
 
 
+def _listed(codes: Mapping[str, str]) -> Any:
+    """For OpenAPI: all that a code can be, and what each means."""
+    meanings = "\n".join(f"- `{code}`: {meaning}" for code, meaning in codes.items())
+    return Field(description=meanings, json_schema_extra={"enum": list(codes)})
+
+
 class FieldProblem(BaseModel):
     """One thing wrong with a request."""
 
     pointer: str
     """A JSON pointer (RFC 6901) into the body; `/query/...` and `/header/...` for the rest."""
     detail: str
-    code: str
+    code: Annotated[str, _listed(field_errors.CODES)]
 
 
 class Problem(BaseModel):
@@ -60,7 +68,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-    code: str
+    code: Annotated[str, _listed({code: row.meaning for code, row in CODES.items()})]
     retryable: bool
     """Whether the same request may succeed later, as it is."""
     request_id: str

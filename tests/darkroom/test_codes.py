@@ -59,7 +59,7 @@ def test_every_code_that_is_given_is_listed():
     assert given_codes() <= set(CODES)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 406, 408, 412, 413, 415, 416, 431])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 408, 412, 413, 415, 416, 431, 505])
 def test_a_status_of_http_has_a_code_that_is_listed(status):
     assert code_of(status) in CODES
 

@@ -170,6 +170,11 @@ def test_null_is_the_same_as_left_out(field):
     assert filled == plain
 
 
+@pytest.mark.parametrize("field", ["loras", "controls", "reference_images", "tags"])
+def test_an_empty_list_is_the_same_as_left_out(field):
+    assert parse(CAT | {field: []}, OFFER) == parse(CAT, OFFER)
+
+
 @pytest.mark.parametrize("seed", [-1, None])
 def test_a_seed_that_is_to_be_drawn_is_drawn(seed):
     body = CAT | {"seed": seed}
