@@ -180,7 +180,7 @@ def test_a_planted_draft_is_refused_before_it_can_be_completed():
         {"controls": [{"name": "canny"}]},
         {"reference_images": [7]},
         {"image": {"a": 1}},
-        {"prompt": None},
+        {"prompt": 7},
     ],
 )
 def test_what_a_draft_does_have_is_checked_before_anything_looks_at_it(change):

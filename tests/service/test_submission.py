@@ -56,7 +56,7 @@ def test_what_the_client_gives_for_a_model_that_nobody_knows_is_checked_as_far_a
         {"num_inference_steps": 0},
         {"scheduler": "Nonsense"},
         {"loras": [{"name": "nobody"}]},
-        {"controls": []},
+        {"controls": [{"name": "canny"}]},
         {"nonsense": 1},
     ):
         answer = api.post("/api/v1/jobs", json={"prompt": "a cat", "model": "other"} | wrong)
