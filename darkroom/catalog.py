@@ -239,8 +239,11 @@ class Catalog:
 
     def locate(self, source: str) -> Path | None:
         """The file or folder that a source names, or None for a repository id."""
-        path = (self.root / source).resolve()
-        return path if path.exists() else None
+        try:
+            path = (self.root / source).resolve()
+            return path if path.exists() else None
+        except (OSError, RuntimeError, ValueError):  # links in a circle, names that no file has
+            return None
 
 
 def _card(entry: Any, path: Path) -> ModelCard:

@@ -5,16 +5,18 @@ Today a folder as diffusers writes it. Whatever else a model can be kept in is k
 catalog, which finds it, and by worker/loading/weights.py, which loads it.
 """
 
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from darkroom.errors import ModelLoadError
 from darkroom.networks import AUTOENCODERS, main_names
+from darkroom.safe_files import load_json
+from darkroom.weight_headers import read_header
 
 INDEX, CONFIG = "model_index.json", "config.json"
 SAFETENSORS = ".safetensors"
@@ -25,11 +27,13 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 WEIGHTS = ("model", "diffusion_pytorch_model")
 """How files of weights are called by transformers and by diffusers."""
 
+MAX_LEVELS, MAX_COUNT = 16, 2**20
+"""Of a VAE's halvings of a picture, and of any number of a configuration that is read here."""
+
 _WEIGHTS = re.compile(
     rf"(?:{'|'.join(WEIGHTS)})(?:\.(?P<variant>[a-z0-9_]+))?"
     r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
 )
-_MOST_LEVELS = 16
 _FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
 
 
@@ -90,16 +94,21 @@ class ModelFiles:
         return name if isinstance(name, str) else None
 
     @property
-    def parts(self) -> dict[str, tuple[Any, ...]]:
-        """The library and the class of each part; None for both of one that is left out."""
-        lists = {name: entry for name, entry in self.index.items() if isinstance(entry, list)}
-        return {name: tuple(entry) for name, entry in lists.items() if entry}
+    def parts(self) -> dict[str, tuple[str | None, str | None]]:
+        """The library and the class of each part; None for both of one that is left out. Other
+        lists are options of the pipeline."""
+        return {
+            name: (entry[0], entry[1])
+            for name, entry in self.index.items()
+            if isinstance(entry, list)
+            and len(entry) == 2
+            and all(each is None or isinstance(each, str) for each in entry)
+        }
 
     @property
     def scheduler(self) -> str | None:
         """The class of its noise scheduler."""
-        _, name, *_ = (*self.parts.get("scheduler", ()), None, None)
-        return name if isinstance(name, str) else None
+        return self.parts.get("scheduler", (None, None))[1]
 
     def native_size(self, vae: PartFiles | None = None) -> tuple[int, int] | None:
         """Width and height in pixels that its network was trained at, with `vae` in place of the
@@ -107,7 +116,7 @@ class ModelFiles:
         own = [self.part(name) for name in AUTOENCODERS]
         levels = next((vae.config for vae in ([vae] if vae else own) if vae.config), {})
         channels = levels.get("block_out_channels")
-        if not isinstance(channels, list) or len(channels) > _MOST_LEVELS:
+        if not isinstance(channels, list) or len(channels) > MAX_LEVELS:
             return None
         for name in main_names():
             size = self.part(name).config.get("sample_size")
@@ -119,8 +128,7 @@ class ModelFiles:
     @property
     def classes(self) -> int | None:
         """How many classes of pictures it knows, where it makes pictures of classes."""
-        number = self.part("transformer").config.get("num_embeds_ada_norm")
-        return number if isinstance(number, int) else None
+        return _count(self.part("transformer").config, "num_embeds_ada_norm")
 
     def part(self, name: str) -> PartFiles:
         return PartFiles(self.folder / name)
@@ -133,7 +141,15 @@ def _is_side(number: Any) -> TypeGuard[int]:
 def times_smaller(vae: Mapping[str, Any], levels: int = 1) -> int:
     """How many times smaller than the picture the latents of a VAE are on each side, by its
     configuration; `levels` are taken for granted."""
-    return int(2 ** (len(vae.get("block_out_channels", (0,) * levels)) - 1))
+    blocks = vae.get("block_out_channels")
+    known = len(blocks) if isinstance(blocks, list) and len(blocks) <= MAX_LEVELS else levels
+    return int(2 ** (max(known, 1) - 1))
+
+
+def _count(config: Mapping[str, Any], name: str) -> int | None:
+    """A positive number of a configuration that a network of today can have."""
+    number = config.get(name)
+    return number if type(number) is int and 0 < number <= MAX_COUNT else None
 
 
 def cached_folder(source: str, revision: str | None, landmark: str) -> Path | None:
@@ -154,29 +170,18 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path | No
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of a model; empty if it cannot be read."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = load_json(path)
+    except ModelLoadError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _size(file: Path, width: int) -> int:
-    return sum(
-        math.prod(entry["shape"]) * width
-        if _FLOATS.match(entry["dtype"])
-        else entry["data_offsets"][1] - entry["data_offsets"][0]
-        for entry in _tensors(file)
-    )
-
-
-def _tensors(file: Path) -> Iterator[Mapping[str, Any]]:
-    """What the header of a safetensors file says of each tensor."""
     try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > file.stat().st_size:
-                return
-            content = json.loads(opened.read(length))
-        yield from [entry for entry in content.values() if "shape" in entry]
-    except (OSError, ValueError, AttributeError, TypeError):
-        return
+        tensors = read_header(file).values()
+    except ModelLoadError:
+        return 0
+    return sum(
+        math.prod(each.shape) * width if _FLOATS.match(each.dtype) else each.size
+        for each in tensors
+    )

@@ -42,7 +42,8 @@ class ModelRecord(BaseModel):
     classes: int | None = None
     """How many classes it knows, where it makes pictures of classes."""
     faults: dict[str, str] = {}
-    """What of the card cannot be used, such as `lora:name`, and why."""
+    """What of the card cannot be used, such as `lora:name`, and why; `files`: what a library had to
+    say of the model's weights when it loaded them."""
     safety: str | None = None
     """The checker at work; null if none is."""
     pipeline: str | None = None

@@ -27,13 +27,15 @@ def model(folder: Path, index: Any, **configs: Any) -> ModelFiles:
 
 
 def write_weights(file: Path, **tensors: tuple[str, list[int], int]) -> None:
-    """A safetensors file of which only the header is there: dtype, shape, bytes."""
-    header = {
-        name: {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}
-        for name, (dtype, shape, size) in tensors.items()
-    }
+    """A safetensors file whose tensors are holes of the file system: dtype, shape, bytes."""
+    header, at = {}, 0
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
     content = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
     file.write_bytes(struct.pack("<Q", len(content)) + content)
+    with file.open("r+b") as opened:
+        opened.truncate(8 + len(content) + at)
 
 
 def test_an_index_tells_what_a_model_is_made_of(tmp_path: Path) -> None:

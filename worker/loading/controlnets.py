@@ -43,7 +43,7 @@ def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.n
 
 
 def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
-    folder = bench.folder(card.source, CONFIG, card.revision)
+    folder = bench.folder(card.source, CONFIG, card.revision, card.variant)
     name = diffusers.ControlNetModel.load_config(folder).get("_class_name")
     takers = task_classes(bench.kind, controlled=True)
     if not takers:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from darkroom.catalog import EmbeddingCard
 from darkroom.errors import ModelLoadError
+from darkroom.file_kinds import EMBEDDING, WEIGHTS
 from worker.loading.workbench import Workbench
 
 USUAL = "learned_embeds.safetensors"
@@ -33,7 +34,8 @@ def _add(bench: Workbench, card: EmbeddingCard) -> None:
     pipeline: Any = bench.pipeline
     if not hasattr(pipeline, "load_textual_inversion"):
         raise ModelLoadError(f"{bench.kind} takes no textual inversions")
-    read = load_file(bench.file(card.source, card.weight_name, USUAL))
+    file = bench.file(card.source, card.weight_name, USUAL, EMBEDDING, WEIGHTS, wanted="embedding")
+    read = load_file(file)
     parts = []
     for encoder, vectors in _by_encoder(pipeline, read).items():
         words = [card.token, *(f"{card.token}_{i}" for i in range(1, len(vectors)))]

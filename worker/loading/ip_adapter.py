@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from darkroom.catalog import IPAdapterCard
 from darkroom.errors import ModelLoadError
+from darkroom.file_kinds import IP_ADAPTER
 from darkroom.model_files import CONFIG
 from worker.loading.adapters import copy_sharing_weights
 from worker.loading.complaints import Complaints
@@ -38,7 +39,8 @@ def _load(
     plain = getattr(own, "unet", None)
     if plain is None or not hasattr(own, "load_ip_adapter"):
         raise ModelLoadError(f"{bench.kind} takes no reference images")
-    file = bench.file(card.source, f"{card.subfolder}/{card.weight_name}".lstrip("/"), "")
+    name = f"{card.subfolder}/{card.weight_name}".lstrip("/")
+    file = bench.file(card.source, name, "", IP_ADAPTER, wanted="IP-Adapter")
     keys = list(load_file(file))
     if any("_lora." in key for key in keys):
         raise ModelLoadError("works on faces found by another program (FaceID), not pictures")

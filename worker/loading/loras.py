@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from darkroom.catalog import LoraCard
 from darkroom.errors import ModelLoadError
+from darkroom.file_kinds import LORA, WEIGHTS
 from worker.loading.adapters import copy_sharing_weights
 from worker.loading.layer_names import Layers
 from worker.loading.lora_changes import Change, Changes, changes, settings_of
@@ -61,7 +62,7 @@ def _read(bench: Workbench, card: LoraCard, layers: Layers) -> Changes:
     """What a LoRA changes. Raises ModelLoadError."""
     if not hasattr(bench.pipeline, "load_lora_weights"):
         raise ModelLoadError(f"{bench.kind} takes no LoRAs")
-    file = bench.file(card.source, card.weight_name, USUAL)
+    file = bench.file(card.source, card.weight_name, USUAL, LORA, WEIGHTS, wanted="LoRA")
     tensors = load_file(file)
     found: Mapping[str, Halves] = halves(tensors)
     if _unknown(found, layers) and "transformer" in layers.parts:

@@ -100,7 +100,7 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     began = time.monotonic()
-    pipeline = read(card, catalog, device)
+    pipeline, faults = read(card, catalog, device)
     known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
     schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:
@@ -125,7 +125,7 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
             offload=offload,
         )
     return LoadedModel(
-        record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began),
+        record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began, faults),
         components=components,
         pipelines=task_classes(type(pipeline).__name__),
         schedulers=schedulers,
@@ -149,6 +149,7 @@ def _record(
     schedulers: Schedulers,
     device: torch.device,
     load_s: float,
+    faults: Mapping[str, str],
 ) -> ModelRecord:
     height, width = _native_size(pipeline)
     modules = {id(module): module for _, module in modules_of(pipeline.components)}
@@ -171,7 +172,7 @@ def _record(
         embeddings=added.embeddings,
         reference=bool(added.reference),
         classes=_classes(pipeline),
-        faults=dict(added.faults),
+        faults={**faults, **added.faults},
     )
 
 

@@ -19,10 +19,12 @@ from PIL import Image
 
 from darkroom.catalog import Catalog, SafetyCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.file_kinds import refuse_file
 from darkroom.model_files import CONFIG, PartFiles
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, reason_of, strict_logs
 from worker.loading.hub import cached_folder
+from worker.loading.inspection import inspect_part
 from worker.loading.weights import refuse_pickles
 
 OWN = "StableDiffusionSafetyChecker"
@@ -78,8 +80,11 @@ class SafetyChecker:
 
 
 def _read(card: SafetyCard, catalog: Catalog, device: torch.device) -> SafetyChecker:
-    files = PartFiles(catalog.locate(card.source) or cached_folder(card.source, None, CONFIG))
+    if place := catalog.locate(card.source):
+        refuse_file(place)
+    files = PartFiles(place or cached_folder(card.source, None, CONFIG))
     refuse_pickles(files, "its folder")
+    inspect_part(files, None)
     if not (config := files.config):
         raise ModelLoadError(f"{CONFIG} is missing or damaged")
     folder = files.folder

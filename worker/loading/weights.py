@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -12,11 +13,22 @@ import torch
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, times_smaller
+from darkroom.file_kinds import refuse_file
+from darkroom.model_files import (
+    CONFIG,
+    INDEX,
+    PICKLES,
+    SAFETENSORS,
+    ModelFiles,
+    PartFiles,
+    times_smaller,
+)
 from darkroom.offers import diffusers_table
+from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.hub import cached_folder
+from worker.loading.inspection import inspect_model, inspect_part
 from worker.loading.tuning import tune
 
 if TYPE_CHECKING:
@@ -30,9 +42,11 @@ _IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
 _MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
-def read(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPipeline:
+def read(
+    card: ModelCard, catalog: Catalog, device: torch.device
+) -> tuple[DiffusionPipeline, dict[str, str]]:
     """The pipeline of `card`, one of `models`, as its options want it and, unless its parts are to
-    wait elsewhere, on `device`.
+    wait elsewhere, on `device`; and what the libraries had to say of its files.
 
     Raises ModelLoadError with the reason, DeviceMemoryError."""
     try:
@@ -49,28 +63,51 @@ def read(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPi
 
 def files_of(card: ModelCard, catalog: Catalog) -> ModelFiles:
     """The model's files. Raises ModelLoadError if they are not on this machine."""
-    return catalog.files(card) or ModelFiles(cached_folder(card.source, card.revision, INDEX))
+    return ModelFiles(_folder(card.source, catalog, INDEX, card.revision))
 
 
 def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
-    return catalog.vae_files(card) or PartFiles(cached_folder(card.vae, None, CONFIG))
+    return PartFiles(_folder(card.vae, catalog, CONFIG))
 
 
-def _read_whole(card: ModelCard, catalog: Catalog, device: torch.device) -> DiffusionPipeline:
+def _folder(source: str, catalog: Catalog, landmark: str, revision: str | None = None) -> Path:
+    """The folder that a card means. Raises ModelLoadError."""
+    if (place := catalog.locate(source)) is None:
+        return cached_folder(source, revision, landmark)
+    refuse_file(place)
+    return place
+
+
+def _read_whole(
+    card: ModelCard, catalog: Catalog, device: torch.device
+) -> tuple[DiffusionPipeline, dict[str, str]]:
     with strict_logs() as complaints:
         files = files_of(card, catalog)
-        if not files.index:
-            raise ModelLoadError(f"{INDEX} is missing or damaged")
+        _refuse_without_index(files)
+        inspect_model(files, card.variant)
         cls = pipeline_class(files)
         for part in files.parts:
             refuse_pickles(files.part(part), part)
         pipeline = _read(card, files, cls, device, vae_files(card, catalog))
         _check_whole(pipeline, complaints)
         tune(pipeline, card)
-        return pipeline if is_offloaded(card, device) else pipeline.to(device)
+        pipeline = pipeline if is_offloaded(card, device) else pipeline.to(device)
+        said = complaints.of_weights()
+        return pipeline, {"files": said} if said else {}
+
+
+def _refuse_without_index(files: ModelFiles) -> None:
+    if files.index:
+        return
+    if (files.folder / INDEX).exists():
+        load_json(files.folder / INDEX)
+    for path in sorted(files.folder.iterdir()):
+        if path.suffix in (SAFETENSORS, *PICKLES, ".gguf"):
+            refuse_file(path)
+    raise ModelLoadError(f"{INDEX} is missing or damaged")
 
 
 def is_offloaded(card: ModelCard, device: torch.device) -> bool:
@@ -159,6 +196,7 @@ def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.
     if not hasattr(cls, "decode"):
         raise ModelLoadError(f"vae: {name} holds no autoencoder of diffusers")
     refuse_pickles(files, "vae")
+    inspect_part(files, None, "vae")
     for what, told in (("channels", _latent_channels), ("times smaller", times_smaller)):
         if own.config and told(files.config) != told(own.config):
             raise ModelLoadError(

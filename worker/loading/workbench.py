@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,13 @@ from safetensors import SafetensorError
 
 from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.file_kinds import refuse_file, refuse_others
 from darkroom.model_files import SAFETENSORS, PartFiles
 from darkroom.networks import network_of
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, first_lines, strict_logs
 from worker.loading.hub import cached_folder
+from worker.loading.inspection import inspect_part
 from worker.loading.weights import task_classes
 
 if TYPE_CHECKING:
@@ -49,16 +50,28 @@ class Workbench:
             setattr(changed, name, part)
         return changed
 
-    def folder(self, source: str, landmark: str, revision: str | None = None) -> Path:
+    def folder(
+        self,
+        source: str,
+        landmark: str,
+        revision: str | None = None,
+        variant: str | None = None,
+    ) -> Path:
         """The folder of `source` that holds a file of the name of `landmark`, which is a path from
-        there. Raises ModelLoadError if that is not on this machine, or holds no safetensors."""
-        place = self._catalog.locate(source)
+        there. Raises ModelLoadError if that is not on this machine, holds no safetensors, or what
+        no library should read."""
+        if place := self._catalog.locate(source):
+            refuse_file(place)
         folder = (place / landmark).parent if place else cached_folder(source, revision, landmark)
         _safetensors_in(folder)
+        inspect_part(PartFiles(folder), variant)
         return folder
 
-    def file(self, source: str, weight_name: str | None, usual: str) -> Path:
-        """The safetensors file that a card means. Raises ModelLoadError if there is none."""
+    def file(
+        self, source: str, weight_name: str | None, usual: str, *kinds: str, wanted: str
+    ) -> Path:
+        """The safetensors file that a card means, which is of one of `kinds`; `wanted` says which
+        in words. Raises ModelLoadError if there is none."""
         place = self._catalog.locate(source)
         if place is None:
             name = _check_ending(weight_name or usual)
@@ -67,17 +80,16 @@ class Workbench:
             file = place / _check_ending(weight_name or _choose(_safetensors_in(place), usual))
         else:
             file = place.with_name(_check_ending(place.name))
-        if not file.is_file():
-            raise ModelLoadError(f"{file.name} is missing")
+        refuse_others(file, *kinds, wanted=wanted)
         return file
 
     @contextmanager
     def note_faults(self, what: str, source: str) -> Iterator[Complaints]:
         """Turn an error of the block into the fault of `what`. Raises DeviceMemoryError."""
         try:
-            with strict_logs() as complaints, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with strict_logs() as complaints:
                 yield complaints
+                complaints.refuse_any()
             return
         except ModelLoadError as error:
             reason = str(error)

@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+import warnings
 
 import pytest
 from safetensors import SafetensorError
@@ -9,6 +10,8 @@ from darkroom.errors import ModelLoadError
 from worker.loading.complaints import first_lines, reason_of, strict_logs
 
 LIBRARIES = ("diffusers", "transformers")
+INVITATIONS = ("weights_only", "trust_remote_code", "allow_pickle")
+"""What no operator should be told to turn on or off."""
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -44,3 +47,54 @@ def test_who_only_words_an_error_loads_no_library() -> None:
     code = "import sys, worker.loading.hub as hub; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("word", INVITATIONS)
+def test_nobody_is_told_how_to_let_files_run_code(word: str) -> None:
+    told = first_lines(OSError(f"Re-running with `{word}` set will likely succeed"))
+    assert told == "it could run code when it is read; only safetensors are loaded"
+
+
+@pytest.mark.parametrize(
+    ("said", "category"),
+    [
+        ("keys did not match any targeted module and were ignored", UserWarning),
+        ("some layers were not used", RuntimeWarning),
+    ],
+)
+def test_a_warning_of_python_about_weights_is_a_fault(said: str, category: type[Warning]) -> None:
+    with strict_logs() as complaints:
+        warnings.warn(said, category, stacklevel=1)
+        with pytest.raises(ModelLoadError, match=f"may not be at work: {said}"):
+            complaints.refuse_any()
+
+
+@pytest.mark.parametrize(
+    ("said", "category"),
+    [
+        ("weights of old formats are deprecated", FutureWarning),
+        ("Already found a `peft_config` attribute in the model.", UserWarning),
+        ("it is slow here", UserWarning),
+    ],
+)
+def test_what_means_nothing_is_none(said: str, category: type[Warning]) -> None:
+    with strict_logs() as complaints:
+        warnings.warn(said, category, stacklevel=1)
+        complaints.refuse_any()
+        assert complaints.of_weights() is None
+
+
+def test_of_a_table_the_rows_that_matter_are_told() -> None:
+    table = """\x1b[1mCLIPTextModel LOAD REPORT\x1b[0m from: /secret/place
+Key                     | Status     |
+------------------------+------------+-
+embeddings.position_ids | UNEXPECTED |
+"""
+    with strict_logs() as complaints:
+        logging.getLogger("transformers").warning(table)
+        assert complaints.of_weights() is None
+        logging.getLogger("transformers").warning(f"{table}layers.9.weight | UNEXPECTED |\n")
+        assert complaints.of_weights() == "CLIPTextModel: layers.9.weight unexpected"
+        logging.getLogger("transformers").warning(f"{table}layers.0.weight | MISSING |\n")
+        with pytest.raises(ModelLoadError, match=r"CLIPTextModel: layers\.0\.weight missing$"):
+            complaints.refuse_missing()

@@ -150,7 +150,7 @@ FAULTS = [
     (without_loras, "is no LoRA: it holds unet.conv_in.weight"),
     (cut_off, "damaged"),
     (pickled, "pytorch_lora_weights.bin could run code"),
-    (pickled_in_disguise, "damaged"),
+    (pickled_in_disguise, "is no LoRA, but a zip archive, as torch.save writes pickles"),
     (empty, "holds no safetensors file"),
     (of_two_files, "name one: weight_name"),
     (nowhere, "is no folder"),
