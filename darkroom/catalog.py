@@ -2,14 +2,24 @@
 neither HTTP nor torch."""
 
 import difflib
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from darkroom.errors import DarkroomError, ModelNotFoundError
+from darkroom.errors import DarkroomError, FieldError, ModelNotFoundError
+from darkroom.field_errors import field_errors
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder
 
 
@@ -56,7 +66,17 @@ class Limits(_Card):
 
 _Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+def _well_formed(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        said = "Must be letters, digits, dots, hyphens and underscores; at most 64, no sign first."
+        raise PydanticCustomError("malformed", said)
+    return name
+
+
+Name = Annotated[str, AfterValidator(_well_formed)]
 
 
 class LoraCard(_Card):
@@ -118,7 +138,8 @@ class SafetyCard(_Card):
 def _named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
     names = [adapter.name for adapter in adapters]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))} is named twice")
+        said = f"Each name may stand for one of them: {', '.join(sorted(twice))}."
+        raise PydanticCustomError("duplicate", said)
     return adapters
 
 
@@ -179,6 +200,27 @@ class ModelCard(_Card):
     """Withhold pictures that a checker finds; null: nothing is checked."""
 
 
+class _ModelsFile(_Card):
+    """All of models.toml."""
+
+    models: tuple[ModelCard, ...] = ()
+    default: str | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = [name for card in self.models for name in (card.name, *card.aliases)]
+        sources = [card.source for card in self.models]
+        if not names:
+            raise PydanticCustomError("too_few", "It has no [[models]] entry.")
+        if twice := {name for name in names if names.count(name) > 1}:
+            said = f"Each name may stand for one model: {', '.join(sorted(twice))}."
+            raise PydanticCustomError("duplicate", said)
+        if self.default is not None and self.default not in names + sources:
+            said = f"The default {self.default!r} is none of its models: {', '.join(names)}."
+            raise PydanticCustomError("not_one_of", said)
+        return self
+
+
 class Catalog:
     """The cards of models.toml, found by name or alias."""
 
@@ -187,25 +229,18 @@ class Catalog:
         self.root = root
         self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
         self._names |= {card.source: card for card in cards if card.source not in self._names}
-        if default not in self._names:
-            raise ModelsFileError(f"models.toml: the default {default!r} is not one of its models")
         self.default = self._names[default].name
 
     @classmethod
     def read(cls, path: Path) -> "Catalog":
-        """Read models.toml. Raises ModelsFileError."""
+        """Read models.toml. Raises ModelsFileError, which tells all faults of the file at once."""
+        content = _content(path)
         try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ModelsFileError(f"{path}: {error}") from error
-        entries = content.get("models", [])
-        if not entries:
-            raise ModelsFileError(f"{path}: holds no [[models]] entry")
-        cards = [_card(entry, path) for entry in entries]
-        names = [name for card in cards for name in (card.name, *card.aliases)]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ModelsFileError(f"{path}: {', '.join(sorted(twice))} is named twice")
-        return cls(cards, content.get("default", cards[0].name), path.parent)
+            file = _ModelsFile.model_validate(content)
+        except ValidationError as error:
+            faults = (_fault(each, content) for each in field_errors(error, _ModelsFile))
+            raise ModelsFileError(f"{path}: {' '.join(faults)}") from error
+        return cls(list(file.models), file.default or file.models[0].name, path.parent)
 
     def find(self, name: str | None) -> ModelCard:
         """The card called `name`, by name, alias or source; the default for None.
@@ -246,11 +281,29 @@ class Catalog:
             return None
 
 
-def _card(entry: Any, path: Path) -> ModelCard:
+def _content(path: Path) -> dict[str, Any]:
     try:
-        return ModelCard.model_validate(entry)
-    except ValidationError as error:
-        name = entry.get("name", "?") if isinstance(entry, dict) else "?"
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelsFileError(f"{path}: model {name!r}: {where}: {first['msg']}") from error
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ModelsFileError(
+            f"There is no file {path}. Name the one that lists your models: --models FILE or "
+            "DARKROOM_MODELS; docs/models.md says what is in it."
+        ) from error
+    except OSError as error:
+        raise ModelsFileError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ModelsFileError(f"{path} is no text in UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ModelsFileError(f"{path} is no TOML: {error}.") from error
+
+
+def _fault(error: FieldError, content: Mapping[str, Any]) -> str:
+    """A sentence, with the model's name in place of its number."""
+    path = error.pointer.strip("/").split("/")
+    if path[0] == "models" and len(path) > 1:
+        entry = content["models"][int(path[1])]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        which = f"model {name!r}" if isinstance(name, str) else f"model number {int(path[1]) + 1}"
+        path = [which, *([".".join(path[2:])] if path[2:] else [])]
+    where = ", ".join(filter(None, path))
+    return f"{where}: {error.detail}" if where else error.detail

@@ -1,5 +1,6 @@
 """One log format for every process: a line per event, to standard error; no prompt in any line."""
 
+import json
 import logging
 import math
 import sys
@@ -98,6 +99,27 @@ class Floods:
         if not written:
             raise structlog.DropEvent
         return {**line, "left_out": left_out} if left_out else line
+
+
+def is_fault(line: str) -> bool:
+    """Whether a line of a log tells of something that went wrong: a warning or worse, or, as a
+    traceback, no line of ours at all."""
+    try:
+        return _LEVELS[json.loads(line)["level"].upper()] >= logging.WARNING
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return True
+
+
+def readable(line: str) -> str:
+    """A line of a log, as JSON or not, for people."""
+    try:
+        said = dict(json.loads(line))
+        told = f"{said.pop('timestamp')[11:19]} {said.pop('level')} {said.pop('event')}"
+    except (ValueError, TypeError, LookupError):
+        return line
+    exception = said.pop("exception", "")
+    details = " ".join(f"{name}={value}" for name, value in said.items() if name != "process")
+    return "\n".join(part for part in (f"{told} {details}".rstrip(), exception) if part)
 
 
 class Repeats:

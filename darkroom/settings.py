@@ -4,9 +4,11 @@ Built once by an entry point and handed on; importing this module reads nothing.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.errors import DarkroomError
@@ -17,6 +19,20 @@ class SettingsError(DarkroomError):
     """The settings cannot be used; the message says what to do."""
 
     code = "settings"
+
+
+def _address_of_redis(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("redis", "rediss") and parts.port != 0
+        known |= parts.scheme == "unix" and parts.path.startswith("/")
+    except ValueError:  # the port is none
+        known = False
+    if not known:
+        raise PydanticCustomError(
+            "malformed", "Must be redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH."
+        )
+    return url
 
 
 class Settings(BaseSettings):
@@ -30,7 +46,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    redis_url: str | None = None
+    redis_url: Annotated[str, AfterValidator(_address_of_redis)] | None = None
     """A Redis (6.2 or later) or Valkey to use: `redis://`, `rediss://` or `unix://`.
     Left out, `darkroom up` starts an embedded Valkey in the state directory."""
     state_dir: Path = Path(".darkroom")

@@ -57,6 +57,8 @@ class EngineProcess:
                 **settings.environment(),
                 "HF_HUB_OFFLINE": "1",
             },
+            # A group of its own: Ctrl-C in a terminal is the supervisor's to deal with.
+            process_group=0,
             preexec_fn=tether(signal.SIGKILL),
         )
         assert self.process.stdin is not None

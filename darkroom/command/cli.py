@@ -53,16 +53,15 @@ def up(
 @with_settings(*flags.EVERYWHERE, *flags.API)
 def api(settings: Settings) -> None:
     """Start the API alone. Needs the Redis that the workers use."""
-    _require_redis(settings)
-    _become("service", settings)
+    _become("service", _with_redis(settings))
 
 
 @app.command()
 @with_settings(*flags.EVERYWHERE, *flags.WORKER)
 def worker(settings: Settings) -> None:
-    """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses."""
-    _require_redis(settings)
-    _become("worker", settings)
+    """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses, or
+    the state directory of a running `darkroom up`."""
+    _become("worker", _with_redis(settings))
 
 
 @app.command()
@@ -73,7 +72,7 @@ def keeper(settings: Settings) -> None:
     from darkroom.queue.connection import connect
     from darkroom.queue.queue import Queue
 
-    redis_url = _require_redis(settings)
+    settings = _with_redis(settings)
     logs.setup(settings, process="keeper")
     stop = threading.Event()
 
@@ -83,17 +82,17 @@ def keeper(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_soon)
-    keeper.run(stop, settings=settings, queue=Queue.of(connect(redis_url), settings))
+    keeper.run(stop, settings=settings, queue=Queue.of(connect(settings.redis_url or ""), settings))
 
 
 @app.command("worker-health")
-@with_settings("redis_url", "worker_name")
+@with_settings("redis_url", "state_dir", "worker_name")
 def worker_health(settings: Settings) -> None:
     """Exit 0 if this host's workers give signs of life, else 1. For health checks."""
     from darkroom.queue.connection import connect
     from darkroom.queue.workers import Workers
 
-    redis_url = _require_redis(settings)
+    redis_url = _with_redis(settings).redis_url or ""
     with faults():
         name, host = settings.worker_name, socket.gethostname()
         workers = Workers(connect(redis_url)).all()
@@ -210,12 +209,17 @@ def _become(module: str, settings: Settings, *arguments: str) -> None:
     )
 
 
-def _require_redis(settings: Settings) -> str:
-    if settings.redis_url:
-        return settings.redis_url
+def _with_redis(settings: Settings) -> Settings:
+    """With the Redis that is named or, if none is, that of the `darkroom up` which runs with the
+    same state directory."""
+    from darkroom.command.valkey import embedded_url
+
+    url = settings.redis_url or embedded_url(settings.state_dir)
+    if url:
+        return settings.model_copy(update={"redis_url": url})
     err.print(
-        "Error: no Redis is named. Set DARKROOM_REDIS_URL or --redis-url; "
-        "`darkroom up` starts everything on one machine without one."
+        "Error: no Redis is named (--redis-url, DARKROOM_REDIS_URL), and no `darkroom up`, which "
+        f"starts everything on one machine, runs with the state directory {settings.state_dir}."
     )
     raise typer.Exit(2)
 

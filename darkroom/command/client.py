@@ -13,6 +13,7 @@ from darkroom import __version__
 from darkroom.errors import DarkroomError
 from darkroom.job import Job
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 LONG_POLL_S = 20
 """Longest wait for a change of a job; a proxy in between gives up later than that."""
 
@@ -42,7 +43,7 @@ class Client:
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise NoServiceError(f"{url!r} is no URL of a Darkroom, such as http://127.0.0.1:8000.")
+            raise NoServiceError(f"{url!r} is no URL of a Darkroom, such as {DEFAULT_URL}.")
         self.url = url.rstrip("/")
         self._http = httpx2.Client(
             base_url=self.url,

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from darkroom.command.client import Client
 from darkroom.command.generate import generate_pictures
+from darkroom.command.terminal import command_line
 from darkroom.command.up import Up
 from darkroom.command.wish import Wish
 from darkroom.settings import Settings
@@ -43,6 +44,10 @@ def run(settings: Settings, out: Console, err: Console) -> None:
         wish = Wish.of(PROMPT, output=f"{OUT}/", model=MODEL)
         job, files = generate_pictures(client, wish, err)
     out.print(f"{files[0]}  seed {job.images[0].seed}")
+    err.print(
+        f"Next: `{command_line('up')}` starts Darkroom to stay, and "
+        f"`{command_line('generate', 'a cat')}` in another terminal makes a picture with it."
+    )
 
 
 @contextmanager

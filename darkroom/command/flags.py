@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from darkroom.field_errors import field_errors
 from darkroom.settings import Settings
 
 EVERYWHERE = (
@@ -20,7 +21,28 @@ EVERYWHERE = (
     "log_format",
     "log_level",
 )
-API = ("host", "port", "max_body_mb", "max_image_pixels", "max_queued", "retention_s")
+KEPT = ("retention_s", "canceled_retention_s", "max_kept_jobs", "max_kept_mb")
+API = (
+    "host",
+    "port",
+    "max_body_mb",
+    "max_json_kb",
+    "max_bodies_mb",
+    "header_timeout_s",
+    "body_timeout_s",
+    "send_timeout_s",
+    "max_connections",
+    "max_connections_per_address",
+    "max_waiting",
+    "max_waiting_per_address",
+    "trusted_proxies",
+    "allowed_hosts",
+    "cors_origins",
+    "prompt_loras",
+    "max_image_pixels",
+    "max_queued",
+    *KEPT,
+)
 WORKER = (
     "device",
     "max_jobs",
@@ -30,12 +52,12 @@ WORKER = (
     "worker_models",
     "torch_threads",
     "metadata",
-    "retention_s",
+    *KEPT,
     "step_timeout_s",
     "load_timeout_s",
     "grace_s",
 )
-KEEPER = ("keeper_interval_s", "retention_s")
+KEEPER = ("keeper_interval_s", *KEPT)
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -66,10 +88,10 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            name = str(fault["loc"][0])
+        for fault in field_errors(error, Settings):
+            name = fault.pointer.split("/")[1]
             where = f"--{name.replace('_', '-')}" if name in given else f"DARKROOM_{name.upper()}"
-            typer.echo(f"{where}: {fault['msg']}", err=True)
+            typer.echo(f"Error: {where}: {fault.detail}", err=True)
         raise typer.Exit(2) from None
 
 

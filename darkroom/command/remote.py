@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from darkroom.command.client import Client
+from darkroom.command.client import DEFAULT_URL, Client
 from darkroom.command.generate import generate_pictures
 from darkroom.command.terminal import AsJson, err, faults, out, print_json, print_rows
 from darkroom.command.wish import Wish
@@ -16,7 +16,6 @@ models = typer.Typer(
     help="List the models on offer; check that they work; download them.", no_args_is_help=True
 )
 
-URL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_...")]
 
@@ -99,7 +98,7 @@ def generate(
             " other options change parts of it.",
         ),
     ] = None,
-    url: Url = URL,
+    url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Make a picture: send the request, show progress, write files. Ctrl-C cancels the job."""
@@ -143,7 +142,7 @@ def jobs_ls(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs of this status.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
-    url: Url = URL,
+    url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -156,7 +155,7 @@ def jobs_ls(
 
 
 @jobs.command("show")
-def jobs_show(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
+def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show one job: what was asked, how far it is, where its pictures are."""
     with faults(), Client(url) as client:
         job = client.job(job_id)
@@ -167,7 +166,7 @@ def jobs_show(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
 
 
 @jobs.command("cancel")
-def jobs_cancel(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
+def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Cancel a job; a running one stops at its next step."""
     with faults(), Client(url) as client:
         job = client.cancel(job_id)
@@ -178,7 +177,7 @@ def jobs_cancel(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
 
 
 @jobs.command("watch")
-def jobs_watch(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
+def jobs_watch(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Follow a job to its end; with --json one line per change. Exit status 1 if it failed."""
     with faults(), Client(url) as client:
         for job in client.follow(job_id):
@@ -194,7 +193,7 @@ def jobs_watch(job_id: JobId, url: Url = URL, as_json: AsJson = False) -> None:
 
 
 @models.command("ls")
-def models_ls(url: Url = URL, as_json: AsJson = False) -> None:
+def models_ls(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the models that a running Darkroom offers."""
     with faults(), Client(url) as client:
         found = client.models()

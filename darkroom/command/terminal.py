@@ -1,8 +1,13 @@
 """How the commands speak to people and scripts: results to standard output, the rest to error."""
 
 import json
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +32,22 @@ def faults() -> Iterator[None]:
     except KeyboardInterrupt:
         err.print("Stopped.")
         raise typer.Exit(1) from None
+
+
+def command_line(*arguments: str) -> str:
+    """A command of this program as it can be typed here: `.venv/bin/darkroom` where it was called
+    so or is not on PATH."""
+    called = Path(sys.argv[0])
+    if called.name != "darkroom":  # python -m darkroom.command.cli
+        called = Path(sys.executable).with_name("darkroom")
+    found = shutil.which("darkroom")
+    if found and os.path.samefile(found, called) and called.is_absolute():
+        program = "darkroom"
+    else:
+        with suppress(ValueError):
+            called = called.relative_to(Path.cwd())
+        program = str(called)
+    return shlex.join([program, *arguments])
 
 
 def print_json(value: Any) -> None:

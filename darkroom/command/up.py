@@ -14,11 +14,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Self
 
+from darkroom import logs
 from darkroom.back_off import back_off_s
-from darkroom.command.client import Client, ClientError, NoServiceError
+from darkroom.catalog import Catalog
+from darkroom.command.client import DEFAULT_URL, Client, ClientError, NoServiceError
 from darkroom.command.ports import free_port
-from darkroom.command.valkey import RedisServer
-from darkroom.errors import DarkroomError
+from darkroom.command.terminal import command_line
+from darkroom.command.valkey import RedisServer, memory_mb
+from darkroom.errors import DarkroomError, QueueUnavailableError
+from darkroom.queue.server import require_answer, without_password
 from darkroom.settings import Settings
 from darkroom.tether import tether
 
@@ -34,6 +38,8 @@ API_STOPS_IN_S = 15.0
 WORKERS_EXTRA_GRACE_S = 20.0
 """Beyond the workers' own grace period: they have to write out what they finished."""
 LARGEST_LOG_BYTES = 20_000_000
+LONGEST_LAST_WORDS = 100_000
+"""Bytes of a log that are looked through."""
 
 PATIENT_S = 3.0
 """When to say what `stop` waits for."""
@@ -100,12 +106,14 @@ class Child:
             self.process.kill()
             self.process.wait()
 
-    def log_tail(self, lines: int = 8) -> str:
-        """The last lines of what the latest process wrote."""
+    def last_words(self, lines: int = 8) -> str:
+        """The last lines, for people to read, of what the latest process wrote of faults; of all
+        that it wrote, if it wrote of none."""
         with self.log.open("rb") as log:
-            log.seek(self._log_begin)
-            text = log.read().decode(errors="replace").strip()
-        return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+            log.seek(max(self._log_begin, log.seek(0, os.SEEK_END) - LONGEST_LAST_WORDS))
+            written = log.read().decode(errors="replace").strip().splitlines()
+        faults = [line for line in written if logs.is_fault(line)]
+        return "\n".join(f"  {logs.readable(line)}" for line in (faults or written)[-lines:])
 
 
 class Up:
@@ -121,7 +129,8 @@ class Up:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._say = say
-        self._valkey = None if settings.redis_url else RedisServer(settings.state_dir)
+        max_mb = memory_mb(settings.max_queued, settings.max_kept_mb)
+        self._valkey = None if settings.redis_url else RedisServer(settings.state_dir, max_mb)
         self._redis_url = settings.redis_url or ""
         name = settings.worker_name or socket.gethostname()
         self._worker_names = {f"{name}-{n}" for n in range(1, workers + 1)}
@@ -139,8 +148,12 @@ class Up:
         self.stop()
 
     def start(self) -> None:
-        """Start everything and wait until the API is ready. Raises UpError."""
+        """Start everything and wait until the API is ready. Raises UpError, and before anything is
+        started or written ModelsFileError and QueueUnavailableError."""
+        Catalog.read(self.settings.models)
         _refuse_taken_port(self.settings.host, self.settings.port)
+        if self.settings.redis_url:
+            _refuse_dead_redis(self.settings.redis_url)
         (self.settings.state_dir / "logs").mkdir(parents=True, exist_ok=True)
         if self._valkey:
             self._redis_url = self._valkey.start()
@@ -151,6 +164,10 @@ class Up:
             self.children.append(Child("worker", own, self._redis_url))
         with Client(self.url) as client:
             self._until(client.ready, "the API is ready")
+
+    @property
+    def has_workers(self) -> bool:
+        return bool(self._worker_names)
 
     def wait_for_workers(self) -> None:
         """Wait until every worker takes jobs. Raises UpError."""
@@ -168,7 +185,7 @@ class Up:
                 child.note_end()
                 status = child.process.returncode
                 self._say(f"{child.name} ended with status {status}; it is started again.")
-                self._say(child.log_tail())
+                self._say(child.last_words())
             elif time.monotonic() >= child.start_again_at:
                 child.start(self._redis_url)
 
@@ -222,7 +239,7 @@ class Up:
                 if not child.running:
                     raise UpError(
                         f"{child.name} ended with status {child.process.returncode} before {what}. "
-                        f"Its log, {child.log}, ends with:\n{child.log_tail()}"
+                        f"Its log, {child.log}, ends with:\n{child.last_words()}"
                     )
             if time.monotonic() > end:
                 logs = ", ".join(str(child.log) for child in self.children)
@@ -247,7 +264,7 @@ def run(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
         with up:
             _announce(up, say)
             up.wait_for_workers()
-            say("Ready.")
+            say("Ready." if workers else _without_workers(settings))
             while True:
                 time.sleep(0.2)
                 up.check()
@@ -255,12 +272,21 @@ def run(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
         say("Stopped.")
 
 
+def _without_workers(settings: Settings) -> str:
+    where: tuple[str, ...] = ("--redis-url", "...") if settings.redis_url else ()
+    if settings.state_dir != Settings.model_fields["state_dir"].default:
+        where += ("--state-dir", str(settings.state_dir))
+    return f"The API is ready. Jobs wait until a worker runs: {command_line('worker', *where)}"
+
+
 def _announce(up: Up, say: Callable[[str], None]) -> None:
+    elsewhere = () if up.url == DEFAULT_URL else ("--url", up.url)
     say(f"Darkroom listens at {up.url}")
     say(f"  API        {up.url}/api/v1   its description: {up.url}/docs")
     say(f"  state      {up.settings.state_dir}   logs: {up.settings.state_dir / 'logs'}")
-    say('  try        darkroom generate "a red apple"')
-    say("Ctrl-C stops all of it. Jobs are accepted; the workers load ...")
+    say(f"  try        {command_line('generate', 'a red apple', *elsewhere)}")
+    workers = " The workers load ..." if up.has_workers else ""
+    say(f"Ctrl-C stops all of it. Jobs are accepted.{workers}")
 
 
 def _ready(client: Client) -> set[str]:
@@ -269,6 +295,17 @@ def _ready(client: Client) -> set[str]:
         return {w["name"] for w in client.workers() if w["state"] in ("idle", "busy")}
     except (ClientError, NoServiceError):
         return set()
+
+
+def _refuse_dead_redis(url: str) -> None:
+    try:
+        require_answer(url)
+    except QueueUnavailableError as error:
+        reason = str(error).rstrip(".")
+        raise UpError(
+            f"No Redis can be used at {without_password(url)}: {reason}. Start it or correct the "
+            "address (--redis-url, DARKROOM_REDIS_URL); without one `darkroom up` brings its own."
+        ) from error
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

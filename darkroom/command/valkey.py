@@ -31,6 +31,13 @@ _OPTIONS = {
     "daemonize": "no",
     "protected-mode": "yes",
 }
+LARGEST_JOB_MB = 0.1
+"""Of a job with the longest prompts and metadata, measured: 73 KB."""
+
+
+def memory_mb(max_queued: int, max_kept_mb: float) -> int:
+    """MiB that a server needs, at most, for jobs that wait and jobs that are kept."""
+    return int(128 + 1.25 * (max_queued * LARGEST_JOB_MB + max_kept_mb))
 
 
 class RedisServer:
@@ -42,7 +49,9 @@ class RedisServer:
     or `start` and `stop`.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, max_mb: int = 1024) -> None:
+        """`max_mb`: the most memory it may take, in MiB; full, it refuses new jobs."""
+        self._max_mb = max_mb
         self.dir = Path(state_dir).resolve() / "valkey"
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +75,9 @@ class RedisServer:
             self._stop_orphan()
             options, self.url = self._address()
             _write_private(self.dir / "url", self.url)
-            self._process = self._spawn({**_OPTIONS, **options, "dir": str(self.dir)})
+            self._process = self._spawn(
+                {**_OPTIONS, **options, "maxmemory": f"{self._max_mb}mb", "dir": str(self.dir)}
+            )
             self._wait_until_it_answers(timeout_s)
             undo.pop_all()
         return self.url
@@ -148,6 +159,14 @@ class RedisServer:
         """Shut down the server of an owner that was killed; we hold the lock, so it has none."""
         with contextlib.suppress(FileNotFoundError, QueueUnavailableError, ValueError):
             shut_down((self.dir / "url").read_text())
+
+
+def embedded_url(state_dir: Path) -> str | None:
+    """Where the server of a running `darkroom up` listens; None if none runs there."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        url = (state_dir / "valkey" / "url").read_text()
+        return url if answers(url) else None
+    return None
 
 
 def server_binary() -> str:

@@ -4,14 +4,15 @@ line, knows no jobs.
 All but `answers` raise QueueUnavailableError with the server's or the system's own words.
 """
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
 from darkroom.errors import QueueUnavailableError
@@ -34,8 +35,20 @@ def answers(url: str) -> bool:
     try:
         with _connect_once(url) as redis:
             return bool(redis.ping())
-    except RedisError:
+    except (RedisError, ValueError):
         return False
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown."""
+    return re.sub(r"(?<=://)[^@/]*@", "...@", url)
+
+
+def require_answer(url: str) -> None:
+    """Raises QueueUnavailableError, within some 2 s, unless a server takes commands there or will
+    once it has read its file."""
+    with _faults(), _connect_once(url) as redis, suppress(BusyLoadingError):
+        redis.ping()
 
 
 def shut_down(url: str) -> None:
@@ -70,7 +83,9 @@ def _appendfsync(redis: Redis) -> str:
 
 
 def _connect_once(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+    return Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+    )
 
 
 @contextmanager

@@ -22,14 +22,18 @@ def test_an_unknown_name_comes_with_near_matches(catalog):
     ("text", "part"),
     [
         ("", "no [[models]]"),
-        ("[[models]\n", "models.toml"),
+        ("[[models]\n", "is no TOML"),
+        ("modles = 1\n", "modles: There is no such field. Did you mean models?"),
         ('[[models]]\nname = "a b"\nsource = "x"\n', "name"),
-        ('[[models]]\nname = "a"\nsource = "x"\nstesp = 3\n', "stesp"),
-        ('[[models]]\nname = "a"\nsource = "x"\naliases = ["a"]\n', "named twice"),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\nstesp = 3\n',
+            "'a', stesp: There is no such field.",
+        ),
+        ('[[models]]\nname = "a"\nsource = "x"\naliases = ["a"]\n', "may stand for one model: a."),
         (
             '[[models]]\nname = "a"\nsource = "x"\n'
             'loras = [{ name = "l", source = "y" }, { name = "l", source = "z" }]\n',
-            "loras: Value error, l is named twice",
+            "model 'a', loras: Each name may stand for one of them: l.",
         ),
         ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
         ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
@@ -40,6 +44,39 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, part):
     with pytest.raises(ModelsFileError) as caught:
         Catalog.read(tmp_path / "models.toml")
     assert part in str(caught.value)
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    (tmp_path / "models.toml").write_text(
+        '[[models]]\nname = "a"\nsorce = "x"\nstesp = 1\n[[models]]\nname = "b"\nsource = 5\n'
+    )
+    with pytest.raises(ModelsFileError) as caught:
+        Catalog.read(tmp_path / "models.toml")
+    told = str(caught.value)
+    assert "\n" not in told
+    for part in (
+        "model 'a', source: This field is required.",
+        "model 'a', sorce: There is no such field. Did you mean source?",
+        "model 'a', stesp: There is no such field.",
+        "model 'b', source: Must be text.",
+    ):
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (None, "There is no file"),
+        (b"\xff\xfe", "is no text in UTF-8"),
+        (b"a = " + b"[" * 100_000, "is no TOML"),
+    ],
+)
+def test_what_is_no_models_file_is_told_as_that(tmp_path, content, part):
+    path = tmp_path / "models.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelsFileError, match=part):
+        Catalog.read(path)
 
 
 def test_names_asked_for_by_alias_are_resolved(catalog):

@@ -122,3 +122,28 @@ def test_libraries_log_so_too(lines: Callable[[], list[dict[str, str]]]) -> None
     assert (line["part"], line["level"]) == ("some.library", "error")
     assert (line["event"], line["detail"]) == ("It failed twice", "at once")
     assert "no more files" in line["exception"]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault", "told"),
+    [
+        (
+            '{"job_id": "j", "event": "job_ended", "level": "info",'
+            ' "timestamp": "2026-01-02T03:04:05.678Z", "process": "worker"}',
+            False,
+            "03:04:05 info job_ended job_id=j",
+        ),
+        (
+            '{"event": "failed", "level": "error", "timestamp": "2026-01-02T03:04:05Z",'
+            ' "exception": "Traceback ...\\nOSError: no"}',
+            True,
+            "03:04:05 error failed\nTraceback ...\nOSError: no",
+        ),
+        ("Segmentation fault", True, "Segmentation fault"),
+        ("[1]", True, "[1]"),
+        ('{"level": 5}', True, '{"level": 5}'),
+    ],
+)
+def test_lines_of_a_log_for_people(line: str, fault: bool, told: str) -> None:
+    assert logs.is_fault(line) is fault
+    assert logs.readable(line) == told

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from darkroom.command import flags
 from darkroom.settings import Settings
@@ -24,6 +25,20 @@ def test_option_goes_before_environment_before_file(
     monkeypatch.setenv("DARKROOM_HOST", "variable")
     settings = flags.read_settings(port=3, host=None)
     assert (settings.port, settings.host, settings.lease_s) == (3, "variable", 11)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://u:p@h:1/0", "unix:///a/b", "unix://u:p@/a/b?db=1"]
+)
+def test_addresses_of_redis(url: str) -> None:
+    assert flags.read_settings(redis_url=url).redis_url == url
+
+
+@pytest.mark.parametrize("url", ["", "x", "http://h", "redis://h:x", "redis://h:0", "unix://a"])
+def test_what_is_no_address_of_a_redis_is_told(url: str, capsys) -> None:
+    with pytest.raises(typer.Exit):
+        flags.read_settings(redis_url=url)
+    assert "Error: --redis-url: Must be redis://HOST:PORT" in capsys.readouterr().err
 
 
 def test_children_read_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import typer
 
-from darkroom.command.terminal import err, faults, out, print_json, print_rows
+from darkroom.command.terminal import command_line, err, faults, out, print_json, print_rows
 from darkroom.errors import DarkroomError
 
 
@@ -29,6 +31,27 @@ def test_what_goes_wrong_on_purpose_is_a_sentence_and_status_1(
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), faults():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "expected"),
+    [
+        (".venv/bin/darkroom", False, ".venv/bin/darkroom"),
+        ("{cwd}/.venv/bin/darkroom", False, ".venv/bin/darkroom"),
+        ("{cwd}/.venv/bin/darkroom", True, "darkroom"),
+        (".venv/bin/darkroom", True, ".venv/bin/darkroom"),
+    ],
+)
+def test_a_hint_can_be_typed_as_it_stands(
+    called: str, on_path: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / ".venv/bin/darkroom"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(program.parent) if on_path else "/nowhere")
+    monkeypatch.setattr(sys, "argv", [called.format(cwd=tmp_path)])
+    assert command_line("generate", "a cat") == f"{expected} generate 'a cat'"
 
 
 def test_results_and_remarks_go_apart(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,8 +77,51 @@ def test_taken_port_is_named(state_dir: Path, tiny_models: Path) -> None:
 def test_child_that_cannot_start_ends_up_with_its_reason(state_dir: Path, tmp_path: Path) -> None:
     done = darkroom("up", "--port", "0", "--state-dir", state_dir, "--models", tmp_path / "none")
     assert done.returncode == 1
-    assert "none" in done.stderr
+    assert done.stderr.startswith("Error: There is no file ")
+    assert not (state_dir / "logs").exists()
+
+
+def test_a_worker_that_cannot_start_ends_up_with_its_last_words(
+    state_dir: Path, tiny_models: Path
+) -> None:
+    done = darkroom(
+        "up",
+        "--port",
+        "0",
+        "--state-dir",
+        state_dir,
+        "--models",
+        tiny_models,
+        "--worker-models",
+        "nobody",
+    )
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    assert '{"' not in done.stderr
     assert "log" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1", "unix:///nowhere/socket"])
+def test_a_redis_that_does_not_answer_is_named_before_anything_is_written(
+    url: str, tmp_path: Path, tiny_models: Path
+) -> None:
+    state = tmp_path / "state"
+    done = darkroom("up", "--redis-url", url, "--state-dir", state, "--models", tiny_models)
+    assert done.returncode == 1
+    assert "No Redis can be used at" in done.stderr
+    assert "secret" not in done.stderr
+    assert not state.exists()
+
+
+def test_without_workers_it_says_how_to_start_one(state_dir: Path, tiny_models: Path) -> None:
+    with RunningUp(state_dir, tiny_models, "--workers", "0") as up:
+        hint = up.says("try .*darkroom generate .* --url (\\S+)")
+        assert hint[1] in up.output
+        said = up.says("Jobs wait until a worker runs: .*darkroom (worker .*)$")
+        assert "Ready" not in up.output
+        health = darkroom("worker-health", "--state-dir", state_dir)
+        assert (health.returncode, health.stderr[:10]) == (1, "No worker ")
+        assert said[1].split() == ["worker", "--state-dir", str(state_dir)]
 
 
 def test_second_up_in_one_state_directory_is_refused(shared_up: RunningUp) -> None:

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
-from redis.exceptions import AuthenticationError, ConnectionError
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from darkroom.command import valkey
-from darkroom.command.valkey import RedisServer
+from darkroom.command.valkey import RedisServer, embedded_url, memory_mb
 from darkroom.errors import QueueUnavailableError
 from darkroom.queue.connection import connect
 from tests.running import wait_until_gone
@@ -168,3 +168,26 @@ def test_client_fails_within_a_second_and_never_at_once(state_dir: Path) -> None
         with pytest.raises(ConnectionError):
             redis.ping()
         assert 0.05 < time.monotonic() - start < 1.0
+
+
+def test_a_full_server_refuses_and_loses_nothing(state_dir: Path) -> None:
+    with RedisServer(state_dir, max_mb=64) as server, Redis.from_url(server.url) as redis:
+        assert redis.config_get("maxmemory")["maxmemory"] == str(64 * 2**20)
+        redis.set("a", "x" * 1_000_000)
+        fill = "for i = 1, 100 do redis.call('SET', i, string.rep('x', 1000000)) end"
+        redis.eval(fill, 0)
+        with pytest.raises(ResponseError, match="maxmemory"):
+            redis.set("b", "x")
+        assert redis.strlen("a") == 1_000_000
+
+
+def test_a_running_server_is_found_by_its_state_directory(state_dir: Path) -> None:
+    assert embedded_url(state_dir) is None
+    with RedisServer(state_dir) as server:
+        assert embedded_url(state_dir) == server.url
+    assert embedded_url(state_dir) is None
+
+
+def test_room_for_what_the_settings_allow() -> None:
+    assert memory_mb(max_queued=1000, max_kept_mb=512) == 893
+    assert memory_mb(max_queued=10_000, max_kept_mb=512) > 1000 + 512
