@@ -28,7 +28,9 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
 def test_a_child_process_reads_what_this_one_has(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(redis_url="unix:///x", store=elsewhere / "pictures", max_jobs=3, lease_s=1.5)
+    settings = Settings(
+        redis_url="unix:///x", store=elsewhere / "pictures", max_jobs=3, lease_s=1.5
+    )
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
