@@ -102,7 +102,7 @@ def test_examples_of_models_can_be_read(page: Path, tmp_path: Path) -> None:
 def test_table_of_endpoints_is_the_api() -> None:
     served = {
         (method.upper(), path)
-        for path, methods in create_app(Settings(redis_url="unix://nothing"))
+        for path, methods in create_app(Settings(redis_url="unix:///nothing"))
         .openapi()["paths"]
         .items()
         for method in methods
