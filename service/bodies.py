@@ -33,6 +33,8 @@ LONG_BYTES = 16 * 2**10
 """A string that is longer is not counted before it is read: most are pictures."""
 MOST_ENTRIES = 100
 """Of one object or list; no field takes as many."""
+MOST_VALUES = 5000
+"""In all objects and lists together; the fullest request has some hundreds."""
 DEEPEST = 8
 """Objects and lists in one another, the body included; a request has four."""
 LONGEST_NAME = 100
@@ -197,8 +199,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_flo
 def _faults(body: dict[str, Any]) -> Iterator[FieldError]:
     """What no field of any request can hold, wherever it stands."""
     unseen: deque[tuple[Path, Any]] = deque([((), body)])
+    seen = 0
     while unseen:
         path, value = unseen.popleft()
+        seen += 1
+        if seen + len(unseen) > MOST_VALUES:
+            yield FieldError("", f"May hold at most {MOST_VALUES} values in all.", "too_many")
+            return
         if isinstance(value, str):
             yield from _torn(path, value)
         elif isinstance(value, dict | list) and len(value) > MOST_ENTRIES:

@@ -114,6 +114,11 @@ def test_what_no_request_can_hold_is_refused_where_it_stands(raw, wrong):
     assert refused(raw) == wrong
 
 
+def test_a_body_of_many_values_is_refused_as_a_whole():
+    full = {f"k{i}": {f"k{j}": 1 for j in range(100)} for i in range(100)}
+    assert refused(json.dumps(full).encode()) == {"": "too_many"}
+
+
 def test_a_name_that_is_given_twice_is_named_in_words():
     with pytest.raises(InvalidRequestError, match="/output/format: Is given more"):
         read(b'{"output": {"format": "png", "format": "webp"}}')
