@@ -15,6 +15,7 @@ from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.lua import Rules, scripts
 from darkroom.settings import Settings, SettingsError
+from service.crowd import Crowd, trusted
 from service.dependencies import Darkroom
 from service.documentation import DESCRIPTION, describe
 from service.errors import add_handlers
@@ -80,6 +81,12 @@ def _assemble(settings: Settings) -> Darkroom:
         store=store,
         inputs=InputImages(store, settings.max_image_pixels),
         feed=EventFeed(client),
+        waiting=Crowd(
+            "event streams and waits",
+            settings.max_waiting,
+            settings.max_waiting_per_address,
+            exempt=trusted(settings),
+        ),
     )
 
 

@@ -39,7 +39,7 @@ class Crowd:
     def enter(self, host: str | None) -> None:
         """One more, of the address `host`. Raises BusyError, TooManyAtOnceError."""
         if self.size >= self.most:
-            raise BusyError(f"{self.most} {self._what} are open, which is all there may be.")
+            raise BusyError(f"{self.most} {self._what} are open, no more may be: try again soon.")
         address = self._whose(host)
         if address and self._by_address[address] >= self._most_each:
             raise TooManyAtOnceError(

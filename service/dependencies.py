@@ -1,7 +1,8 @@
 """What routes ask for, as typed aliases; built once per process by `create_app`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from darkroom.queue.model_records import all_records
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
+from service.crowd import Crowd
 from service.preferences import EVENT_ID, LONGEST_WAIT_S
 from service.uploads import InputImages
 
@@ -34,6 +36,11 @@ class Darkroom:
     store: ImageStore
     inputs: InputImages
     feed: EventFeed
+    waiting: Crowd
+
+    def place(self, http: Request) -> AbstractContextManager[None]:
+        """Among those who wait. Raises BusyError, TooManyAtOnceError."""
+        return self.waiting.place(http.client and http.client.host)
 
     def jobs(self, asker: Asker) -> Jobs:
         return Jobs(asker, self.client, self.feed, self.store, self.inputs)
@@ -80,7 +87,14 @@ async def _jobs(here: Here, asker: Annotated[Asker, Depends(who_asks)]) -> Jobs:
     return here.jobs(asker)
 
 
+async def _place(http: Request, here: Here) -> AsyncIterator[None]:
+    with here.place(http):
+        yield
+
+
 TheirJobs = Annotated[Jobs, Depends(_jobs)]
+Place = Depends(_place)
+"""A place among those who wait, until the answer is sent."""
 JobId = Annotated[str, Depends(_job_id)]
 Wait = Annotated[
     float | None,

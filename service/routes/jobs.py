@@ -1,5 +1,6 @@
 """Jobs: submit, read, wait for, list, cancel, delete, follow."""
 
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
-from darkroom.errors import ModelNotFoundError
+from darkroom.errors import BusyError, ModelNotFoundError, TooManyAtOnceError
 from darkroom.job import Job, JobStatus
 from darkroom.request import Output
 from service import preferences
@@ -21,6 +22,7 @@ from service.dependencies import (
     IfNoneMatch,
     JobId,
     LastEventId,
+    Place,
     Prefer,
     TheirJobs,
     Wait,
@@ -71,7 +73,8 @@ async def create_job(
     submitted = await submit(here, jobs, body, idempotency_key, agree, size=size)
     job, headers = submitted.job, _preference_applied(http)
     if wait_s := _wait_s(http, job):
-        job = await wait_for_end(jobs, job, wait_s)
+        with suppress(BusyError, TooManyAtOnceError), here.place(http):
+            job = await wait_for_end(jobs, job, wait_s)
     headers["Location"] = job.urls.self_
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -110,7 +113,7 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=Job,
-    responses=JOB_OR_PICTURE | problems(404, 406, 410, 412, 422, 503),
+    responses=JOB_OR_PICTURE | problems(404, 406, 410, 412, 422, 429, 503),
 )
 async def read_job(
     http: Request,
@@ -135,7 +138,8 @@ async def read_job(
         return not wants_picture(http, job) and not matches(known, etag(job_body(job)))
 
     wait_s = preferences.wait_s(http.headers) if wait is None else preferences.clamped(wait)
-    job = await wait_for(jobs, job_id, wait_s or 0, is_another if known else None)
+    with here.place(http) if wait_s else nullcontext():
+        job = await wait_for(jobs, job_id, wait_s or 0, is_another if known else None)
     check_format(http, picture_format(job))
     headers = _preference_applied(http) if wait is None else {}
     return await as_wished(http, here.store, jobs, job, pending=200, **headers)
@@ -176,7 +180,11 @@ async def delete_job(
     return Response(status_code=204)
 
 
-@router.get("/jobs/{job_id}/events", responses=JOB_EVENTS | JOB_REFUSALS)
+@router.get(
+    "/jobs/{job_id}/events",
+    responses=JOB_EVENTS | JOB_REFUSALS | problems(429),
+    dependencies=[Place],
+)
 async def follow_job(
     jobs: TheirJobs,
     job_id: JobId,
