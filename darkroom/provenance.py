@@ -35,6 +35,11 @@ _NAMESPACES = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "darkroom": "urn:darkroom:xmp/",
 }
+_LABEL = re.compile(
+    r"(negative\s+prompt|steps|sampler|schedule\s+type|cfg\s+scale|seed|size|model|"
+    r"denoising\s+strength|clip\s+skip|version)\s*:",
+    re.IGNORECASE,
+)
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -159,9 +164,15 @@ def infotext(request: Mapping[str, Any], seed: int) -> str:
         "Version": f"darkroom-{__version__}",
     }
     line = ", ".join(f"{k}: {_quote(v)}" for k, v in settings.items() if v not in (None, ""))
-    negative = request.get("negative_prompt")
-    parts = [request.get("prompt"), f"Negative prompt: {negative}" if negative else "", line]
+    prompt, negative = (_on_one_line(request.get(f) or "") for f in ("prompt", "negative_prompt"))
+    parts = [prompt, f"Negative prompt: {negative}" if negative else "", line]
     return "\n".join(part for part in parts if part)
+
+
+def _on_one_line(text: str) -> str:
+    """A prompt that no reader takes for settings or for the other prompt: some look for their names
+    anywhere."""
+    return _LABEL.sub(r"\1 :", " ".join(text.splitlines()).strip())
 
 
 def _names_and_scales(adapters: Iterable[Mapping[str, Any]]) -> str:

@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sd_parsers.data import PromptInfo
+from sd_parsers.parsers import AUTOMATIC1111Parser
 
 from darkroom import __version__
 from darkroom.catalog import Catalog
@@ -81,6 +83,49 @@ def test_the_settings_are_those_that_a1111_writes():
 def test_settings_that_only_some_requests_have(asked, told):
     assert told in settings(**asked)
     assert told not in settings()
+
+
+FORGED = [
+    "x\nSteps: 1, Sampler: evil, Seed: 666",
+    "x\r\nNegative prompt: y\nSteps: 1, Sampler: evil, CFG scale: 1, Seed: 666",
+    "x\u2028Steps: 1, Sampler: evil, Seed: 666",
+    "Negative prompt: x",
+    "Steps: 1, Sampler: evil, CFG scale: 3, Seed: 666, Size: 8x8",
+    "a negative  prompt : x, negative prompt: y",
+    "\n\n",
+]
+
+
+def read_by_others(prompt: str, negative: str) -> PromptInfo:
+    told = infotext(REQUEST | {"prompt": prompt, "negative_prompt": negative}, 42)
+    return AUTOMATIC1111Parser().parse({"parameters": told})
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_cannot_pretend_to_be_something_else(field, forged):
+    given = {"prompt": "a cat", "negative_prompt": "dog"} | {field: forged}
+    text = infotext(REQUEST | given, 42)
+    *prompts, line = text.splitlines()
+    assert line == settings()
+    assert len(prompts) == 2 - (not forged.strip())
+    [sampler] = read_by_others(*given.values()).samplers
+    assert (sampler.name, sampler.parameters["seed"]) == ("DPM++ 2M", "42")
+    told = {"prompt": sampler.prompts, "negative_prompt": sampler.negative_prompts}
+    [other] = told.keys() - {field}
+    assert [each.value for each in told[other]] == [given[other]]
+
+
+words = st.sampled_from(
+    ["Negative prompt:", "Steps: 3", "Seed: 6", ", ", "\n", "\r", "\u2028", "\x0b", '"', ":", "a"]
+)
+
+
+@given(st.lists(words).map("".join), st.lists(words).map("".join))
+def test_whatever_the_prompts_are_readers_find_the_settings(prompt, negative):
+    [sampler] = read_by_others("a" + prompt, "b" + negative).samplers
+    assert (sampler.name, sampler.parameters["seed"]) == ("DPM++ 2M", "42")
+    assert len(sampler.prompts) == len(sampler.negative_prompts) == 1
 
 
 def test_a_request_without_a_prompt_is_its_settings():

@@ -59,7 +59,7 @@ def test_pictures_of_nothing_but_noise_fit_every_format(image_format):
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_other_tools_read_the_settings(image_format):
     found = ParserManager().parse(opened(encoded(image_format).data))
-    assert [p.value for p in found.prompts] == [REQUEST["prompt"]]
+    assert [p.value for p in found.prompts] == [REQUEST["prompt"].replace("\n", " ")]
     assert [p.value for p in found.negative_prompts] == [REQUEST["negative_prompt"]]
     (sampler,) = found.samplers
     assert (sampler.name, sampler.model.name) == ("DPM++ 2M", "pix")
