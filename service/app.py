@@ -1,7 +1,7 @@
 """The HTTP application: what it is made of, and how long it lives; imports no torch, no worker."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
@@ -102,7 +102,6 @@ def _build_forms(here: Darkroom) -> None:
     """So that no client waits for them: about 2 ms for each model and task. Redis may be away;
     what a worker's record adds is built when it is asked for."""
     for card in here.catalog.cards.values():
-        with suppress(LookupError, TypeError, ValueError):  # a folder of nonsense harms no other
-            terms = offer(here.catalog, card, None)
-            for task in terms.tasks:
-                form(task, terms)
+        terms = offer(here.catalog, card, None)
+        for task in terms.tasks:
+            form(task, terms)

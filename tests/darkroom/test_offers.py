@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.catalog import Catalog, ModelCard
+from darkroom.forms import form
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.tasks import TASKS
 
@@ -112,3 +113,37 @@ def test_a_record_stands_above_the_guess_and_the_card_above_both(catalog):
     assert known.tasks == ("text-to-image",)
     assert known.schedulers == ("DDIMScheduler", "EulerDiscreteScheduler")
     assert (known.scheduler, known.width, known.guidance) == ("EulerDiscreteScheduler", 1024, 0.0)
+
+
+NONSENSE = (5, None, [], {}, "x", [[]], [None, 5], ["a", "b"], 10**30, -1, True, 1.5)
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("model_index.json", "_class_name"),
+        ("model_index.json", "scheduler"),
+        ("model_index.json", "unet"),
+        ("unet/config.json", "sample_size"),
+        ("vae/config.json", "block_out_channels"),
+        ("transformer/config.json", "num_embeds_ada_norm"),
+    ],
+)
+def test_a_folder_of_nonsense_is_guessed_about_all_the_same(catalog, tmp_path, file, key, value):
+    write_model(tmp_path / "weights" / "pix")
+    path = tmp_path / "weights" / "pix" / file
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | {key: value}))
+    told = offer(catalog, catalog.find("pix"), None)
+    for task in told.tasks:
+        assert form(task, told).model_json_schema()
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 10**6, b"\xff", b"[1]", b"null", b" " * 2**25])
+def test_an_index_that_is_none_is_guessed_about_too(catalog, tmp_path, content):
+    write_model(tmp_path / "weights" / "pix")
+    (tmp_path / "weights" / "pix" / "model_index.json").write_bytes(content)
+    told = offer(catalog, catalog.find("pix"), None)
+    assert [form(task, told) for task in told.tasks]

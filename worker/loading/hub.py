@@ -14,6 +14,7 @@ import huggingface_hub
 from darkroom import model_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
+from darkroom.file_kinds import refuse_file
 from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
 from worker.loading.complaints import first_lines
@@ -100,10 +101,20 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
         yield Repository(adapter.source, None, (weight, *beside))
 
 
+def _refuse_single_file(card: ModelCard, catalog: Catalog) -> None:
+    if place := catalog.locate(card.source):
+        try:
+            refuse_file(place)
+        except ModelLoadError as error:
+            raise PullError(f"{card.name}: {error}") from None
+
+
 def main(names: list[str]) -> None:
     catalog = Catalog.read(Settings().models)
     for name in catalog.names(names):
-        sources = list(repositories(catalog.cards[name], catalog))
+        card = catalog.cards[name]
+        _refuse_single_file(card, catalog)
+        sources = list(repositories(card, catalog))
         for each in sources:
             print(f"{name}: {each.source} ...", flush=True)
             print(f"{name}: {each.source} is in {pull(each)}", flush=True)

@@ -38,6 +38,8 @@ FAMILIES = {
     "joint_blocks": "Stable Diffusion 3",
     "lora_te2": "SDXL",
 }
+OF_UNETS = dict.fromkeys(("down_blocks", "input_blocks"), "Stable Diffusion 1 or 2 or SDXL")
+"""What names of layers tell the family of, and those of which every model with a UNet has some."""
 WIDTHS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "SDXL"}
 """Whose text embeddings have how many numbers."""
 
@@ -78,6 +80,8 @@ def halves(tensors: Mapping[str, torch.Tensor]) -> dict[str, Halves]:
             raise ModelLoadError(f"says twice what {clip(match['layer'])} becomes")
         setattr(layer, said, tensor)
     _refuse_others(others, found)
+    if not found:
+        raise ModelLoadError("is no LoRA: it holds no weights at all")
     if broken := [name for name, each in found.items() if each.down is None or each.up is None]:
         raise ModelLoadError(f"some of its weights are missing: a half of {some(broken)}")
     return found
@@ -125,7 +129,8 @@ def as_kohya(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def misfit(found: Mapping[str, Halves], unknown: Sequence[str], layers: Layers, kind: str) -> str:
     """Why a LoRA with layers of `unknown` names does not fit the model, whose pipeline is of the
     class `kind`."""
-    marks = [f for mark, f in FAMILIES.items() if any(mark in flat(name) for name in unknown)]
+    families = FAMILIES if "unet" in layers.parts else FAMILIES | OF_UNETS
+    marks = [f for mark, f in families.items() if any(mark in flat(name) for name in unknown)]
     others = [family for family in marks if family.replace(" ", "").removeprefix("SD") not in kind]
     made = widths(found, layers) or (f"made for {others[0]}: " if others else "")
     if len(unknown) == len(found):
@@ -140,7 +145,7 @@ def widths(found: Mapping[str, Halves], layers: Layers) -> str:
     theirs = {
         each.down.shape[1]
         for name, each in found.items()
-        if each.down is not None and each.down.ndim > 1 and flat(name).endswith("attn2_to_k")
+        if each.down is not None and flat(name).endswith("attn2_to_k") and _are_factors(each)
     }
     network = next((layers.parts[name] for name in main_names() if name in layers.parts), None)
     own = getattr(getattr(network, "config", None), "cross_attention_dim", None)
@@ -150,6 +155,13 @@ def widths(found: Mapping[str, Halves], layers: Layers) -> str:
     maker = f" ({WIDTHS[width]})" if width in WIDTHS else ""
     this = f" ({WIDTHS[own]})" if own in WIDTHS else ""
     return f"made for a model whose text embeddings have {width} numbers{maker}, not {own}{this}: "
+
+
+def _are_factors(found: Halves) -> bool:
+    down, up = found.down, found.up
+    if down is None or up is None or down.ndim < 2 or up.ndim < 2:
+        return False
+    return down.shape[0] == up.shape[1]
 
 
 def some(names: Sequence[str]) -> str:

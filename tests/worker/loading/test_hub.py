@@ -153,6 +153,14 @@ def test_folders_need_no_download(folder: Path) -> None:
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True)
 
 
+def test_a_single_file_is_named_instead(folder: Path) -> None:
+    (folder / "someone").mkdir()
+    (folder / "someone" / "sd15").write_bytes(b"GGUF\x03" + bytes(50))
+    done = run("worker.loading.hub", "sd15", folder=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: sd15: sd15 is a GGUF file")
+
+
 def test_every_source_of_a_card_is_wanted() -> None:
     card = ModelCard(
         name="all",

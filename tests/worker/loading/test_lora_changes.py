@@ -106,6 +106,7 @@ def test_a_convolution_of_one_pixel_is_a_linear_layer(
     [
         (torch.ones(4, 20), torch.ones(32, 4), "another shape: .* 4 x 20 where .* needs 4 x 16"),
         (torch.ones(4, 16), torch.ones(31, 4), "31 x 4 where the model needs 32 x 4"),
+        (torch.ones(32, 4), torch.ones(4, 16), "does not fit: weights of another shape"),
         (torch.ones(4, 16), torch.ones(32, 3), "32 x 3 where the model needs 32 x 4"),
         (torch.ones(4), torch.ones(32, 4), "has 4 where the model needs 4 x 16"),
         (torch.tensor(1.0), torch.ones(32, 4), "has rank 0"),

@@ -56,6 +56,8 @@ def test_kinds_are_known_without_any_lora_beside_them(mark: str) -> None:
 
 
 def test_a_file_of_other_weights_is_no_lora() -> None:
+    with pytest.raises(ModelLoadError, match="holds no weights at all"):
+        halves({})
     with pytest.raises(ModelLoadError, match="is no LoRA: it holds a0, a1, a2 and 7 more"):
         halves({f"a{i}": torch.ones(1) for i in range(10)})
 
@@ -67,6 +69,7 @@ def test_a_file_of_other_weights_is_no_lora() -> None:
         ("sd15", "lora_unet_joint_blocks_0_x_block_mlp_fc1", "made for Stable Diffusion 3: none"),
         ("sd15", "lora_te2_text_model_encoder_layers_0_mlp_fc1", "made for SDXL: none of"),
         ("flux", "lora_unet_double_blocks_99_img_attn_proj", "^does not fit: none of"),
+        ("flux", "lora_unet_down_blocks_0_conv", "made for Stable Diffusion 1 or 2 or SDXL: none"),
     ],
 )
 def test_a_lora_of_another_family_says_of_which(family: str, layer: str, words: str) -> None:
