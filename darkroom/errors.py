@@ -17,6 +17,7 @@ DarkroomError
 │   ├── TooManyActiveJobsError   too_many_active_jobs
 │   └── TooManyAtOnceError       too_many_at_once         connections or waits of one address
 ├── BusyError                    busy                     connections, waits or bodies in all
+│   └── DecodersBusyError        decoders_busy            too many pictures are being decoded
 ├── DependencyError
 │   ├── QueueUnavailableError    queue_unavailable        Redis is away or out of memory
 │   └── StoreUnavailableError    store_unavailable        the image store cannot be used
@@ -158,6 +159,10 @@ class TooManyAtOnceError(OverloadError):
 class BusyError(DarkroomError):
     code = "busy"
     retryable = True
+
+
+class DecodersBusyError(BusyError):
+    code = "decoders_busy"
 
 
 class DependencyError(DarkroomError):

@@ -49,6 +49,16 @@ class StoredImage:
         return self.id + SUFFIXES[self.format]
 
 
+@dataclass(frozen=True)
+class StoredInput:
+    """An input picture in the store."""
+
+    id: str
+    """`file_<sha256>`."""
+    written_ns: int | None = None
+    """When, in ns since 1970, if it was not there before."""
+
+
 class ImageStore:
     """A folder of finished pictures and of input pictures, shared by API, workers and keeper.
 
@@ -108,23 +118,35 @@ class ImageStore:
 
     # Input pictures
 
-    def put_input(self, data: bytes) -> str:
-        """Store an input picture under the hash of its bytes; returns `file_<sha256>`."""
+    def put_input(self, data: bytes) -> StoredInput:
+        """Store an input picture under the hash of its bytes."""
         input_id = f"file_{hashlib.sha256(data).hexdigest()}"
         path = self._input(input_id)
         with _translated():
             try:
-                os.utime(path)
+                _touch(path)
+                return StoredInput(input_id)
             except FileNotFoundError:
                 self._write(path, data)
-        return input_id
+            return StoredInput(input_id, path.stat().st_mtime_ns)
+
+    def delete_unused(self, written: Iterable[StoredInput]) -> int:
+        """Delete input pictures that nobody sent or read since they were written."""
+        gone = 0
+        for each in written:
+            path = self._input(each.id)
+            with _translated(), suppress(FileNotFoundError):
+                if path.stat().st_mtime_ns == each.written_ns:
+                    path.unlink()
+                    gone += 1
+        return gone
 
     def open_input(self, input_id: str) -> BinaryIO:
         """An input picture, and a sign that it is still needed. Raises InvalidImageError."""
         path = self._input(input_id)
         with _translated():
             try:
-                os.utime(path)
+                _touch(path)
                 return path.open("rb")
             except _ABSENT as error:
                 raise InvalidImageError(
@@ -226,6 +248,12 @@ class ImageStore:
                 with suppress(OSError):
                     temporary.unlink()
                 raise
+
+
+def _touch(path: Path) -> None:
+    """Sign that somebody needs it, as exactly as the clock goes: a file's own time has steps."""
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
 
 
 def _not_found(image_id: str) -> ImageNotFoundError:

@@ -86,7 +86,8 @@ class Control(Fields):
     name: str
     """The ControlNet, by its name in the model's card."""
     image: str
-    """The map, or the picture to make it from: base64, a data URI, or `file_<sha256>`."""
+    """The map, or the picture to make it from: base64, a data URI, `file_<sha256>`
+    or `img_...`."""
     preprocess: Literal["canny"] | None = None
     """What makes the map from the picture; null: the picture is the map."""
     scale: float = Field(1.0, ge=0.0, le=2.0)
@@ -190,7 +191,8 @@ class FromImage(Controlled):
     prompt: Annotated[Text, Argument("prompt")] = ""
     """What the picture shows; see text-to-image. May be left out."""
     image: str
-    """The picture to start from: base64, a data URI, or `file_<sha256>` of an earlier input."""
+    """The picture to start from: base64, a data URI, `file_<sha256>` of an earlier input, or
+    `img_...` of a finished picture."""
     strength: Annotated[Fraction, Argument("strength")] = 1.0
     """0 keeps the original, 1 makes all new; `num_inference_steps * strength` steps are made."""
 
@@ -215,7 +217,8 @@ class Inpaint(FromImage):
     task: Literal["inpaint"]
     """What to do."""
     mask_image: str | None = None
-    """White where to repaint, black where to keep; may be left out where `padding` is given."""
+    """White where to repaint, black where to keep, of any size; or a picture with a transparent
+    hole where to repaint. May be left out where `padding` is given."""
     mask_blur: int = Field(4, ge=0, le=256)
     """Pixels by which the mask's edge is softened. Beyond it the original is kept exactly."""
     padding: Padding = Padding()
@@ -228,7 +231,8 @@ class Upscale(Request):
     task: Literal["upscale"]
     """What to do."""
     image: str
-    """The small picture: base64, a data URI, or `file_<sha256>` of an earlier input."""
+    """The small picture: base64, a data URI, `file_<sha256>` of an earlier input, or `img_...` of a
+    finished picture."""
     prompt: Annotated[Text, Argument("prompt")] = ""
     """What the picture shows; helps some models."""
     negative_prompt: Annotated[Text, Argument("negative_prompt")] = ""

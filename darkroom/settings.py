@@ -92,7 +92,12 @@ class Settings(BaseSettings):
     """Addresses and networks of proxies, with commas, whose `X-Forwarded-For` and
     `X-Forwarded-Proto` are believed."""
     max_image_pixels: int = Field(16_000_000, ge=64)
-    """Largest input image, width times height."""
+    """Largest input image that is kept, width times height; larger ones are shrunk to it."""
+    max_opened_pixels: int = Field(100_000_000, ge=64, le=1_000_000_000)
+    """Largest input image that is opened; larger ones are refused (422). A decoder may take
+    half a GiB of memory and 10 bytes for each of these pixels."""
+    decoders: int = Field(2, ge=1, le=64)
+    """Processes of the API that decode input images, one at a time each; started when needed."""
     prompt_loras: bool = True
     """Let `<lora:name:0.8>` in a prompt ask for a LoRA of the model; off: it is read as words."""
     max_queued: int = Field(1000, ge=1)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -15,11 +16,17 @@ def tether(number: int = signal.SIGTERM) -> Callable[[], None] | None:
     looks at the thread that started them."""
     if sys.platform != "linux":
         return None
-    libc, parent = ctypes.CDLL(None), os.getpid()
+    return partial(_tie, ctypes.CDLL(None), os.getpid(), number)
 
-    def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:  # it died before the line above
-            os.kill(os.getpid(), number)
 
-    return tie
+def tie_to(parent: int) -> None:
+    """The same for a child that ties itself, with SIGKILL: a process of several threads cannot
+    safely run Python between fork and exec."""
+    if sys.platform == "linux":
+        _tie(ctypes.CDLL(None), parent, signal.SIGKILL)
+
+
+def _tie(libc: ctypes.CDLL, parent: int, number: int) -> None:
+    libc.prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died before the line above
+        os.kill(os.getpid(), number)

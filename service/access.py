@@ -1,21 +1,20 @@
 """The one way from routes to jobs and their pictures, told who asks; in the service only."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from anyio import to_thread
 
 from darkroom.draft import Draft
-from darkroom.errors import StoreUnavailableError
+from darkroom.errors import DarkroomError, DependencyError, StoreUnavailableError
 from darkroom.images import ImageStore, StoredImage
-from darkroom.input_images import input_images
 from darkroom.job import Job, JobOptions, JobStatus
 from darkroom.queue import jobs
 from darkroom.queue.events import Event, EventFeed, Watch
 from darkroom.queue.exchange import AsyncClient
-from service.uploads import InputImages
+from service.pictures.intake import InputImages, Taken
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,19 @@ class Jobs:
         guessed: who knows it may have the picture. Raises ImageNotFoundError."""
         return await to_thread.run_sync(self.store.find, image_id)
 
-    async def take_inputs(self, draft: Draft) -> tuple[Draft, tuple[int, int] | None]:
-        """What `InputImages.take` does. Who names an earlier input by its hash has had it.
+    async def take_inputs(self, draft: Draft) -> Taken:
+        """The draft with its pictures in the store. Who names an earlier input by its hash has had
+        it. Raises InvalidRequestError, DecodersBusyError."""
+        return await self.inputs.take(draft, self.find_image)
 
-        Raises InvalidRequestError."""
-        if not input_images(draft.values):
-            return draft, None
-        return await to_thread.run_sync(self.inputs.take, draft)
+    @asynccontextmanager
+    async def accepting(self, taken: Taken) -> AsyncIterator[None]:
+        """Deletes the new pictures of a draft again if it is refused in here."""
+        try:
+            yield
+        except DependencyError:  # perhaps the job was accepted all the same
+            raise
+        except DarkroomError:
+            with suppress(StoreUnavailableError):
+                await self.inputs.give_up(taken.written)
+            raise

@@ -23,8 +23,8 @@ from service.limits import BodyLimit, LastHandler, RequestContext
 from service.methods import Methods
 from service.origins import Cors, Gate, origins
 from service.parameters import refuse_others
+from service.pictures.intake import InputImages
 from service.routes import health, images, jobs, models, pages, queue
-from service.uploads import InputImages
 
 API = "/api/v1"
 
@@ -79,7 +79,7 @@ def _assemble(settings: Settings) -> Darkroom:
         catalog=Catalog.read(settings.models),
         client=client,
         store=store,
-        inputs=InputImages(store, settings.max_image_pixels),
+        inputs=InputImages.of(settings, store),
         feed=EventFeed(client),
         waiting=Crowd(
             "event streams and waits",
@@ -94,7 +94,7 @@ def _assemble(settings: Settings) -> Darkroom:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     here: Darkroom = app.state.darkroom
     _build_forms(here)
-    async with here.client.redis, here.feed:
+    async with here.client.redis, here.feed, here.inputs:
         yield
 
 

@@ -20,15 +20,15 @@ from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
 from service.crowd import Crowd
+from service.pictures.intake import InputImages
 from service.preferences import EVENT_ID, LONGEST_WAIT_S
-from service.uploads import InputImages
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Darkroom:
-    """Everything the routes work with; `store` and `inputs` block: call them from threads."""
+    """Everything the routes work with; `store` blocks: call it from threads."""
 
     settings: Settings
     catalog: Catalog

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fastapi import Request
+
 from darkroom.draft import Draft, stored
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.input_images import input_images, with_images
@@ -13,6 +15,7 @@ from darkroom.request import Output
 from darkroom.validation import filled_in, parse
 from service.access import Jobs
 from service.bodies import in_thread_if_large
+from service.departure import unless_gone
 from service.dependencies import Darkroom
 
 LONGEST_MODEL_NAME = 200
@@ -24,6 +27,7 @@ an answer stays below 64 KiB."""
 async def submit(
     here: Darkroom,
     jobs: Jobs,
+    http: Request,
     body: dict[str, Any],
     idempotency_key: str | None = None,
     agree: Callable[[Output], None] = lambda _: None,
@@ -32,10 +36,10 @@ async def submit(
 ) -> Submitted:
     """Check a body, take in its pictures and queue the job; `agree` raises, before anything is
     kept, when the client could not use what it asks for. `size`: how many bytes the body had; a
-    large one is checked in a thread, so that nobody else waits for it.
+    large one is checked in a thread, so that nobody else waits for it. Who leaves is given up.
 
     Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
-    IdempotencyMismatchError, DependencyError."""
+    DecodersBusyError, IdempotencyMismatchError, DependencyError, ClientDisconnect."""
     card = here.catalog.find(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
@@ -45,19 +49,20 @@ async def submit(
     )
     _check_length(draft)
     agree(Output.model_validate(draft.values["output"]))
-    draft, image_size = await jobs.take_inputs(draft)
-    request = filled_in(draft, offer, image_size)
     mark = None
     if idempotency_key:
         mark = await in_thread_if_large(size, lambda: fingerprint(body))
-    return await jobs.submit(
-        stored(request, offer),
-        draft.options,
-        model=card.name,
-        warnings=[*draft.warnings, *await _doubts(here, card.name)],
-        idempotency_key=idempotency_key,
-        fingerprint=mark,
-    )
+    taken = await unless_gone(http, jobs.take_inputs(draft))
+    async with jobs.accepting(taken):
+        request = filled_in(taken.draft, offer, taken.image_size)
+        return await jobs.submit(
+            stored(request, offer),
+            draft.options,
+            model=card.name,
+            warnings=[*taken.draft.warnings, *await _doubts(here, card.name)],
+            idempotency_key=idempotency_key,
+            fingerprint=mark,
+        )
 
 
 def _check_length(draft: Draft) -> None:

@@ -40,6 +40,8 @@ API = (
     "cors_origins",
     "prompt_loras",
     "max_image_pixels",
+    "max_opened_pixels",
+    "decoders",
     "max_queued",
     *KEPT,
 )

@@ -70,7 +70,7 @@ async def create_job(
     def agree(output: Output) -> None:
         check_format(http, output.format)
 
-    submitted = await submit(here, jobs, body, idempotency_key, agree, size=size)
+    submitted = await submit(here, jobs, http, body, idempotency_key, agree, size=size)
     job, headers = submitted.job, _preference_applied(http)
     if wait_s := _wait_s(http, job):
         with suppress(BusyError, TooManyAtOnceError), here.place(http):

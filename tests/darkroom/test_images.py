@@ -43,10 +43,20 @@ def test_a_picture_is_found_and_deleted_by_its_id_whatever_its_format(store, ima
 
 
 def test_inputs_are_kept_once_under_their_hash(store):
-    first, second = store.put_input(b"x"), store.put_input(b"x")
+    first, second = store.put_input(b"x").id, store.put_input(b"x").id
     assert first == second
     assert first.startswith("file_2d711642")
     assert file_of(store, first).read_bytes() == b"x"
+
+
+def test_an_input_is_told_new_or_not_and_deleted_while_nobody_else_needs_it(store):
+    first, second = store.put_input(b"x"), store.put_input(b"x")
+    assert first.written_ns is not None
+    assert second.written_ns is None
+    assert store.delete_unused([first]) == 0
+    alone = store.put_input(b"y")
+    assert store.delete_unused([second, alone, alone]) == 1
+    assert files(store) == [f"{first.id}.png"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +97,7 @@ def test_deleting_counts_what_was_there(store):
 
 
 def test_only_old_leftovers_are_swept(store):
-    kept, old = new_image_id(), store.put_input(b"old")
+    kept, old = new_image_id(), store.put_input(b"old").id
     store.put(kept, b"a")
     for path in (file_of(store, old), file_of(store, kept).with_suffix(".png.0.tmp")):
         path.write_bytes(b"")
@@ -98,7 +108,7 @@ def test_only_old_leftovers_are_swept(store):
 
 
 def test_a_known_input_that_cannot_be_touched_is_a_fault_of_the_store(store):
-    path = file_of(store, store.put_input(b"x"))
+    path = file_of(store, store.put_input(b"x").id)
     path.unlink()
     path.symlink_to(path)
     with pytest.raises(StoreUnavailableError) as caught:
@@ -141,7 +151,7 @@ def test_a_picture_is_read_from_any_position(store):
 
 
 def test_an_input_that_is_read_is_needed_still(store):
-    input_id = store.put_input(b"x")
+    input_id = store.put_input(b"x").id
     os.utime(file_of(store, input_id), (1, 1))
     assert store.read_input(input_id) == b"x"
     assert store.delete_inputs(older_than_s=60) == 0

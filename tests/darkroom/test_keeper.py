@@ -90,7 +90,7 @@ def test_tidying_deletes_old_orphans_only(queue: Queue, store: ImageStore, keepi
 def test_tidying_deletes_unfinished_files_and_old_inputs(
     store: ImageStore, keeping: Keeper
 ) -> None:
-    old, young = store.put_input(b"old"), store.put_input(b"young")
+    old, young = store.put_input(b"old").id, store.put_input(b"young").id
     make_older(file_of(store, old), 8 * 86400)
     part = file_of(store, young).with_suffix(".png.0123.tmp")
     part.write_bytes(b"half a pict")
@@ -104,7 +104,7 @@ def test_tidying_deletes_unfinished_files_and_old_inputs(
 def test_inputs_of_jobs_that_still_wait_are_kept(
     queue: Queue, store: ImageStore, keeping: Keeper
 ) -> None:
-    ids = [store.put_input(data) for data in (b"image", b"edges", b"of nobody")]
+    ids = [store.put_input(data).id for data in (b"image", b"edges", b"of nobody")]
     for input_id in ids:
         make_older(file_of(store, input_id), 8 * 86400)
     queue.submit({"image": ids[0], "controls": [{"image": ids[1]}]}, model="emoji")

@@ -457,7 +457,7 @@ def test_a_job_whose_pictures_are_all_flagged_fails(running):
 def test_a_draft_is_completed_by_the_engine_and_gives_the_picture_of_its_request(running):
     file = io.BytesIO()
     Image.effect_noise((30, 21), 90).convert("RGB").save(file, "PNG")
-    image = ImageStore.of(running.settings).put_input(file.getvalue())
+    image = ImageStore.of(running.settings).put_input(file.getvalue()).id
     body = {"task": "image-to-image", "image": image, "strength": 0.7, "seed": 5}
     drafted = running.submit_draft(**body)
     assert running.jobs.fetch(drafted).request["width"] is None

@@ -90,7 +90,7 @@ def test_what_a_picture_says_makes_the_same_file_again(engine, image_format):
 
 
 def test_a_picture_from_a_picture_is_made_again_from_the_one_that_was_stored(engine):
-    image = ImageStore(engine.settings.store_dir).put_input(picture("red"))
+    image = ImageStore(engine.settings.store_dir).put_input(picture("red")).id
     asked = {"image": image, "strength": 0.7, "width": 16, "height": 16}
     (job,) = engine.made(engine.submit(seed=7, **asked))
     again = engine.replay(job.images[0])

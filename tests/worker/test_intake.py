@@ -86,7 +86,7 @@ def test_a_submitted_job_arrives_checked(jobs, arrivals):
 def test_an_input_picture_arrives_with_its_job(jobs, store, arrivals):
     file = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(file, "PNG")
-    image = store.put_input(file.getvalue())
+    image = store.put_input(file.getvalue()).id
     submit(jobs, task="image-to-image", image=image, strength=0.5)
     arrived = arrivals.next()
     assert arrived.inputs[IMAGE].getpixel((0, 0)) == (255, 0, 0)
@@ -116,7 +116,7 @@ def test_a_damaged_input_fails_its_job_and_names_no_path(jobs, store, arrivals):
     Image.effect_noise((64, 64), 90).save(file, "PNG")
     whole = file.getvalue()
     at = whole.index(b"IDAT") + 200
-    image = store.put_input(whole[:at] + b"broken" + whole[at + 6 :])
+    image = store.put_input(whole[:at] + b"broken" + whole[at + 6 :]).id
     bad = submit(jobs, task="image-to-image", image=image, strength=0.5)
     good = submit(jobs)
     assert arrivals.next().id == good.id
@@ -128,7 +128,7 @@ def test_a_damaged_input_fails_its_job_and_names_no_path(jobs, store, arrivals):
 def test_a_store_that_cannot_be_read_only_delays_a_job(jobs, store, arrivals):
     file = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(file, "PNG")
-    image = store.put_input(file.getvalue())
+    image = store.put_input(file.getvalue()).id
     path = file_of(store, image)
     path.rename(path.with_suffix(".away"))
     path.symlink_to("/proc/self/mem")  # a file whose first byte cannot be read

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from darkroom.masks import resized
 from darkroom.request import Inpaint
 
 BLACK, GREY, WHITE = 0, 128, 255
@@ -52,7 +53,7 @@ def canvas(request: Inpaint, image: Image.Image, mask: Image.Image | None) -> Ca
     picture = np.asarray(fit(image, inner))
     drawn = np.zeros(inner[::-1], np.uint8)
     if mask is not None:
-        drawn = np.asarray(mask.convert("L").resize(inner, Image.Resampling.BILINEAR))
+        drawn = np.asarray(resized(mask.convert("L"), inner))
     repaint = np.pad(drawn, whole, constant_values=WHITE)
     # The seam shall be soft, and yet nothing of the repeated edge be seen: the new picture begins
     # within the old one.

@@ -1,6 +1,8 @@
 """Submitting, reading, waiting for, listing, canceling, deleting jobs, over HTTP."""
 
 import base64
+import os
+import signal
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
+from tests.picture_files import encoded
 from tests.service.conftest import picture, png
 from tests.stored import file_of
 
@@ -254,9 +257,47 @@ def test_damaged_and_foreign_images_are_refused_at_their_field(api, image):
     assert pointers(api.post(JOBS, json={"prompt": "a cat", "image": image})) == ["/image"]
 
 
-def test_an_image_of_too_many_pixels_is_refused(api):
-    bomb = base64.b64encode(png((4001, 4000))).decode()
+def test_an_image_of_many_pixels_is_shrunk_and_one_of_too_many_refused(api, submitted, here):
+    large = submitted(image=base64.b64encode(encoded(Image.new("1", (5000, 4000)))).decode())[
+        "request"
+    ]["image"]
+    with here.store.open_input(large) as file, Image.open(file) as stored:
+        assert stored.size == (4472, 3577)
+    bomb = base64.b64encode(encoded(Image.new("1", (10_001, 10_000)))).decode()
     assert pointers(api.post(JOBS, json={"prompt": "a cat", "image": bomb})) == ["/image"]
+
+
+def test_the_picture_of_a_job_can_be_the_input_of_the_next(api, submitted, work, here):
+    submitted(output={"format": "webp"})
+    [made] = work.all().images
+    for name in (made.id, made.url):
+        taken = submitted(image=name)["request"]["image"]
+        with here.store.open_input(taken) as file, Image.open(file) as stored:
+            assert stored.size == (8, 8)
+    response = api.post(JOBS, json={"prompt": "a cat", "image": "img_" + "0" * 32})
+    assert pointers(response) == ["/image"]
+
+
+def test_a_refused_job_leaves_no_pictures(serving, valkey, redis, tmp_path, here):  # noqa: ARG001
+    small = serving(redis_url=valkey.url, state_dir=tmp_path, max_queued=1)
+    body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
+    assert httpx2.post(small.url + JOBS, json=body).status_code == 202
+    more = body | {"image": base64.b64encode(png((7, 7))).decode()}
+    for each in (body, more):
+        problem(httpx2.post(small.url + JOBS, json=each), 429, "queue_full")
+    assert len(list(small.here.store.input_ids(-10))) == 1
+
+
+def test_who_leaves_while_a_picture_is_decoded_frees_its_decoder(serving, valkey, tmp_path, here):  # noqa: ARG001
+    one = serving(redis_url=valkey.url, state_dir=tmp_path, decoders=1)
+    body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
+    assert httpx2.post(one.url + JOBS, json=body).status_code == 202
+    [child] = one.here.inputs._decoders._idle
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(one.url + JOBS, json=body, timeout=httpx2.Timeout(20, read=0.5))
+    assert httpx2.post(one.url + JOBS, json=body, timeout=20).status_code == 202
+    assert child.returncode is not None
 
 
 # Sending again

@@ -1,0 +1,1 @@
+"""Pictures that clients send: read, decoded in child processes, and stored anew."""

@@ -1,0 +1,53 @@
+"""From what stands in a body to the bytes of a picture; in a decoder process, knows no pictures."""
+
+import binascii
+import re
+
+from darkroom.errors import InvalidImageError
+
+LONGEST_HEADER = 1000
+"""Bytes from `data:` to the comma; some writers put a file's name in."""
+
+_HEADER = re.compile(rb"data:([^,]{0,%d})," % LONGEST_HEADER, re.IGNORECASE)
+_IS_BASE64 = re.compile(rb"(?:^|;)\s*base64\s*$", re.IGNORECASE)
+_URL = re.compile(rb"(?:https?|ftp|file|blob):", re.IGNORECASE)
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_BLANKS = b" \t\n\v\f\r"
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+def read(text: bytes) -> bytes:
+    """The bytes that a data URI (RFC 2397) or base64 (RFC 4648) stands for: either alphabet, padded
+    or not, blanks and line breaks anywhere. Takes time in proportion to its length.
+
+    Raises InvalidImageError."""
+    text = text.strip(_BLANKS)
+    if text[:5].lower() != b"data:":
+        if _URL.match(text):
+            raise InvalidImageError("Nothing is fetched from a URL; send the picture itself.")
+        return _base64(text)
+    header = _HEADER.match(text)
+    if header is None:
+        raise InvalidImageError("A data URI must have a comma after its header: data:...;base64, .")
+    content = text[header.end() :]
+    if b"%" in content:
+        content = _ESCAPE.sub(_byte, content)
+    return _base64(content) if _IS_BASE64.search(header[1]) else content
+
+
+def _base64(text: bytes) -> bytes:
+    digits = text.translate(_STANDARD, _BLANKS).rstrip(b"=")
+    try:
+        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
+    except binascii.Error as error:
+        raise InvalidImageError(
+            "Must be base64, a data URI, file_<sha256> of an earlier input, or img_... of a "
+            "finished picture."
+        ) from error
+
+
+_BYTES = {b"%02x" % each: bytes([each]) for each in range(256)}
+
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return _BYTES[escape[1].lower()]
