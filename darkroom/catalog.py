@@ -58,6 +58,7 @@ class Limits(_Card):
     max_steps: int = Field(150, ge=1)
     """Denoising steps."""
     max_guidance_scale: float = Field(50.0, ge=1)
+    """How strongly a prompt may be followed."""
     max_images: int = Field(8, ge=1)
     """Pictures per job."""
     max_prompt_chars: int = Field(4000, ge=1)

@@ -15,6 +15,7 @@ class StatusChanged(Frozen):
     """The job is queued, at first or again, or an engine took it."""
 
     status: Literal[JobStatus.QUEUED, JobStatus.RUNNING]
+    """What the job is now."""
     attempt: int | None = None
     """Which time it runs, 1 the first; only with `running`."""
 
@@ -23,6 +24,7 @@ class Ended(Frozen):
     """The job is in a terminal status; the last event of every job."""
 
     status: Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED]
+    """How it ended."""
     code: str | None
     """That of its error, if it has one."""
 
@@ -31,8 +33,11 @@ class Interrupted(Frozen):
     """The stream ends early, the job goes on: come back with the last event's id."""
 
     code: str
+    """Why, for programs."""
     message: str
+    """Why, for people."""
     retryable: bool = True
+    """Whether to come back."""
 
 
 EVENTS: dict[str, type[BaseModel]] = {

@@ -112,24 +112,35 @@ class Progress(Frozen):
 
 
 class QueuePlace(Frozen):
+    """Where a job waits."""
+
     name: str
+    """The queue: model and priority."""
     position: int
     """How many jobs of the same queue go first; 0 means next."""
     eta_s: float | None = None
+    """Seconds until it starts, where an estimate can be made."""
 
 
 class ImageRecord(Frozen):
     """One picture of a job, without its bytes."""
 
     id: str
+    """`img_` and 32 hexadecimal digits."""
     url: str | None
     """Where it can be had; null when it was withheld."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     seed: int
+    """Where its noise started from; with it alone the same picture is made again."""
     format: PictureFormat = "png"
+    """How the file is written."""
     bytes: int | None
+    """Of the file; null when it was withheld."""
     sha256: str | None
+    """Hash of the file, in hexadecimal; null when it was withheld."""
     flagged: bool | None = None
     """Whether a safety checker flagged it, and it was withheld; null when none is configured."""
     reproducibility: dict[str, Any] | None = None
@@ -137,8 +148,12 @@ class ImageRecord(Frozen):
 
 
 class JobError(Frozen):
+    """Why a job did not succeed."""
+
     code: str
+    """Stable: what programs decide by."""
     message: str
+    """A sentence for people, with what to do."""
     retryable: bool = Field(default_factory=lambda given: retryable(given.get("code", "")))
     """Whether the same request may succeed later, as it is."""
 
@@ -153,47 +168,76 @@ class Timings(Frozen):
     load: float | None = None
     """From the claim to the first call: the model is loaded, other jobs go first."""
     encode: float | None = None
+    """Prompts and input pictures."""
     denoise: float | None = None
+    """The steps."""
     decode: float | None = None
+    """From latents to pixels."""
     save: float | None = None
+    """From pixels to files that are stored."""
     total: float | None = None
+    """All of it."""
 
 
 class JobUrls(Frozen):
+    """Where to ask about a job."""
+
     self_: str = Field(alias="self")
+    """The job itself."""
     events: str
+    """What happens to it, as server-sent events."""
     cancel: str
+    """POST here cancels it."""
 
 
 class Job(Frozen):
     """A job as it reads everywhere: on creation, on reading, in lists, in events."""
 
     id: str
+    """`job_` and 32 hexadecimal digits; later ids are larger."""
     object: Literal["job"] = "job"
+    """What this is."""
     status: JobStatus
+    """The last three are for good."""
     request: dict[str, Any]
     """The resolved request, defaults and seed filled in; posted back it gives the same picture."""
     progress: Progress | None = None
+    """How far it is, once it runs."""
     queue: QueuePlace | None = None
+    """Where it waits; null unless it is queued."""
     images: list[ImageRecord] = []
+    """Its pictures, once it has succeeded."""
     warnings: list[str] = []
+    """Sentences on what may not be as the client thinks."""
     error: JobError | None = None
+    """Why it failed or was canceled; null if it did not or nobody said."""
     timings: Timings | None = None
+    """How long it took, once it has ended."""
     worker: str | None = None
+    """Who ran it last."""
     attempts: int = 0
+    """How often it was started; more than once after a worker died."""
     memory: str | None = None
     """What was done because memory was short: smaller_group (fewer jobs shared a pass),
     models_evicted (idle models left memory), vae_slicing (pictures decoded one by one), vae_tiling
     (and in tiles, which can leave faint seams), offload (all of the model but what worked waited in
     the host's memory; slow); null if nothing was."""
     priority: Priority = "normal"
+    """Which of the three queues of its model it waits in."""
     tags: list[str] = []
+    """As the client gave them."""
     metadata: dict[str, Any] = {}
+    """As the client gave it."""
     parent_id: str | None = None
+    """The job that this one came from."""
     created_at: datetime
+    """When it was accepted."""
     started_at: datetime | None = None
+    """When its last attempt began."""
     finished_at: datetime | None = None
+    """When it ended."""
     expires_at: datetime | None = None
+    """When it and its pictures are deleted."""
 
     @property
     def kept(self) -> list[ImageRecord]:
@@ -203,5 +247,6 @@ class Job(Frozen):
     @computed_field  # type: ignore[prop-decorator]  # as pydantic's documentation has it
     @property
     def urls(self) -> JobUrls:
+        """Where to ask about it."""
         here = f"/api/v1/jobs/{self.id}"
         return JobUrls(**{"self": here}, events=f"{here}/events", cancel=f"{here}/cancel")

@@ -24,13 +24,17 @@ class ModelRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
+    """The model, by its name in models.toml."""
     tasks: tuple[str, ...] = ()
+    """What it can do."""
     schedulers: tuple[str, ...] = ()
     """Noise schedulers that work with it, by diffusers class name."""
     scheduler: str | None = None
     """The model's own noise scheduler."""
     width: int | None = None
+    """Its usual size, in pixels."""
     height: int | None = None
+    """Its usual size, in pixels."""
     loras: tuple[str, ...] = ()
     """Names of the LoRAs that can be used."""
     controlnets: tuple[str, ...] = ()
@@ -49,18 +53,25 @@ class ModelRecord(BaseModel):
     pipeline: str | None = None
     """The diffusers class."""
     dtype: str | None = None
+    """The numbers that its weights are kept in."""
     device: str | None = None
+    """Where it was loaded."""
     source: str | None = None
     """The folder or repository that was loaded."""
     revision: str | None = None
+    """Which commit of its repository."""
     parameters: int | None = None
+    """How many weights it has."""
     load_s: float | None = None
+    """Seconds that loading it took."""
     step_s: float | None = None
     """Median seconds per denoising step of a job, as measured lately."""
     error: str | None = None
     """Why it could not be loaded; null if it could."""
     worker: str | None = None
+    """Who loaded it."""
     updated_at: str | None = None
+    """When this was written."""
 
 
 class Checked(BaseModel):

@@ -102,9 +102,13 @@ class Padding(Fields):
     """Pixels of new canvas around the input picture, in its own pixels."""
 
     left: int = Field(0, ge=0, le=4096)
+    """Pixels, on the left."""
     top: int = Field(0, ge=0, le=4096)
+    """Pixels, above."""
     right: int = Field(0, ge=0, le=4096)
+    """Pixels, on the right."""
     bottom: int = Field(0, ge=0, le=4096)
+    """Pixels, below."""
 
 
 class Region(Fields):

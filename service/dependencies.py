@@ -147,3 +147,11 @@ LastEventId = Annotated[
         examples=["1763724543000-0"],
     ),
 ]
+Range = Annotated[
+    str | None,
+    Header(
+        alias="range",
+        description="Which bytes of the picture to send; units other than bytes are ignored.",
+        examples=["bytes=0-1023"],
+    ),
+]

@@ -1,6 +1,8 @@
-"""What OpenAPI says beyond signatures: the body of a job and examples; in the service only."""
+"""What OpenAPI says beyond signatures: bodies, headers, examples; in the service only."""
 
 import inspect
+import json
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,13 +11,25 @@ from pydantic import BaseModel
 from darkroom.events import EVENTS
 from darkroom.job import JobOptions
 from darkroom.tasks import TASKS
-from service.responses import PICTURE, PROBLEM, FieldProblem, Problem, problems
+from service.examples import ANSWERS
+from service.problems import EVERYWHERE, Responses, of_codes
+from service.responses import PICTURE, FieldProblem, Listing, Problem
 
 DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
 
 `POST /api/v1/jobs` answers at once with a job; poll it, or wait with `Prefer: wait=30`, or follow
 its events; then fetch its images. Errors are problem documents (RFC 9457) with a stable `code`.
+Every path that answers GET answers HEAD, and OPTIONS tells the methods of a path. Query parameters
+and fields that do not exist are refused.
 """
+
+TAGS = [
+    {"name": "jobs", "description": "Ask for pictures, follow how they are made, end it."},
+    {"name": "images", "description": "Finished pictures."},
+    {"name": "models", "description": "What can be asked for, and of which model."},
+    {"name": "queue", "description": "What waits, and who works."},
+    {"name": "operation", "description": "For machines that watch over this one."},
+]
 
 _CONTROL = {
     "summary": "A picture that follows the edges of another",
@@ -33,22 +47,41 @@ _CONTROL = {
 
 _REF = "#/components/schemas/{model}"
 
+_MODELS_OWN = (
+    "guidance_scale",
+    "height",
+    "model",
+    "negative_prompt",
+    "num_images",
+    "num_inference_steps",
+    "scheduler",
+    "strength",
+    "width",
+)
+"""Fields whose default is the model's: no number stands for all of them."""
+
 
 def _body(task: str) -> dict[str, Any]:
     """The fields of a task. Bounds and defaults are the model's: see `GET /api/v1/models/{id}`."""
     schema = TASKS[task].request.model_json_schema(ref_template=_REF)
     options = JobOptions.model_json_schema()
+    fields = schema["properties"] | options["properties"]
+    for name in fields.keys() & set(_MODELS_OWN):
+        fields[name] = {k: v for k, v in fields[name].items() if k != "default"}
+    fields["seed"]["minimum"] = -1
     return {k: v for k, v in schema.items() if k != "$defs"} | {
-        "properties": schema["properties"] | options["properties"],
+        "properties": fields,
         "required": list(TASKS[task].required),
     }
 
 
 def _parts() -> dict[str, Any]:
-    """The schemas that bodies refer to."""
+    """The schemas of bodies, and those that they refer to."""
     parts: dict[str, Any] = {}
-    for task in TASKS.values():
+    for name, task in TASKS.items():
         parts |= task.request.model_json_schema(ref_template=_REF).get("$defs", {})
+        parts[task.request.__name__] = _body(name)
+    parts["Region"]["properties"]["box"]["items"] = {"type": "number"}  # linters want it
     return parts
 
 
@@ -65,10 +98,16 @@ JOB_BODY = {
     "requestBody": {
         "required": True,
         "description": "Bounds and defaults are the model's: `schemas` of "
-        "`GET /api/v1/models/{id}` is exact. Unknown fields are refused.",
+        "`GET /api/v1/models/{id}` is exact. A field that is null counts as left out; unknown ones "
+        "are refused.",
         "content": {
             "application/json": {
-                "schema": {"anyOf": [_body(task) for task in TASKS]},
+                "schema": {
+                    "anyOf": [
+                        {"$ref": _REF.format(model=task.request.__name__)}
+                        for task in TASKS.values()
+                    ]
+                },
                 "examples": _examples(),
             }
         },
@@ -76,69 +115,178 @@ JOB_BODY = {
 }
 
 _JOB = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
-_FAILED = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-_NO_PICTURE: dict[int | str, dict[str, Any]] = {
-    409: {"description": "Only with `Accept: image/png`: it was canceled.", "content": _FAILED},
-    502: {"description": "Only with `Accept: image/png`: it failed.", "content": _FAILED},
-    504: {"description": "Only with `Accept: image/png`: its deadline.", "content": _FAILED},
-}
-
-PICTURE_OR_JOB: dict[int | str, dict[str, Any]] = {
+PICTURE_OR_JOB: Responses = {
     200: {
         "description": "Done in time: the job, or with `Accept: image/png` its first picture.",
         "content": _JOB | PICTURE,
     },
     202: {"description": "Accepted; `Location` leads to the job.", "content": _JOB},
-    **_NO_PICTURE,
 }
 
-JOB_OR_PICTURE: dict[int | str, dict[str, Any]] = {
+JOB_OR_PICTURE: Responses = {
     200: {
         "description": "The job, or with `Accept: image/png` its first picture.",
         "content": _JOB | PICTURE,
     },
     304: {"description": "It is as you have it."},
-    **_NO_PICTURE,
 }
 
-JOB_EVENTS: dict[int | str, dict[str, Any]] = {
+JOB_EVENTS: Responses = {
     200: {
         "description": "A stream of events; `data` is JSON, by kind of event: "
         + ", ".join(f"`{kind}` `{shape.__name__}`" for kind, shape in EVENTS.items())
         + ".",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": 'event: progress\ndata: {"stage":"denoise","step":3,"steps":20}\n'
-                "id: 1763724543000-0\n\n",
+                "schema": {
+                    "type": "string",
+                    "description": "Lines as in the HTML standard, 9.2: `event`, `data`, `id`, "
+                    "`retry`, and comments that keep the connection open.",
+                    "x-data-of-events": {
+                        kind: {"$ref": _REF.format(model=shape.__name__)}
+                        for kind, shape in EVENTS.items()
+                    },
+                },
             }
         },
     },
     204: {"description": "The job is done and nothing was missed."},
 }
 
+_HEADERS = {
+    "Accept-Ranges": ("Which ranges can be asked for.", "bytes"),
+    "Allow": ("All methods of the path.", "GET, HEAD, OPTIONS, POST"),
+    "Content-Disposition": ("A name for the file.", 'inline; filename="img_019a5c6e.png"'),
+    "Content-Location": ("The picture that the answer holds.", "/api/v1/images/img_019a5c6e"),
+    "Content-Range": ("Which bytes of how many the answer holds.", "bytes 0-1023/20480"),
+    "ETag": ("Names this state of it.", '"0f343b0931126a20f133d67c2b018a3b"'),
+    "Idempotency-Replayed": ("`true`: the job was made by an earlier request.", "true"),
+    "Last-Modified": ("When the picture was stored.", "Fri, 21 Nov 2025 11:29:03 GMT"),
+    "Link": (
+        'Where to go on: `rel="next"` is the next page, `rel="item"` a picture of the job.',
+        '</api/v1/jobs?limit=20&cursor=1763724543000>; rel="next"',
+    ),
+    "Location": ("The job.", "/api/v1/jobs/job_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"),
+    "Preference-Applied": ("The wait that counts, where one was asked for.", "wait=30"),
+    "Retry-After": ("Seconds after which to ask again.", "1"),
+    "Vary": ("The headers of a request that the answer depends on.", "Accept, Prefer"),
+    "X-Request-Id": (
+        "An id of the request: yours, where you send one, else a new one.",
+        "req_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b",
+    ),
+}
+"""What they say, and an example."""
+
+_JOB_ANSWER = ("ETag", "Preference-Applied", "Vary", "Content-Location", "Link", "Last-Modified")
+_PICTURE_ANSWER = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
+_ACCEPTED = ("Location", "Idempotency-Replayed", *_JOB_ANSWER)
+_NO_PICTURE = ("Location", "Preference-Applied", "Vary")
+
+_SENT = {
+    ("create_job", "200"): (*_ACCEPTED, "Accept-Ranges", "Content-Disposition"),
+    ("create_job", "202"): (*_ACCEPTED[:-3], "Retry-After"),
+    ("list_jobs", "200"): ("Link",),
+    ("read_job", "200"): (*_JOB_ANSWER, "Retry-After", "Accept-Ranges", "Content-Disposition"),
+    ("read_job", "304"): ("ETag", "Preference-Applied", "Retry-After", "Vary", "Content-Location"),
+    ("cancel_job", "200"): ("ETag",),
+    ("cancel_job", "202"): ("ETag",),
+    ("read_image", "200"): _PICTURE_ANSWER,
+    ("read_image", "206"): (*_PICTURE_ANSWER, "Content-Range"),
+    ("read_image", "304"): ("ETag",),
+    ("read_image", "416"): ("Content-Range",),
+} | {
+    (operation, status): _NO_PICTURE
+    for operation in ("create_job", "read_job")
+    for status in ("406", "409", "500", "502", "504")
+}
+"""The headers of an answer, beside those of its status."""
+
+_SENT_WITH = {"default": ("Allow", "Retry-After"), "429": ("Retry-After",), "503": ("Retry-After",)}
+
 
 def describe(app: FastAPI) -> None:
-    """Let the OpenAPI document show problem documents where FastAPI shows its own errors."""
+    """Let the OpenAPI document say all that clients may rely on. It is made once."""
     made_by_fastapi = app.openapi
-    shapes: list[type[BaseModel]] = [Problem, FieldProblem, *EVENTS.values()]
 
     def openapi() -> dict[str, Any]:
-        document = made_by_fastapi()
-        schemas = document["components"]["schemas"]
-        if "Problem" in schemas:
-            return document
-        schemas |= _parts()
-        for shape in shapes:
-            schema = shape.model_json_schema(ref_template=_REF)
-            schemas.setdefault(shape.__name__, {k: v for k, v in schema.items() if k != "$defs"})
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    operation["responses"]["422"] = problems(422)[422]
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        return document
+        if not app.openapi_schema or "servers" not in app.openapi_schema:
+            # Parts that several routes share become parts of their own.
+            document = json.loads(json.dumps(made_by_fastapi()))
+            _complete(document)
+            app.openapi_schema = document
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
+def _complete(document: dict[str, Any]) -> None:
+    document["servers"] = [{"url": "/", "description": "This service."}]
+    document["tags"] = TAGS
+    components = document["components"]
+    components["schemas"] = dict(sorted((components["schemas"] | _parts() | _shapes()).items()))
+    for name, schema in components["schemas"].items():
+        if name.startswith("Listing_"):
+            schema["description"] = inspect.getdoc(Listing)
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    components["headers"] = {name: _header(*about) for name, about in _HEADERS.items()}
+    for operation in _operations(document):
+        for parameter in operation.get("parameters", ()):
+            _tell_parameter(parameter)
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            operation["responses"]["422"] = of_codes(["invalid_parameters"])
+        operation["responses"]["default"] = _ANY_OTHER
+        for status, response in operation["responses"].items():
+            _tell_answer(operation["operationId"], status, response)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for operations in document["paths"].values():
+        yield from operations.values()
+
+
+def _shapes() -> dict[str, Any]:
+    """The schemas of problems and events."""
+    shapes: list[type[BaseModel]] = [Problem, FieldProblem, *EVENTS.values()]
+    return {
+        shape.__name__: {
+            k: v
+            for k, v in shape.model_json_schema(ref_template=_REF, mode="serialization").items()
+            if k != "$defs"
+        }
+        for shape in shapes
+    }
+
+
+_ANY_OTHER = of_codes(EVERYWHERE)
+
+
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+def _tell_parameter(parameter: dict[str, Any]) -> None:
+    """A parameter that is left out is not null; headers are written as people write them."""
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
+    for kind in kinds:
+        schema |= kind
+    if "examples" in schema:
+        parameter["example"] = schema.pop("examples")[0]
+    schema.pop("description", None)
+    schema.pop("title", None)
+    if parameter["in"] == "header":
+        parameter["name"] = parameter["name"].title()
+
+
+def _tell_answer(operation: str, status: str, response: dict[str, Any]) -> None:
+    names = {
+        "X-Request-Id",
+        *_SENT.get((operation, status), ()),
+        *_SENT_WITH.get(status, ()),
+    }
+    response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in sorted(names)}
+    for kind, content in response.get("content", {}).items():
+        if not kind.startswith("image/") and "examples" not in content:
+            content["example"] = ANSWERS[operation, status]

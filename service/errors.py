@@ -28,7 +28,8 @@ from darkroom.errors import (
     UnsupportedError,
 )
 from darkroom.field_errors import in_our_words, pointer
-from service.responses import PROBLEM, FieldProblem, Problem
+from service.problems import PROBLEM
+from service.responses import FieldProblem, Problem
 
 log = logs.get("service")
 

@@ -16,6 +16,7 @@ from service import preferences
 from service.access import Jobs
 from service.conditions import changed, precondition
 from service.errors import Fault, answer, fault_of
+from service.problems import TOLD
 from service.responses import ImageFile, job_response, last_modified
 
 VARY = "Accept, Prefer"
@@ -31,16 +32,6 @@ _KEPT_BY_304 = {
     "vary",
 }
 """Headers that a 304 repeats (RFC 9110, 15.4.5)."""
-
-_STATUS = {
-    "canceled": 409,
-    "deadline_exceeded": 504,
-    "invalid_input_image": 422,
-    "invalid_parameters": 422,
-    "safety_blocked": 422,
-    "unsupported": 422,
-}
-"""How a job that did not succeed answers a client that wanted nothing but its picture."""
 
 
 def picture_format(job: Job) -> str:
@@ -132,5 +123,5 @@ def _no_picture(job: Job) -> Fault:
     error = job.error or withheld
     if job.status is JobStatus.CANCELED and not job.error:
         error = JobError(code="canceled", message="The job was canceled before it was done.")
-    status = _STATUS.get(error.code, 503 if error.retryable else 502)
-    return Fault(status, error.code, error.message)
+    told = TOLD.get(error.code, TOLD["internal"])
+    return Fault(told.status, error.code, error.message)

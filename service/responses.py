@@ -32,15 +32,21 @@ POLL_AFTER_S = 1
 class Listing(BaseModel, Generic[Item]):
     """All of something."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     object: Literal["list"] = "list"
+    """What this is."""
     data: list[Item]
+    """The things themselves."""
 
 
 class JobPage(Listing[Job]):
     """Some jobs, newest first; `next_cursor` asks for the ones after them."""
 
     next_cursor: str | None
+    """Asks for the page after this one; null on the last."""
     has_more: bool
+    """Whether there is one."""
 
 
 def _listed(codes: Mapping[str, str]) -> Any:
@@ -52,9 +58,12 @@ def _listed(codes: Mapping[str, str]) -> Any:
 class FieldProblem(BaseModel):
     """One thing wrong with a request."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     pointer: str
     """A JSON pointer (RFC 6901) into the body; `/query/...` and `/header/...` for the rest."""
     detail: str
+    """A sentence for people."""
     code: Annotated[str, _listed(field_errors.CODES)]
 
 
@@ -64,42 +73,22 @@ class Problem(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
     type: str
+    """A URN of the code."""
     title: str
+    """The code in words."""
     status: int
+    """The status of the answer."""
     detail: str
+    """A sentence for people, with what to do."""
     instance: str
+    """The path that was asked."""
     code: Annotated[str, _listed({code: row.meaning for code, row in CODES.items()})]
     retryable: bool
     """Whether the same request may succeed later, as it is."""
     request_id: str
+    """To find the request in the log, and in `X-Request-Id`."""
     errors: list[FieldProblem] = []
-
-
-PROBLEM = "application/problem+json"
-
-_MEANINGS = {
-    400: "The body is no JSON.",
-    404: "There is no such thing.",
-    406: "`Accept` asks for a picture and there is none: of that format (`not_acceptable`; nothing "
-    "was queued), or not yet (`picture_not_ready`; `Location` leads to the job, which goes on).",
-    410: "It existed; its retention has passed.",
-    412: "It is in another state than `If-Match` says.",
-    413: "The body is too large.",
-    415: "The body is not declared as JSON.",
-    416: "`Range` asks for no part of the picture; `Content-Range` tells its size.",
-    422: "One or more fields are wrong; `errors` names each by a JSON pointer.",
-    429: "Too much is queued; try again after `Retry-After` seconds.",
-    503: "Redis or the image store is away; try again after `Retry-After` seconds.",
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says about these error answers."""
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {
-        status: {"description": _MEANINGS[status], "content": {PROBLEM: schema}}
-        for status in statuses
-    }
+    """Each thing that is wrong with the request."""
 
 
 def job_body(job: Job) -> bytes:

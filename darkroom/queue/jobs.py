@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ConfigDict
+
 from darkroom.errors import (
     IdempotencyMismatchError,
     JobNotFoundError,
@@ -58,13 +60,20 @@ class Page:
 
 @dataclass(frozen=True)
 class QueueState:
-    """`oldest_age_s`: seconds that the head has waited since it was accepted; 0 if none waits."""
+    """How much waits in a queue, and who works on it."""
+
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
 
     name: str
+    """The queue: model and priority."""
     queued: int
+    """Jobs that wait."""
     running: int
+    """Jobs that run."""
     oldest_age_s: float
+    """Seconds that the head has waited since it was accepted; 0 if none waits."""
     workers: int
+    """Living workers that take its jobs."""
 
 
 def submit(

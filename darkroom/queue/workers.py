@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
 from rq.utils import utcformat, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
@@ -30,21 +30,28 @@ WorkerState = Literal["starting", "loading", "idle", "busy", "draining"]
 class WorkerInfo:
     """A worker: one supervisor and its engine, on one device."""
 
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
+
     name: str
+    """Its name."""
     engine: str
     """The engine process of now; a restarted one has another name."""
     state: WorkerState
+    """What it does."""
     models: tuple[str, ...]
     """Models it has in memory."""
     serves: tuple[str, ...]
     """Models whose jobs it takes."""
     device: str
+    """What it runs on, such as cuda:0."""
     max_jobs: Annotated[int, Field(validation_alias=AliasChoices("max_jobs", "cap"))]
     """Jobs that may share a pass; workers of version 0.1 called it `cap`."""
     running: int
     """Jobs it holds."""
     version: str
+    """Of Darkroom."""
     started_at: datetime
+    """When its supervisor started."""
     passes: int = 0
     """Forwards of denoising networks since the engine started."""
     joined_passes: int = 0
@@ -52,7 +59,9 @@ class WorkerInfo:
     memory: dict[str, Any] | None = None
     """Bytes of device memory by what they are for, as far as the device tells."""
     host: str = field(default_factory=socket.gethostname)
+    """The machine it is on."""
     pid: int = field(default_factory=os.getpid)
+    """The process id of its supervisor."""
     seen_at: datetime | None = None
     """When it last gave a sign of life, on Redis's clock."""
 

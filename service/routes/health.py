@@ -15,7 +15,7 @@ from darkroom.metrics import CONTENT_TYPE, exposition, look
 from darkroom.queue.jobs import check
 from service.dependencies import Darkroom, Here
 from service.errors import Fault, answer
-from service.responses import problems
+from service.problems import problems
 
 router = APIRouter(tags=["operation"])
 
@@ -23,7 +23,12 @@ CHECK_TIMEOUT_S = 3.0
 
 
 class Alive(BaseModel):
+    """That the process answers."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     status: Literal["alive"] = "alive"
+    """The process answers."""
 
 
 class Ready(BaseModel):
@@ -32,16 +37,26 @@ class Ready(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Literal["ready", "degraded"]
+    """`degraded`: jobs are accepted, but not all would be worked on."""
     detail: str
+    """A sentence for people."""
     checks: dict[str, str]
     """For `redis`, `store` and `workers`: `ok`, or a sentence."""
 
 
 class Version(BaseModel):
+    """Which Darkroom this is."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: Literal["darkroom"] = "darkroom"
+    """What this is."""
     version: str = __version__
+    """Of Darkroom."""
     python: str = platform.python_version()
+    """Of Python."""
     api: list[str] = ["v1"]
+    """Versions of the API that are served."""
 
 
 @router.get("/livez")
@@ -50,7 +65,9 @@ async def livez() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses=problems(503), response_model=Ready)
+@router.get(
+    "/readyz", responses=problems("queue_unavailable", "store_unavailable"), response_model=Ready
+)
 async def readyz(http: Request, here: Here) -> Response | Ready:
     """Jobs are accepted. 503 only while Redis or the image store is away.
 

@@ -1,18 +1,20 @@
 """Finished pictures."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.dependencies import Here, IfNoneMatch, TheirJobs
+from service.dependencies import Here, IfNoneMatch, Range, TheirJobs
 from service.negotiation import unless_known
-from service.responses import PICTURE, ImageFile, last_modified, problems
+from service.problems import Responses, problems
+from service.responses import PICTURE, ImageFile, last_modified
 
 router = APIRouter(tags=["images"])
 
-_IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The picture; the whole file, or with `Range` a part of it (206).",
+_IMAGE: Responses = {
+    200: {"description": "The picture.", "content": PICTURE},
+    206: {
+        "description": "The parts of it that `Range` asks for; several as `multipart/byteranges`.",
         "content": PICTURE,
     },
     304: {"description": "You have it: pictures never change."},
@@ -20,14 +22,26 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/images/{image_id}", response_class=Response, responses=_IMAGE | problems(404, 412, 416, 503)
+    "/images/{image_id}",
+    response_class=Response,
+    responses=_IMAGE
+    | problems(
+        "image_not_found", "precondition_failed", "range_not_satisfiable", "store_unavailable"
+    ),
 )
 async def read_image(
     http: Request,
     here: Here,
     jobs: TheirJobs,
-    image_id: Annotated[str, Path(examples=["img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"])],
+    image_id: Annotated[
+        str,
+        Path(
+            description="The `id` of a picture of a job.",
+            examples=["img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"],
+        ),
+    ],
     if_none_match: IfNoneMatch = None,  # noqa: ARG001
+    asked_range: Range = None,  # noqa: ARG001
 ) -> Response:
     """A picture, in the format that its job asked for. It says itself how it was made.
 

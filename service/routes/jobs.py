@@ -29,13 +29,16 @@ from service.dependencies import (
 )
 from service.documentation import JOB_BODY, JOB_EVENTS, JOB_OR_PICTURE, PICTURE_OR_JOB
 from service.negotiation import as_wished, check_format, picture_format, wants_picture
-from service.responses import JobPage, etag, job_body, job_response, problems
+from service.problems import NO_PICTURE, problems
+from service.responses import JobPage, etag, job_body, job_response
 from service.streaming import event_stream, wait_for, wait_for_end
 from service.submission import submit
 
 router = APIRouter(tags=["jobs"])
 
-JOB_REFUSALS = problems(404, 410, 503)
+_GONE = ("job_not_found", "expired", "queue_unavailable")
+_NO_PLACE = ("too_many_at_once", "busy")
+JOB_CHANGE_REFUSALS = problems(*_GONE, "precondition_failed")
 ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
     200: {"model": Job, "description": "It had ended already."}
 }
@@ -45,7 +48,19 @@ ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
     "/jobs",
     status_code=202,
     response_model=Job,
-    responses=PICTURE_OR_JOB | problems(400, 404, 406, 413, 415, 422, 429, 503),
+    responses=PICTURE_OR_JOB
+    | problems(
+        *NO_PICTURE,
+        "malformed_request",
+        "model_not_found",
+        "payload_too_large",
+        "unsupported_media_type",
+        "invalid_parameters",
+        "idempotency_mismatch",
+        "queue_full",
+        "busy",
+        "queue_unavailable",
+    ),
     openapi_extra=JOB_BODY,
 )
 async def create_job(
@@ -81,18 +96,30 @@ async def create_job(
     return await as_wished(http, here.store, jobs, job, pending=202, **headers)
 
 
-@router.get("/jobs", response_model=JobPage, responses=problems(422, 503))
+@router.get(
+    "/jobs", response_model=JobPage, responses=problems("invalid_parameters", "queue_unavailable")
+)
 async def list_jobs(
     http: Request,
     here: Here,
     jobs: TheirJobs,
-    status: Annotated[JobStatus | None, Query(description="Only jobs in this status.")] = None,
-    model: Annotated[str | None, Query(max_length=200, description="Name or alias.")] = None,
-    tag: Annotated[str | None, Query(max_length=64, description="Only jobs so tagged.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Jobs per page.")] = 20,
+    status: Annotated[
+        JobStatus | None, Query(description="Only jobs in this status.", examples=["succeeded"])
+    ] = None,
+    model: Annotated[
+        str | None, Query(max_length=200, description="Name or alias.", examples=["emoji"])
+    ] = None,
+    tag: Annotated[
+        str | None, Query(max_length=64, description="Only jobs so tagged.", examples=["poster"])
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs per page.", examples=[20])] = 20,
     cursor: Annotated[
         str | None,
-        Query(pattern=r"^[1-9][0-9]{0,14}$", description="`next_cursor` of the page before."),
+        Query(
+            pattern=r"^[1-9][0-9]{0,14}$",
+            description="`next_cursor` of the page before.",
+            examples=["1763724543000"],
+        ),
     ] = None,
 ) -> Response:
     """Jobs, newest first. `Link` with `rel="next"` leads to the next page."""
@@ -113,7 +140,15 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=Job,
-    responses=JOB_OR_PICTURE | problems(404, 406, 410, 412, 422, 429, 503),
+    responses=JOB_OR_PICTURE
+    | problems(
+        *NO_PICTURE,
+        *_GONE,
+        *_NO_PLACE,
+        "image_not_found",
+        "precondition_failed",
+        "invalid_parameters",
+    ),
 )
 async def read_job(
     http: Request,
@@ -149,7 +184,7 @@ async def read_job(
     "/jobs/{job_id}/cancel",
     status_code=202,
     response_model=Job,
-    responses=ENDED_ALREADY | JOB_REFUSALS | problems(412),
+    responses=ENDED_ALREADY | JOB_CHANGE_REFUSALS,
 )
 async def cancel_job(
     http: Request,
@@ -166,7 +201,7 @@ async def cancel_job(
     return job_response(await jobs.cancel(job_id), 200 if job.status.terminal else 202)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_REFUSALS | problems(412))
+@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_CHANGE_REFUSALS)
 async def delete_job(
     http: Request,
     jobs: TheirJobs,
@@ -182,7 +217,7 @@ async def delete_job(
 
 @router.get(
     "/jobs/{job_id}/events",
-    responses=JOB_EVENTS | JOB_REFUSALS | problems(429),
+    responses=JOB_EVENTS | problems(*_GONE, *_NO_PLACE, "invalid_parameters"),
     dependencies=[Place],
 )
 async def follow_job(
@@ -191,7 +226,11 @@ async def follow_job(
     last_event_id: LastEventId = None,
     after: Annotated[
         str | None,
-        Query(pattern=preferences.EVENT_ID, description="Stands in for `Last-Event-ID`."),
+        Query(
+            pattern=preferences.EVENT_ID,
+            description="Stands in for `Last-Event-ID`.",
+            examples=["1763724543000-0"],
+        ),
     ] = None,
 ) -> Response:
     """What happens to a job, as server-sent events: `status`, `progress`, `image`, `done`.

@@ -12,7 +12,8 @@ from darkroom.job import JobOptions
 from darkroom.offers import ModelRecord, Offer
 from darkroom.queue.workers import WorkerInfo
 from service.dependencies import Darkroom, Here
-from service.responses import Listing, problems
+from service.problems import problems
+from service.responses import Listing
 
 router = APIRouter(tags=["models"])
 
@@ -21,13 +22,22 @@ class ModelDefaults(BaseModel):
     """What is taken for fields that a client leaves out; null: only the model can tell, and no
     worker has loaded it yet. A job for it reads null there too, until it begins."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     width: int | None
+    """Pixels; of a task that begins with a picture the size follows it."""
     height: int | None
+    """Pixels."""
     num_inference_steps: int
+    """Denoising steps."""
     guidance_scale: float
+    """How strongly the prompt is followed."""
     negative_prompt: str
+    """What pictures should not show."""
     strength: float
+    """How much of a picture is made anew."""
     scheduler: str | None
+    """The noise scheduler."""
 
 
 class Adapter(BaseModel):
@@ -36,7 +46,9 @@ class Adapter(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str
+    """What requests call it."""
     licence: str | None
+    """Its licence, as the operator names it."""
     error: str | None
     """Why it cannot be used; null if it can, as far as is known."""
 
@@ -47,19 +59,27 @@ class Model(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     id: str
+    """What requests call it."""
     object: Literal["model"] = "model"
+    """What this is."""
     default: bool
     """Whether it is taken when a request names none."""
     aliases: list[str]
+    """Other names that requests may use."""
     source: str
     """Its folder or repository."""
     revision: str | None
+    """Which commit of its repository."""
     licence: str | None
+    """Its licence, as the operator names it."""
     tasks: list[str]
+    """What it can do."""
     fields: dict[str, list[str]]
     """For each task the fields of a request that the model takes."""
     loras: list[Adapter]
+    """The LoRAs that requests may name."""
     controlnets: list[Adapter]
+    """The ControlNets that requests may name."""
     embeddings: list[str]
     """Words of its own that prompts may use."""
     safety: str | None
@@ -67,7 +87,9 @@ class Model(BaseModel):
     schedulers: list[str]
     """Noise schedulers, by their diffusers class names."""
     defaults: ModelDefaults
+    """What is taken for fields that are left out."""
     limits: Limits
+    """Bounds of what can be asked."""
     error: str | None
     """Why a worker could not load it; null if none tried or one could."""
     loaded_on: list[str]
@@ -85,7 +107,7 @@ class ModelWithSchemas(Model):
     """For each task the JSON Schema of a body for `POST /api/v1/jobs`."""
 
 
-@router.get("/models", responses=problems(503))
+@router.get("/models", responses=problems("queue_unavailable"))
 async def list_models(here: Here) -> Listing[Model]:
     """The models on offer, the default first. What a worker could not load is listed with why."""
     records, workers = await here.records(), await here.workers()
@@ -97,10 +119,12 @@ async def list_models(here: Here) -> Listing[Model]:
     return Listing(data=shown)
 
 
-@router.get("/models/{model_id:path}", responses=problems(404, 503))
+@router.get("/models/{model_id:path}", responses=problems("model_not_found", "queue_unavailable"))
 async def read_model(
     here: Here,
-    model_id: Annotated[str, Path(max_length=200, examples=["emoji"])],
+    model_id: Annotated[
+        str, Path(max_length=200, description="Name, alias or source.", examples=["emoji"])
+    ],
 ) -> ModelWithSchemas:
     """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
     card = here.catalog.find(model_id)

@@ -2,15 +2,22 @@
 
 import re
 
+import openapi_spec_validator
 import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom.events import EVENTS
+from darkroom.tasks import TASKS
 
 
 @pytest.fixture
 def document(api):
     return api.get("/openapi.json").json()
+
+
+def whole(document, schema):
+    """A schema together with those that it refers to."""
+    return schema | {"components": document["components"]}
 
 
 def operations(document):
@@ -58,7 +65,7 @@ def test_errors_are_shown_as_problem_documents(document):
     assert "HTTPValidationError" not in str(document)
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
-            if int(status) >= 400:
+            if status == "default" or int(status) >= 400:
                 assert list(response["content"]) == ["application/problem+json"], (name, status)
 
 
@@ -75,9 +82,110 @@ def test_the_job_is_what_its_schema_says(document, api, submitted, work):
     Draft202012Validator(schema).validate(api.get(f"/api/v1/jobs/{done.id}").json())
 
 
-def test_examples_of_requests_are_accepted(document, api):
+def test_the_document_is_openapi(document):
+    openapi_spec_validator.validate(document)
+
+
+def test_every_header_and_parameter_has_a_description_and_an_example(document):
+    headers = document["components"]["headers"]
+    told = [*headers.items()]
+    for name, operation in operations(document):
+        assert operation["summary"]
+        assert {tag["name"] for tag in document["tags"]} >= set(operation["tags"])
+        told += [(f"{name} {each['name']}", each) for each in operation.get("parameters", ())]
+    for name, each in told:
+        assert each["description"], name
+        Draft202012Validator(whole(document, each["schema"])).validate(each["example"])
+
+
+def test_every_answer_has_a_description_and_examples_of_its_shape(document):
+    for name, operation in operations(document):
+        assert "default" in operation["responses"]
+        for status, response in operation["responses"].items():
+            assert response["description"], (name, status)
+            for kind, content in response.get("content", {}).items():
+                if kind.startswith("image/"):
+                    continue
+                shown = content.get("examples", {"only": {"value": content.get("example")}})
+                check = Draft202012Validator(whole(document, content.get("schema", {})))
+                for example in shown.values():
+                    assert example["value"], (name, status)
+                    check.validate(example["value"])
+
+
+def test_every_schema_and_every_property_says_what_it_is(document):
+    for name, schema in document["components"]["schemas"].items():
+        assert schema.get("description"), name
+        silent = [k for k, v in schema.get("properties", {}).items() if "description" not in v]
+        assert silent == [], name
+
+
+def test_no_default_is_shown_that_is_not_true_for_every_model(document, api):
+    """Each default in the general schema is that of each model on offer."""
+    for model in api.get("/api/v1/models").json()["data"]:
+        own = api.get(f"/api/v1/models/{model['id']}").json()["schemas"]
+        for task, schema in own.items():
+            general = document["components"]["schemas"][TASKS[task].request.__name__]
+            for name, field in general["properties"].items():
+                if "default" in field and name in schema["properties"]:
+                    assert schema["properties"][name].get("default") == field["default"], name
+    for task in TASKS.values():
+        fields = document["components"]["schemas"][task.request.__name__]["properties"]
+        for name in ("guidance_scale", "strength", "width", "scheduler", "negative_prompt"):
+            assert "default" not in fields.get(name, {}), (task.name, name)
+
+
+def test_no_parameter_can_be_null(document):
+    """What is left out of a query or a head is not sent as the word null."""
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert "null" not in str(parameter["schema"]), (name, parameter["name"])
+            assert parameter["name"] not in ("Accept", "Content-Type", "Authorization")
+
+
+HEADERS_OF_ALL = {"cache-control", "content-length", "content-security-policy", "content-type"}
+HEADERS_OF_ALL |= {"cross-origin-resource-policy", "date", "x-content-type-options"}
+
+
+def test_every_header_that_is_sent_is_shown(document, api, submitted, work):
+    job = submitted()
+    accepted = api.post("/api/v1/jobs", json={"prompt": "a"}, headers={"Prefer": "wait=0"})
+    running, done = work.claim(), None
+    work.finish(running)
+    done = api.get(job["urls"]["self"])
+    image, picture = done.json()["images"][0]["url"], {"Accept": "image/png"}
+    answers = {
+        "create_job": [accepted],
+        "list_jobs": [api.get("/api/v1/jobs?limit=1")],
+        "read_job": [
+            done,
+            api.get(accepted.headers["location"], headers={"Prefer": "wait=0"}),
+            api.get(accepted.headers["location"], headers=picture),
+            api.get(job["urls"]["self"], headers=picture),
+            api.get(job["urls"]["self"], headers={"If-None-Match": done.headers["etag"]}),
+        ],
+        "cancel_job": [api.post(accepted.headers["location"] + "/cancel") for _ in range(2)],
+        "read_image": [
+            api.get(image),
+            api.get(image, headers={"Range": "bytes=0-1"}),
+            api.get(image, headers={"Range": "bytes=99999-"}),
+            api.get(image, headers={"If-None-Match": "*"}),
+        ],
+        "list_workers": [api.get("/api/v1/workers")],
+        "livez": [api.put("/livez")],
+    }
+    shown = {operation["operationId"]: operation for _, operation in operations(document)}
+    for name, responses in answers.items():
+        for response in responses:
+            told = shown[name]["responses"]
+            of_this = told.get(str(response.status_code), told["default"])["headers"]
+            unknown = set(response.headers) - HEADERS_OF_ALL - {each.lower() for each in of_this}
+            assert not unknown, (name, response.status_code)
+
+
+def test_every_body_that_is_shown_is_right(document, api):
     body = document["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    check = Draft202012Validator(body["schema"] | {"components": document["components"]})
+    check = Draft202012Validator(whole(document, body["schema"]))
     offered = {model["id"] for model in api.get("/api/v1/models").json()["data"]}
     for name, example in body["examples"].items():
         check.validate(example["value"])
