@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
 from darkroom.job import INPUT_ID
+from darkroom.private import FILE, FOLDER, SHARED_FILE, SHARED_FOLDER, make_folder, open_file
 from darkroom.settings import Settings
 
 _INPUTS = "inputs/*/file_*.png"
@@ -64,13 +65,15 @@ class ImageStore:
 
     Methods raise StoreUnavailableError where the folder cannot be used."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
+        """`shared`: the folder's group may read and write what is in it."""
         self._root = root
+        self._modes = (SHARED_FOLDER, SHARED_FILE) if shared else (FOLDER, FILE)
 
     @classmethod
     def of(cls, settings: Settings) -> "ImageStore":
         """The store that the settings name; all processes have to agree on it."""
-        return cls(settings.store_dir)
+        return cls(settings.store_dir, shared=settings.store_shared)
 
     def __str__(self) -> str:
         """Where it is, for the operator; clients are not told."""
@@ -233,13 +236,13 @@ class ImageStore:
                 gone += 1
         return gone
 
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes) -> None:
+        folder_mode, file_mode = self._modes
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         with _translated():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with temporary.open("xb") as file:
+                make_folder(path.parent, folder_mode)
+                with open_file(temporary, "xb", file_mode) as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())

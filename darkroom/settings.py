@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Where the embedded Valkey's file, images and logs lie."""
     store: Path | None = None
     """Folder of the images; default: `images` in the state directory. All processes need it."""
+    store_shared: bool = False
+    """Whether the group of that folder may read and write in it; else its owner alone."""
     models: Path = Path("models.toml")
     """The file that lists the models on offer."""
 

@@ -22,6 +22,7 @@ from darkroom.command.ports import free_port
 from darkroom.command.terminal import command_line
 from darkroom.command.valkey import RedisServer, memory_mb
 from darkroom.errors import DarkroomError, QueueUnavailableError
+from darkroom.private import make_state_dir, open_file
 from darkroom.queue.server import require_answer, without_password
 from darkroom.settings import Settings
 from darkroom.tether import tether
@@ -80,6 +81,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                umask=0o077,
                 process_group=0,
                 preexec_fn=tether(),
             )
@@ -154,7 +156,7 @@ class Up:
         _refuse_taken_port(self.settings.host, self.settings.port)
         if self.settings.redis_url:
             _refuse_dead_redis(self.settings.redis_url)
-        (self.settings.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+        make_state_dir(self.settings.state_dir)
         if self._valkey:
             self._redis_url = self._valkey.start()
         for kind in ("api", "keeper"):
@@ -322,4 +324,4 @@ def _log(path: Path) -> IO[bytes]:
     """Open for appending; a file that has grown large is set aside first."""
     if path.is_file() and path.stat().st_size > LARGEST_LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
-    return path.open("ab")
+    return open_file(path, "ab")

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from darkroom.command.ports import free_port
 from darkroom.errors import QueueUnavailableError
+from darkroom.private import make_folder, open_file
 from darkroom.queue.server import answers, shut_down
 from darkroom.tether import tether
 
@@ -67,7 +68,7 @@ class RedisServer:
 
         Raises QueueUnavailableError if another process uses the directory or no server starts.
         """
-        self.dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self.dir)
         self.dir.chmod(0o700)
         self._lock = _own(self.dir / "lock")
         with contextlib.ExitStack() as undo:
@@ -130,12 +131,13 @@ class RedisServer:
     def _spawn(self, options: dict[str, str]) -> subprocess.Popen[bytes]:
         # The options go in by stdin, so that the password shows in no process list.
         # A session of its own: Ctrl-C must reach the workers first, they still have to report.
-        with (self.dir / "log").open("ab") as log:
+        with open_file(self.dir / "log", "ab") as log:
             process = subprocess.Popen(
                 [server_binary(), "-"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                umask=0o077,
                 start_new_session=True,
                 preexec_fn=tether(),
             )
@@ -186,7 +188,7 @@ def server_binary() -> str:
 
 
 def _own(path: Path) -> IO[bytes]:
-    lock = path.open("ab")
+    lock = open_file(path, "ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -198,8 +200,8 @@ def _own(path: Path) -> IO[bytes]:
 
 
 def _write_private(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
+    with open_file(path, "wb") as file:
+        file.write(text.encode())
 
 
 def _quote(value: str) -> str:

@@ -1,5 +1,6 @@
 """`darkroom up`: starts everything, keeps it running, leaves nothing behind."""
 
+import os
 import signal
 import socket
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from darkroom.tasks import TASKS
 from tests.running import RunningUp, darkroom, kill, wait_until_gone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -122,6 +124,20 @@ def test_without_workers_it_says_how_to_start_one(state_dir: Path, tiny_models: 
         health = darkroom("worker-health", "--state-dir", state_dir)
         assert (health.returncode, health.stderr[:10]) == (1, "No worker ")
         assert said[1].split() == ["worker", "--state-dir", str(state_dir)]
+
+
+def test_nobody_else_may_read_what_it_writes(state_dir: Path, tiny_models: Path) -> None:
+    before = os.umask(0)
+    try:
+        with RunningUp(state_dir, tiny_models, "--workers", "0") as up:
+            hint = up.says("try .*darkroom generate .* --url (\\S+)")
+            picture = {"prompt": "x", "image": TASKS["image-to-image"].example["image"]}
+            assert httpx2.post(f"{hint[1]}/api/v1/jobs", json=picture).status_code == 202
+            written = [state_dir, *state_dir.rglob("*")]
+            assert {path.name for path in written} > {"socket", "api.log", "lock", "images"}
+            assert [path for path in written if path.lstat().st_mode & 0o077] == []
+    finally:
+        os.umask(before)
 
 
 def test_second_up_in_one_state_directory_is_refused(shared_up: RunningUp) -> None:
