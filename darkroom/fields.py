@@ -1,6 +1,7 @@
 """What all classes of fields share, whose values come from clients; used by service and worker,
 knows neither HTTP nor torch."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -37,6 +38,20 @@ Fraction = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
 Box = Annotated[
     tuple[Fraction, Fraction, Fraction, Fraction], Field(strict=False), AfterValidator(_corners)
 ]
+
+
+def _colour(text: str) -> str:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise PydanticCustomError("malformed", "Must be a colour such as #ffffff.")
+    return text.lower()
+
+
+Colour = Annotated[
+    str,
+    AfterValidator(_colour),
+    Field(json_schema_extra={"pattern": "^#[0-9a-fA-F]{6}$"}),
+]
+"""Red, green and blue, two hexadecimal digits each, in sRGB."""
 
 
 class Fields(BaseModel):

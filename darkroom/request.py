@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from darkroom.fields import Box, Fields, Fraction, at_most
+from darkroom.fields import Box, Colour, Fields, Fraction, at_most
 from darkroom.text import LINES, Text
 
 MAX_SEED = 2**53 - 1
@@ -197,6 +197,8 @@ class FromImage(Controlled):
     image: str
     """The picture to start from: base64, a data URI, `file_<sha256>` of an earlier input, or
     `img_...` of a finished picture."""
+    background: Colour = "#ffffff"
+    """The colour that shows where pictures of the request are transparent."""
     strength: Annotated[Fraction, Argument("strength")] = 1.0
     """0 keeps the original, 1 makes all new; `num_inference_steps * strength` steps are made."""
 
@@ -237,6 +239,8 @@ class Upscale(Request):
     image: str
     """The small picture: base64, a data URI, `file_<sha256>` of an earlier input, or `img_...` of a
     finished picture."""
+    background: Colour = "#ffffff"
+    """The colour that shows where it is transparent."""
     prompt: Annotated[Text, Argument("prompt")] = ""
     """What the picture shows; helps some models."""
     negative_prompt: Annotated[Text, Argument("negative_prompt")] = ""

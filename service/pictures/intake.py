@@ -116,7 +116,7 @@ class InputImages:
             wish = Wish(
                 kind="mask" if place == MASK else "picture",
                 is_text=is_text,
-                background=values.get("background", WHITE),
+                background=values.get("background") or WHITE,
                 **self._limits,
             )
             return await self._put(await self._decoders.decode(data, wish))

@@ -3,7 +3,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from darkroom.fields import Box, Fields, at_most
+from darkroom.fields import Box, Colour, Fields, at_most
 
 
 class Part(Fields):
@@ -15,6 +15,7 @@ class Whole(Fields):
     part: Part = Part(name="x")
     parts: Annotated[tuple[Part, ...], Field(strict=False, max_length=2), at_most(2)] = ()
     box: Box | None = None
+    colour: Colour = "#ffffff"
 
 
 def refusals(values: dict) -> list[tuple]:
@@ -44,3 +45,9 @@ def test_the_entries_of_a_list_are_counted_before_they_are_looked_at():
 @pytest.mark.parametrize("box", [[0, 0, 0, 1], [0, 1, 1, 0]])
 def test_a_box_has_an_area(box):
     assert refusals({"box": box}) == [(("box",), "empty_box")]
+
+
+@pytest.mark.parametrize("colour", ["", "white", "#fff", "#12345g", "#1234567", "#ffffff\n"])
+def test_a_colour_has_six_digits(colour):
+    assert refusals({"colour": colour}) == [(("colour",), "malformed")]
+    assert Whole(colour="#AbCdEf").colour == "#abcdef"

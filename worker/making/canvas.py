@@ -29,6 +29,11 @@ class Canvas:
         """Whether nothing is painted anew."""
         return bool(np.asarray(self.mask).max() < GREY)
 
+    @property
+    def is_all_new(self) -> bool:
+        """Whether all of it is painted anew."""
+        return bool(np.asarray(self.mask).min() >= GREY)
+
     def blocks(self, size: int) -> Image.Image:
         """The mask with every square of `size` pixels, which is one pixel of the latents, white
         where any of its pixels is: diffusers looks at one of them, and misses thin strokes."""

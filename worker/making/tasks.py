@@ -126,6 +126,9 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         "strength": request.strength,
     }
     made = _call_with_prompt(work, pipeline, **start)
+    if MASK in work.inputs and begun.is_all_new:
+        all_new = "The mask selects the whole picture: nothing of it is kept."
+        made = replace(made, warnings=(*made.warnings, all_new))
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
 
 

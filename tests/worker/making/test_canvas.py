@@ -42,7 +42,19 @@ def test_picture_and_mask_are_brought_to_size() -> None:
     begun = canvas(request(), picture(64, 64), Image.new("L", (5, 7), 255))
     assert begun.picture.size == begun.mask.size == (32, 16)
     assert (begun.compose(NEW) == 77).all()
+    assert begun.is_all_new
     assert not begun.is_kept
+
+
+@pytest.mark.parametrize("scale", [0.25, 1, 2, 3.3])
+def test_a_hard_mask_of_any_size_leaves_what_it_keeps_to_the_bit(scale: float) -> None:
+    mask = Image.new("L", (round(32 * scale) // 2 * 2, round(16 * scale)))
+    mask.paste(255, (mask.width // 2, 0, *mask.size))
+    begun = canvas(request(), picture(32, 16), mask)
+    made = begun.compose(NEW)
+    assert (made[:, :16] == np.asarray(begun.picture)[:, :16]).all()
+    assert (made[:, 16:] == 77).all()
+    assert not begun.is_all_new
 
 
 def test_thin_strokes_cover_whole_pixels_of_the_latents() -> None:

@@ -318,6 +318,12 @@ def test_a_mask_without_white_leaves_the_picture_alone(model: LoadedModel) -> No
     assert "nothing to repaint" in kept.warnings[0]
 
 
+def test_a_mask_without_black_is_told_of(model: LoadedModel) -> None:
+    white = made(model, {MASK: Image.new("L", (5, 5), 255)}, task="inpaint", strength=1.0)
+    assert white.warnings == ("The mask selects the whole picture: nothing of it is kept.",)
+    assert made(model, {MASK: masked()}, task="inpaint", strength=1.0).warnings == ()
+
+
 def test_padding_is_filled_around_the_picture(model: LoadedModel) -> None:
     fields = {"task": "inpaint", "mask_image": None, "width": 24, "strength": 1.0}
     start = noise(*SIZE)
