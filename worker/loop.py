@@ -267,7 +267,8 @@ class Engine:
             self.finisher.give_back(job)
 
     def _end_failed(self, job: RunningJob, error: BaseException, trace: str) -> None:
-        log.error("job_failed", job_id=job.id, trace=trace)
+        about = {"code": error.code} if isinstance(error, DarkroomError) else {"trace": trace}
+        log.error("job_failed", job_id=job.id, **about)
         if device.device_is_lost(error):
             # After such an error nothing runs in this process any more; the supervisor starts
             # another engine and the jobs go back to the queue.

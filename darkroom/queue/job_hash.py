@@ -32,8 +32,15 @@ log = logs.get("queue")
 FUNCTION = "darkroom.queue.only_a_darkroom_worker_runs_this"
 """The function name in every job; nothing looks it up but a plain RQ worker, where it raises."""
 
-_LONGEST_DATA = 10 * 2**20
+LONGEST_DATA = 10 * 2**20
 """Bytes; far more than any request."""
+
+_UNREADABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, OSError),  # moments beyond the calendar
+    RecursionError,
+)
+"""What reading something raises that Darkroom did not write."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -43,16 +50,20 @@ def read_job(answer: list[Any], job_id: str = "", owner: str | None = None) -> J
     Raises JobNotFoundError, ExpiredError."""
     raw_id, now, gone, position, flat = answer
     fields = read_fields(flat)
+    try:
+        expires = float(fields.get("dr_expires", "inf"))
+    except ValueError:
+        expires = 0.0
     if owner is not None and fields.get("dr_owner", owner) != owner:
         raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
-    if gone or float(fields.get("dr_expires", "inf")) <= float(now):
+    if gone or expires <= float(now):
         raise ExpiredError(f"Job {job_id} and its images were kept for their time and are gone.")
     if "dr_created" not in fields:
         raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
     try:
-        return _from_fields(raw_id.decode(), fields, position)
-    except (ValueError, KeyError) as error:
-        log.warning("job_unreadable", job_id=raw_id.decode(), reason=type(error).__name__)
+        return _from_fields(_text(raw_id), fields, position)
+    except _UNREADABLE as error:
+        log.warning("job_unreadable", job_id=_text(raw_id), reason=type(error).__name__)
         raise JobNotFoundError(f"Job {job_id[:50]!r} cannot be read.") from error
 
 
@@ -159,7 +170,7 @@ def _text(raw: bytes) -> str:
 def _inflate(data: bytes) -> bytes:
     """RQ's own tools compress the data when they save a job."""
     try:
-        return zlib.decompressobj().decompress(data, _LONGEST_DATA)
+        return zlib.decompressobj().decompress(data, LONGEST_DATA)
     except zlib.error:
         return data
 
@@ -178,7 +189,10 @@ def _moment(unix: str | None) -> datetime | None:
 
 def image_ids(records: bytes) -> list[str]:
     """The ids in the JSON of image records, or in nothing."""
-    return [record["id"] for record in json.loads(records or b"[]")]
+    try:
+        return [str(record["id"]) for record in json.loads(records or b"[]")]
+    except _UNREADABLE:
+        return []
 
 
 def input_ids(data: bytes) -> list[str]:

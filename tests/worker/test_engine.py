@@ -1,7 +1,9 @@
 import io
+import json
 import threading
 import uuid
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.images import ImageStore
-from darkroom.job import JobStatus
+from darkroom.job import JobStatus, Progress, Stage
 from darkroom.model_files import ModelFiles
 from darkroom.offers import offer
 from darkroom.provenance import request_of
@@ -527,6 +529,70 @@ def test_what_only_the_worker_can_refuse_it_refuses_in_words(running, body, code
     assert (job.status, job.error.code, job.error.retryable) == (JobStatus.FAILED, code, False)
     assert words in job.error.message
     assert running.ended(running.submit()).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("planted", "code"),
+    [
+        ({"model": "nobody"}, "model_not_found"),
+        ({"model": "x" * 10**6}, "invalid_parameters"),
+        ({"task": "os.system"}, "unsupported"),
+        ({"num_inference_steps": 10**9}, "invalid_parameters"),
+        ({"width": 100_000, "height": 100_000}, "invalid_parameters"),
+        ({"num_images": 10**6}, "invalid_parameters"),
+        ({"prompt": "cat " * 10**6}, "invalid_parameters"),
+        ({"scheduler": "os.system"}, "invalid_parameters"),
+        ({"image": "../../etc/passwd", "task": "image-to-image"}, "invalid_input_image"),
+        ({"seed": 2**70}, "invalid_parameters"),
+    ],
+)
+def test_what_is_planted_in_the_queue_is_bounded_like_any_other_job(running, planted, code):
+    usual = running.jobs.fetch(running.submit()).request
+    job_id = running.plant(usual | planted)
+    running.start()
+    job = running.ended(job_id)
+    assert (job.status, job.error.code) == (JobStatus.FAILED, code)
+    assert len(job.error.message) < 4000
+    assert running.ended(running.submit()).status is JobStatus.SUCCEEDED
+
+
+def test_an_error_of_ours_leaves_no_trace_in_the_log(running, capsys):
+    running.start()
+    job_id = running.submit(clip_skip=9)
+    assert running.ended(job_id).error.code == "unsupported"
+    lines = [line for line in capsys.readouterr().out.splitlines() if "job_failed" in line]
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+
+
+def test_times_of_an_engine_that_died_are_told_and_add_up(running, jobs):
+    job_id = running.submit()
+    dead = jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token="t")
+    jobs.tell(dead, Progress(stage="denoise"), {"load": 0.001, "denoise": 0.002})
+    jobs.reap("dead")
+    running.start()
+    job = running.ended(job_id)
+    stages = job.timings.model_dump(exclude={"total"}, exclude_none=True)
+    assert (job.attempts, set(stages)) == (2, {"queued", *get_args(Stage)})
+    assert sum(stages.values()) == pytest.approx(job.timings.total, abs=0.001)
+    waited = (job.finished_at - job.created_at).total_seconds()
+    assert job.timings.total == pytest.approx(waited, abs=2.0)
+
+
+def test_every_stage_is_told_up_to_one(running, redis):
+    running.start()
+    for body in ({"num_inference_steps": 60}, {"num_images": 2, "deterministic": True}):
+        job = running.ended(running.submit(**body))
+        rows = [
+            json.loads(fields[b"data"]) for _, fields in redis.xrange(f"darkroom:events:{job.id}")
+        ]
+        told = [row for row in rows if "stage" in row]
+        assert list(dict.fromkeys(row["stage"] for row in told)) == list(get_args(Stage))
+        ratios = [row["ratio"] for row in told]
+        assert ratios == sorted(ratios)
+        assert (told[-1]["stage"], ratios[-1]) == ("save", 1.0)
+        assert told[-1]["step"] == told[-1]["steps"]
+        assert job.progress.model_dump() == told[-1]
 
 
 def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):

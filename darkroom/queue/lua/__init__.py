@@ -7,6 +7,7 @@ from importlib import resources
 
 from darkroom.errors import DeadlineExceeded, MalformedJobError, PoisonError
 from darkroom.job import RQ_WORDS, JobError
+from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.settings import Settings
 
 TOMBSTONE_S = 30 * 86400
@@ -71,6 +72,7 @@ def _constants(rules: Rules) -> dict[str, float]:
         "RETENTION_S": math.ceil(rules.retention_s),
         "CANCELED_RETENTION_S": math.ceil(min(rules.canceled_retention_s, rules.retention_s)),
         "TOMBSTONE_S": TOMBSTONE_S,
+        "LONGEST_DATA": LONGEST_DATA,
         "MAX_TOMBSTONES": MAX_TOMBSTONES,
     }
 

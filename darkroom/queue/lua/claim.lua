@@ -5,24 +5,35 @@ if held then
   return view(held)
 end
 
+-- A number as Darkroom writes them: no sign, no exponent, no `inf`, which Lua and Python read apart.
+local function plain(text, longest)
+  return text and #text <= longest and text:match('^%d+%.?%d*$') and tonumber(text)
+end
+
+local function whole(text, longest)
+  return plain(text, longest) and text:match('^%d+$')
+end
+
 -- When a queued job of ours was accepted. Of anything else: nil, and a queued stranger fails.
 local function accepted(id, queue)
   local key = key_of(id)
   if redis.call('TYPE', key).ok ~= 'hash' then
     return nil
   end
-  local status, data, created, queued, attempt, ticket, deadline, priority, model, owner = unpack(
-    redis.call('HMGET', key, 'status', 'data', 'dr_created', 'dr_queued', 'dr_attempt', 'dr_ticket',
+  local status, created, queued, attempt, ticket, deadline, priority, model, owner = unpack(
+    redis.call('HMGET', key, 'status', 'dr_created', 'dr_queued', 'dr_attempt', 'dr_ticket',
       'dr_deadline', 'dr_priority', 'dr_model', 'dr_owner'))
+  local size = redis.call('HSTRLEN', key, 'data')
   if status ~= RQ_WORD.queued then
     return nil
   end
-  if data and tonumber(created) and tonumber(queued) and (attempt or ''):match('^%d+$')
-    and tonumber(ticket) and (not deadline or tonumber(deadline)) and priority and model
-    and owner then
+  if size > 0 and size <= LONGEST_DATA and plain(created, 20) and plain(queued, 20)
+    and whole(attempt, 6) and whole(ticket, 16) and (not deadline or plain(deadline, 20))
+    and (priority == 'high' or priority == 'normal' or priority == 'low') and model and owner then
     return tonumber(created)
   end
-  redis.call('HSET', key, 'origin', queue, 'dr_model', model or '', 'dr_owner', owner or '')
+  redis.call('HSET', key, 'origin', queue, 'dr_model', (model or ''):sub(1, 200),
+    'dr_owner', owner or '')
   redis.call('HDEL', key, 'dr_token')
   settle(id, 'failed', ERROR.malformed)
   return nil
@@ -78,7 +89,7 @@ local function lease(id, queue)
   redis.call('ZREM', 'darkroom:deadlines', id)
   local attempt = redis.call('HINCRBY', key, 'dr_attempt', 1)
   redis.call('HSET', key, 'status', RQ_WORD.running, 'started_at', iso(), 'last_heartbeat', iso(),
-    'worker_name', worker, 'dr_started', unix(NOW), 'dr_token', token, 'dr_engine', engine)
+    'origin', queue, 'worker_name', worker, 'dr_started', unix(NOW), 'dr_token', token, 'dr_engine', engine)
   redis.call('ZADD', 'darkroom:leases', unix(NOW + LEASE_S), id)
   redis.call('HSET', 'darkroom:engine:' .. engine, token, id)
   redis.call('ZADD', 'rq:wip:' .. queue, FAR, member)

@@ -8,7 +8,8 @@ local rows = redis.call('ZREVRANGEBYSCORE', 'darkroom:jobs', top, '-inf', 'WITHS
   'LIMIT', 0, budget)
 
 local function has_tag(tags)
-  for _, one in ipairs(cjson.decode(tags)) do
+  local readable, list = pcall(cjson.decode, tags)
+  for _, one in ipairs(readable and type(list) == 'table' and list or {}) do
     if one == tag then
       return true
     end
@@ -24,7 +25,7 @@ for i = 1, #rows, 2 do
     redis.call('ZREM', 'darkroom:jobs', id) -- its hash expired while no keeper ran
   elseif (status == '' or status == its_status) and (model == '' or model == its_model)
     and (tag == '' or has_tag(tags)) and (not owner or owner == its_owner)
-    and not (expires and tonumber(expires) <= NOW) then
+    and not (expires and (tonumber(expires) or 0) <= NOW) then
     if #found == tonumber(limit) or left <= 0 then
       return {last, found, 1}
     end

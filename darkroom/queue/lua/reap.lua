@@ -29,7 +29,7 @@ for _, id in ipairs(ids) do
   else
     reaped = reaped + 1
     count('reaped')
-    if tonumber(attempt) >= MAX_ATTEMPTS then
+    if (tonumber(attempt) or 0) >= MAX_ATTEMPTS then
       settle(id, 'failed', ERROR.poison)
     else
       requeue(id)
