@@ -10,6 +10,7 @@ from darkroom.job import Job, JobStatus, Progress
 from darkroom.offers import ModelRecord
 from darkroom.queue.jobs import QueueState
 from darkroom.queue.workers import WorkerInfo
+from service.readiness import ReadyModel, ReadyWorker
 from service.responses import JobPage, Listing
 from service.routes.health import Alive, Ready, Version
 from service.routes.models import Model, ModelDefaults
@@ -122,6 +123,8 @@ _READY = Ready(
     status="ready",
     detail="Jobs are accepted and worked on.",
     checks={"redis": "ok", "store": "ok", "workers": "ok"},
+    models={"emoji": ReadyModel(state="loaded", workers=["studio-1"], error=None)},
+    workers=[ReadyWorker(name="studio-1", state="busy", takes_jobs=True)],
 )
 _METRICS = """# HELP darkroom_jobs_submitted_total Jobs that were accepted.
 # TYPE darkroom_jobs_submitted_total counter
@@ -129,13 +132,13 @@ darkroom_jobs_submitted_total{model="emoji"} 12.0
 """
 
 EVENTS = "".join(
-    f"event: {kind}\ndata: {event.model_dump_json()}\nid: 1763724543{n:03}-0\n\n"
+    f"event: {kind}\ndata: {event.model_dump_json(by_alias=True)}\nid: 1763724543{n:03}-0\n\n"
     for n, (kind, event) in enumerate(
         (
             ("status", StatusChanged(status=JobStatus.RUNNING, attempt=1)),
             ("progress", Progress(stage="denoise", step=3, steps=20, ratio=0.15, eta_s=0.7)),
             ("image", _DONE.images[0]),
-            ("done", Ended(status=JobStatus.SUCCEEDED, code=None)),
+            ("done", Ended(status=JobStatus.SUCCEEDED, code=None, job=_DONE)),
         )
     )
 )

@@ -192,6 +192,7 @@ class Supervisor:
             engine=engine.id,
             state="draining" if self._drain_until is not None else state,
             models=report.models,
+            loads=report.loads,
             serves=self._serves,
             device=report.device,
             max_jobs=self._settings.max_jobs,

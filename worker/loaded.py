@@ -62,7 +62,7 @@ class LoadedModels:
         device: torch.device,
         *,
         worker: str,
-        loading: Callable[[], AbstractContextManager[None]],
+        loading: Callable[[str], AbstractContextManager[object]],
         evicted: Callable[[], None] = lambda: None,
         limit_gb: float = 0,
     ) -> None:
@@ -164,7 +164,7 @@ class LoadedModels:
         before = set(self._gather.states)
         fault: DarkroomError
         try:
-            with self._loading():
+            with self._loading(card.name):
                 model = self._prepare(card)
             states = tuple(each for each in self._gather.states if each not in before)
             return _Entry(card, model, states, self._size(card, model), next(self._uses))

@@ -96,6 +96,7 @@ class Engine:
         """How the engine is; from any thread."""
         return Report(
             state=self.pulse.state,
+            loads=self.pulse.loads,
             tick=self.pulse.ticks,
             finished=self.finisher.succeeded,
             models=self.models.names,

@@ -15,12 +15,18 @@ class Pulse:
         """Seconds that one model call, and loading one model, may take."""
         self._step_timeout_s, self._load_timeout_s = step_timeout_s, load_timeout_s
         self._state: WorkerState = "starting"
+        self._loads: str | None = None
         self._ticks = 0
         self._ticked_at = time.monotonic()
 
     @property
     def state(self) -> WorkerState:
         return self._state
+
+    @property
+    def loads(self) -> str | None:
+        """The model that is being loaded."""
+        return self._loads
 
     @property
     def ticks(self) -> int:
@@ -43,10 +49,11 @@ class Pulse:
         self._ticked_at = time.monotonic()
 
     @contextmanager
-    def loading(self) -> Iterator[None]:
+    def loading(self, model: str) -> Iterator[None]:
         """Around loading a model, which can take minutes."""
-        self._state, self._ticked_at = "loading", time.monotonic()
+        self._state, self._loads, self._ticked_at = "loading", model, time.monotonic()
         try:
             yield
         finally:
+            self._loads = None
             self._ticked_at = time.monotonic()

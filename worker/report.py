@@ -34,6 +34,8 @@ class Report:
     """Jobs that it ended well."""
     models: tuple[str, ...] = ()
     """Models that it has in memory."""
+    loads: str | None = None
+    """The model that it is loading."""
     running: int = 0
     """Jobs that it holds."""
     passes: int = 0

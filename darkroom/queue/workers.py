@@ -52,6 +52,8 @@ class WorkerInfo:
     """Of Darkroom."""
     started_at: datetime
     """When its supervisor started."""
+    loads: str | None = None
+    """The model that it is loading."""
     passes: int = 0
     """Forwards of denoising networks since the engine started."""
     joined_passes: int = 0
@@ -64,6 +66,12 @@ class WorkerInfo:
     """The process id of its supervisor."""
     seen_at: datetime | None = None
     """When it last gave a sign of life, on Redis's clock."""
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it has started: one that loads a model for a job has, one that prepares for its
+        first has not."""
+        return self.state in ("idle", "busy") or (self.state == "loading" and self.running > 0)
 
 
 _info = TypeAdapter(WorkerInfo)

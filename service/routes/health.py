@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 from anyio import to_thread
@@ -16,6 +16,7 @@ from darkroom.queue.jobs import check
 from service.dependencies import Darkroom, Here
 from service.errors import Fault, answer
 from service.problems import problems
+from service.readiness import ReadyModel, ReadyWorker, ready_models, ready_workers, verdict
 
 router = APIRouter(tags=["operation"])
 
@@ -42,6 +43,10 @@ class Ready(BaseModel):
     """A sentence for people."""
     checks: dict[str, str]
     """For `redis`, `store` and `workers`: `ok`, or a sentence."""
+    models: dict[str, ReadyModel] = {}
+    """The models on offer."""
+    workers: list[ReadyWorker] = []
+    """The living workers."""
 
 
 class Version(BaseModel):
@@ -71,9 +76,11 @@ async def livez() -> Alive:
 async def readyz(http: Request, here: Here) -> Response | Ready:
     """Jobs are accepted. 503 only while Redis or the image store is away.
 
-    Missing workers make it `degraded`, still 200: jobs wait for them, nothing is lost.
+    Missing workers, and such as still start, make it `degraded`, still 200: jobs wait for them,
+    nothing is lost. `models` says of each model whether it is in memory.
     """
     checks = {"redis": "ok", "store": "ok", "workers": "ok"}
+    seen: dict[str, Any] = {}
 
     async def test(name: str, look: Callable[[Darkroom], Awaitable[str]]) -> None:
         with anyio.move_on_after(CHECK_TIMEOUT_S) as scope:
@@ -81,14 +88,20 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
         if scope.cancelled_caught:
             checks[name] = f"No answer within {CHECK_TIMEOUT_S:g} s."
 
+    async def workers(here: Darkroom) -> str:
+        sentence, found = await _workers(here)
+        seen.update(found)
+        return sentence
+
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(test, "redis", _redis)
         tasks.start_soon(test, "store", _store)
-        tasks.start_soon(test, "workers", _workers)
+        tasks.start_soon(test, "workers", workers)
     wrong = [name for name, sentence in checks.items() if sentence != "ok"]
     detail = " ".join(checks[name] for name in wrong) or "Jobs are accepted and worked on."
     if {"redis", "store"}.isdisjoint(wrong):
-        return Ready(status="degraded" if wrong else "ready", detail=detail, checks=checks)
+        status: Literal["ready", "degraded"] = "degraded" if wrong else "ready"
+        return Ready(status=status, detail=detail, checks=checks, **seen)
     fault = QueueUnavailableError if "redis" in wrong else StoreUnavailableError
     return answer(http, Fault(503, fault.code, detail, more={"checks": checks}))
 
@@ -126,15 +139,11 @@ async def _store(here: Darkroom) -> str:
     return "ok"
 
 
-async def _workers(here: Darkroom) -> str:
+async def _workers(here: Darkroom) -> tuple[str, dict[str, Any]]:
+    """A sentence, and what is seen of models and workers."""
     try:
-        workers = await here.workers()
+        workers, records = await here.workers(), await here.records()
     except DependencyError:
-        return "The workers are not known without Redis."
-    served = {model for worker in workers for model in worker.serves}
-    unserved = [name for name in here.catalog.cards if name not in served]
-    if not workers:
-        return "No worker is alive; jobs wait."
-    if unserved:
-        return f"No worker serves {', '.join(unserved)}; jobs for it wait."
-    return "ok"
+        return "The workers are not known without Redis.", {}
+    models = ready_models(list(here.catalog.cards), records, workers)
+    return verdict(models, workers), {"models": models, "workers": ready_workers(workers)}

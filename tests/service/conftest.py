@@ -239,7 +239,7 @@ def announced(redis: Redis) -> Callable[..., WorkerInfo]:
     def announce(**given: object) -> WorkerInfo:
         about = {"name": "worker", "models": (), "serves": (), "started_at": datetime.now(UTC)}
         about |= {"engine": "engine", "state": "idle", "device": "cpu", "version": "0"}
-        info = WorkerInfo(max_jobs=8, running=0, **about | given)
+        info = WorkerInfo(**{"max_jobs": 8, "running": 0} | about | given)
         Workers(redis).announce(info, ttl_s=60)
         return info
 

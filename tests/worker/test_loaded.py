@@ -61,7 +61,8 @@ class Here:
         )
 
     @contextmanager
-    def _loading(self) -> Iterator[None]:
+    def _loading(self, name: str) -> Iterator[None]:
+        assert name in (*NAMES, "broken")
         self.states.append(("loading", *self.models.names))
         yield
         self.states.append(("ready", *self.models.names))

@@ -22,10 +22,11 @@ def test_one_model_call_may_take_less_long_than_loading() -> None:
 
 def test_a_load_has_its_time_from_its_beginning_and_the_loop_from_its_end() -> None:
     pulse = aged(Pulse(step_timeout_s=100, load_timeout_s=1000), 5000)
-    with suppress(OSError), pulse.loading():
-        assert pulse.state == "loading"
+    with suppress(OSError), pulse.loading("emoji"):
+        assert (pulse.state, pulse.loads) == ("loading", "emoji")
         assert not aged(pulse, 900).is_stuck
         assert aged(pulse, 200).is_stuck
         raise OSError("gone")
+    assert pulse.loads is None
     pulse.enter("busy")
     assert not pulse.is_stuck

@@ -37,6 +37,7 @@ def child(code: str) -> "subprocess.Popen[bytes]":
             tick=3,
             finished=1,
             models=("a", "b"),
+            loads="c",
             running=2,
             passes=9,
             joined_passes=4,

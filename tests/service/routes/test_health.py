@@ -29,6 +29,21 @@ def test_ready_with_a_worker_for_every_model(api, announced):
     assert response.json()["status"] == "ready"
 
 
+def test_each_model_and_each_worker_is_told(api, announced):
+    announced(serves=("pix", "other"), models=("pix",), state="loading", loads="other", running=1)
+    told = api.get("/readyz").json()
+    states = {name: model["state"] for name, model in told["models"].items()}
+    assert states == {"pix": "loaded", "other": "loading"}
+    assert told["workers"] == [{"name": "worker", "state": "loading", "takes_jobs": True}]
+
+
+def test_a_worker_that_starts_is_waited_for(api, announced):
+    announced(serves=("pix", "other"), state="loading", loads="pix")
+    told = api.get("/readyz").json()
+    assert told["status"] == "degraded"
+    assert told["detail"] == "No worker is ready for pix, other yet; jobs wait until one is."
+
+
 def test_missing_workers_only_degrade(api, announced):
     response = api.get("/readyz")
     assert response.status_code == 200

@@ -676,6 +676,14 @@ def test_jobs_are_listed_newest_first_in_pages(api, submitted):
     assert seen == ids
 
 
+def test_the_last_page_leads_nowhere(api, submitted):
+    submitted(tags=["red"])
+    submitted()
+    for query in ("tag=red&limit=1", "limit=2", "limit=1&status=queued&tag=red"):
+        response = api.get(f"{JOBS}?{query}")
+        assert (response.json()["has_more"], response.links) == (False, {}), query
+
+
 def test_jobs_are_found_by_status_model_and_tag(api, submitted, work):
     first, other, tagged = submitted(), submitted(model="other"), submitted(tags=["red", "x&y"])
     work.all()
