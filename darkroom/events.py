@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from darkroom.job import Frozen, ImageRecord, JobStatus, Progress
+from darkroom.job import Frozen, ImageRecord, Job, JobStatus, Progress
 
 
 class StatusChanged(Frozen):
@@ -27,6 +27,8 @@ class Ended(Frozen):
     """How it ended."""
     code: str | None
     """That of its error, if it has one."""
+    job: Job | None = None
+    """The whole job, as it is then; null if it was deleted, or while it cannot be read."""
 
 
 class Interrupted(Frozen):

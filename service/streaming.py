@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from darkroom.errors import ExpiredError, JobNotFoundError, QueueUnavailableError
-from darkroom.events import Interrupted, kind_of
+from darkroom.events import Ended, Interrupted, kind_of
 from darkroom.job import Job
-from darkroom.queue.events import Watch
+from darkroom.queue.events import Event, Watch
 from service.access import Jobs
 
 PING_EVERY_S = 15.0
@@ -52,7 +53,10 @@ async def event_stream(jobs: Jobs, job: Job, after: str | None) -> AsyncIterator
                 events = await watch.history(after)
                 for event in events:
                     after = event.id
-                    yield format_sse_event(event=event.kind, data_str=event.data, id=event.id)
+                    data = (
+                        event.data if event.kind != "done" else await _with_job(jobs, watch, event)
+                    )
+                    yield format_sse_event(event=event.kind, data_str=data, id=event.id)
                 if over or (events and events[-1].kind == "done"):
                     return
                 if not events:  # it may have ended since, or be deleted: then look once more
@@ -68,6 +72,14 @@ def interruption(code: str, reason: str) -> bytes:
     """The last event of a stream that ends before its job does."""
     why = Interrupted(code=code, message=f"{reason} The job goes on: follow it again.")
     return format_sse_event(event=kind_of(why), data_str=why.model_dump_json(), retry=COME_BACK_MS)
+
+
+async def _with_job(jobs: Jobs, watch: Watch, event: Event) -> str:
+    """What `done` tells, and the job."""
+    ended = Ended.model_validate_json(event.data)
+    with suppress(JobNotFoundError, ExpiredError):
+        ended = ended.model_copy(update={"job": await jobs.watched(watch)})
+    return ended.model_dump_json(by_alias=True)
 
 
 async def _goes_on(jobs: Jobs, watch: Watch) -> bool:

@@ -43,7 +43,9 @@ def test_a_job_is_followed_from_its_acceptance_to_its_end(api, submitted, work, 
     assert kinds.count("image") == 2
     (progress,) = [json.loads(e["data"]) for e in seen if e["event"] == "progress"]
     assert progress["step"] == 1
-    assert json.loads(seen[-1]["data"])["status"] == "succeeded"
+    done = json.loads(seen[-1]["data"])
+    assert (done["status"], done["code"]) == ("succeeded", None)
+    assert done["job"] == api.get(job["urls"]["self"]).json()
     numbers = [tuple(int(part) for part in e["id"].split("-")) for e in seen]
     assert numbers == sorted(set(numbers))
 
