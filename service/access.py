@@ -64,6 +64,19 @@ class Jobs:
             )
         )
 
+    async def ask(
+        self, *, idempotency_key: str | None, fingerprint: str | None
+    ) -> jobs.Submitted | None:
+        """Whether a job would be accepted now: None, or the earlier one of the key. Raises what
+        `submit` raises."""
+        return await self.client.carry_out(
+            jobs.ask(
+                idempotency_key=idempotency_key,
+                fingerprint=fingerprint,
+                owner=self.asker.owner,
+            )
+        )
+
     async def fetch(self, job_id: str) -> Job:
         """Raises JobNotFoundError, ExpiredError."""
         return await self.client.carry_out(jobs.fetch(job_id, owner=self.asker.owner))

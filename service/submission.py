@@ -52,6 +52,10 @@ async def submit(
     mark = None
     if idempotency_key:
         mark = await in_thread_if_large(size, lambda: fingerprint(body))
+    if input_images(draft.values):  # before anybody works on them
+        earlier = await jobs.ask(idempotency_key=idempotency_key, fingerprint=mark)
+        if earlier:
+            return earlier
     taken = await unless_gone(http, jobs.take_inputs(draft))
     async with jobs.accepting(taken):
         request = filled_in(taken.draft, offer, taken.image_size)

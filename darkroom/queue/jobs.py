@@ -117,6 +117,31 @@ def submit(
         as_json(list(tags)),
         as_json(metadata or {}),
     )
+    _check_verdict(verdict, answer)
+    job = read_job(answer, job_id)
+    # A key may also replay our own call, sent again by the client library.
+    return Submitted(job, replayed=verdict == b"replayed" and job.id != job_id)
+
+
+def ask(
+    *,
+    idempotency_key: str | None,
+    fingerprint: str | None,
+    owner: str = "",
+    max_active: int | None = None,
+) -> Exchange[Submitted | None]:
+    """What `submit` would answer now without accepting anything: the job that an idempotency key
+    belongs to, None if a new one would be accepted. Raises what `submit` raises."""
+    key = _idempotency_key(owner, idempotency_key)
+    asked = (new_job_id(), "", "", owner, key, fingerprint or "", _or_empty(max_active))
+    verdict, *answer = yield from run("submit", *asked, *[""] * 6)
+    if verdict == b"room":
+        return None
+    _check_verdict(verdict, answer[0])
+    return Submitted(read_job(answer[0], ""), replayed=True)
+
+
+def _check_verdict(verdict: bytes, answer: Any) -> None:
     match verdict:
         case b"mismatch":
             raise IdempotencyMismatchError(
@@ -126,9 +151,6 @@ def submit(
             raise TooManyActiveJobsError(f"{answer} of your jobs are queued or running.")
         case b"full":
             raise QueueFullError(f"{answer} jobs are queued, which is all that may wait.")
-    job = read_job(answer, job_id)
-    # A key may also replay our own call, sent again by the client library.
-    return Submitted(job, replayed=verdict == b"replayed" and job.id != job_id)
 
 
 def fetch(job_id: str, *, owner: str | None = None) -> Exchange[Job]:

@@ -42,6 +42,10 @@ if queued >= MAX_QUEUED then
   return {'full', queued}
 end
 
+if data == '' then -- it was only asked whether there is room
+  return {'room'}
+end
+
 local ticket = redis.call('INCR', 'darkroom:ticket')
 redis.call('HSET', key, 'status', RQ_WORD.queued, 'created_at', iso(), 'enqueued_at', iso(),
   'origin', queue, 'data', data, 'description', description,

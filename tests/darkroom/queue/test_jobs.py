@@ -3,8 +3,15 @@
 import pytest
 from redis import Redis
 
-from darkroom.errors import JobNotFoundError
+from darkroom.errors import (
+    IdempotencyMismatchError,
+    JobNotFoundError,
+    QueueFullError,
+    TooManyActiveJobsError,
+)
 from darkroom.job import JobStatus
+from darkroom.queue import jobs
+from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 
 
@@ -30,3 +37,25 @@ def test_an_owner_has_every_right_to_a_job(queue: Queue) -> None:
     assert queue.delete(ann, owner="ann") == []
     with pytest.raises(JobNotFoundError):
         queue.fetch(ann)
+
+
+def test_asking_tells_what_would_come_of_a_job_and_accepts_none(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_queued=2))
+
+    def ask(key: str | None = None, **more: object) -> jobs.Submitted | None:
+        return queue.carry_out(jobs.ask(idempotency_key=key, fingerprint="f", owner="ann", **more))
+
+    assert ask() is ask("k") is None
+    known = {"model": "m", "owner": "ann", "idempotency_key": "k"}
+    job = queue.submit({}, fingerprint="f", **known).job
+    assert ask("k") == jobs.Submitted(job, replayed=True)
+    with pytest.raises(TooManyActiveJobsError):
+        ask(max_active=1)
+    assert ask() is None
+    assert len(queue.page().jobs) == 1
+    queue.submit({}, model="m")
+    with pytest.raises(QueueFullError):
+        ask()
+    assert ask("k") is not None
+    with pytest.raises(IdempotencyMismatchError):
+        queue.carry_out(jobs.ask(idempotency_key="k", fingerprint="g", owner="ann"))

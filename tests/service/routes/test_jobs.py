@@ -283,7 +283,7 @@ def test_a_refused_job_leaves_no_pictures(serving, valkey, redis, tmp_path, here
     body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
     assert httpx2.post(small.url + JOBS, json=body).status_code == 202
     more = body | {"image": base64.b64encode(png((7, 7))).decode()}
-    for each in (body, more):
+    for each in (body, more, body | {"image": "no picture, which nobody looks at"}):
         problem(httpx2.post(small.url + JOBS, json=each), 429, "queue_full")
     assert len(list(small.here.store.input_ids(-10))) == 1
 
@@ -312,6 +312,18 @@ def test_the_same_key_gives_the_same_job(api):
     assert again.headers["idempotency-replayed"] == "true"
     assert again.status_code == 202
     assert again.json()["id"] == first.json()["id"] != other.json()["id"]
+
+
+def test_a_key_gives_its_job_again_though_the_picture_it_began_with_is_gone(api, submitted, work):
+    submitted()
+    [made] = work.all().images
+    body, headers = {"prompt": "a", "image": made.id}, {"Idempotency-Key": "k9"}
+    first = api.post(JOBS, json=body, headers=headers)
+    work.store.delete([made.id])
+    again = api.post(JOBS, json=body, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert pointers(api.post(JOBS, json=body)) == ["/image"]
 
 
 def test_a_key_with_a_drawn_seed_gives_the_same_job(api):
