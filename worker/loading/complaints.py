@@ -23,6 +23,8 @@ UNREADABLE = (
     LookupError,
     TypeError,
     MemoryError,
+    ArithmeticError,
+    AssertionError,
     *DAMAGED,
 )
 """What is raised over files that are missing, damaged, or of something else."""
@@ -144,7 +146,8 @@ def _readable(said: str) -> str:
     Empty: none do."""
     said = _COLOURS.sub("", said)
     if "LOAD REPORT" not in said:
-        return _shortened(said.splitlines()[0] if said.strip() else "")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return _shortened(" ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]))
     rows = [row for row in _ROW.finditer(said) if row["key"] not in ("Key", "Status")]
     told = [
         f"{row['key']} {row['status'].lower()}"
@@ -169,6 +172,7 @@ def first_lines(error: BaseException) -> str:
     """An error in one line. What a library raises over files that could run code often says how to
     let them; nobody is told that here."""
     text = _COLOURS.sub("", " ".join(str(error).split()))
+    text = text.partition(" If you want to instead overwrite")[0]
     if _INVITATION.search(text):
         return "it could run code when it is read; only safetensors are loaded"
     return f"{type(error).__name__}: {text[:300]}"

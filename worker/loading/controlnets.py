@@ -15,7 +15,7 @@ from darkroom.errors import ModelLoadError
 from darkroom.model_files import CONFIG
 from worker.loading.complaints import Complaints
 from worker.loading.weights import task_classes
-from worker.loading.workbench import Workbench
+from worker.loading.workbench import Workbench, refuse_not_finite
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
@@ -39,7 +39,7 @@ def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.n
     for card in cards:
         with bench.note_faults(f"controlnet:{card.name}", card.source) as complaints:
             loaded[card.name] = _load(bench, card, complaints)
-    return loaded
+    return {name: net for name, net in loaded.items() if f"controlnet:{name}" not in bench.faults}
 
 
 def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
@@ -55,6 +55,7 @@ def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> tor
     )
     complaints.refuse_missing()
     _check_traits(net, bench.network)
+    refuse_not_finite(net.parameters(), bench.network.dtype)
     moved: torch.nn.Module = net.to(bench.network.device)
     return moved
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from darkroom.catalog import EmbeddingCard
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import EMBEDDING, WEIGHTS
-from worker.loading.workbench import Workbench
+from worker.loading.workbench import Workbench, refuse_not_finite
 
 USUAL = "learned_embeds.safetensors"
 
@@ -27,7 +27,7 @@ def add(bench: Workbench, cards: Sequence[EmbeddingCard]) -> tuple[str, ...]:
         with bench.note_faults(f"embedding:{card.token}", card.source):
             _add(bench, card)
             added.append(card.token)
-    return tuple(added)
+    return tuple(token for token in added if f"embedding:{token}" not in bench.faults)
 
 
 def _add(bench: Workbench, card: EmbeddingCard) -> None:
@@ -68,10 +68,17 @@ def _check_words(tokenizer: Any, encoder: Any, words: Sequence[str], vectors: to
     known = tokenizer.get_vocab()
     if taken := [word for word in words if word in known]:
         raise ModelLoadError(f"{taken[0]!r} is a word of the tokenizer already")
-    width = encoder.get_input_embeddings().weight.shape[1]
-    if vectors.ndim != 2 or vectors.shape[1] != width:
+    table = encoder.get_input_embeddings().weight
+    width = table.shape[1]
+    if vectors.ndim != 2 or vectors.shape[1] != width or not len(vectors):
         shape = " x ".join(str(side) for side in vectors.shape)
         raise ModelLoadError(f"does not fit: vectors of {shape}, the text encoder's have {width}")
+    if not vectors.is_floating_point():
+        raise ModelLoadError(f"holds no floating-point numbers, but {vectors.dtype}")
+    refuse_not_finite([vectors], table.dtype)
+    room = tokenizer.model_max_length - 2  # a beginning and an end
+    if len(vectors) > room:
+        raise ModelLoadError(f"has {len(vectors):,} vectors, and a chunk of a prompt holds {room}")
 
 
 def _add_words(tokenizer: Any, encoder: Any, words: Sequence[str], vectors: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -13,11 +14,14 @@ from darkroom.file_kinds import IP_ADAPTER
 from darkroom.model_files import CONFIG
 from worker.loading.adapters import copy_sharing_weights
 from worker.loading.complaints import Complaints
-from worker.loading.workbench import Workbench
+from worker.loading.lora_keys import some
+from worker.loading.workbench import Workbench, refuse_not_finite
 
 PARTS = ("unet", "image_encoder", "feature_extractor")
 """The components that jobs with reference images have of their own, by their names in diffusers,
 which knows IP-Adapters of this kind for UNets only."""
+
+_USED = re.compile(r"image_proj\..+|ip_adapter\.\d+\.to_[kv]_ip\.weight")
 
 
 def load(
@@ -41,7 +45,8 @@ def _load(
         raise ModelLoadError(f"{bench.kind} takes no reference images")
     name = f"{card.subfolder}/{card.weight_name}".lstrip("/")
     file = bench.file(card.source, name, "", IP_ADAPTER, wanted="IP-Adapter")
-    keys = list(load_file(file))
+    tensors = load_file(file)
+    keys = list(tensors)
     if any("_lora." in key for key in keys):
         raise ModelLoadError("works on faces found by another program (FaceID), not pictures")
     unet: Any = copy_sharing_weights(plain if adapted is None else adapted)
@@ -49,6 +54,9 @@ def _load(
     theirs = sum(key.endswith("to_k_ip.weight") for key in keys)
     if theirs != layers:
         raise ModelLoadError(f"does not fit: made for {theirs} layers, the model has {layers}")
+    if others := [key for key in keys if not _USED.fullmatch(key)]:
+        raise ModelLoadError(f"is of a kind that is not read: it holds {some(others)}")
+    refuse_not_finite(tensors.values(), unet.dtype)
     encoder = _image_encoder(bench, card)
     complaints.refuse_missing()
     pipeline: Any = bench.pipeline_of({"unet": unet, "image_encoder": encoder})

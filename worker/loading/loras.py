@@ -39,6 +39,7 @@ def load(
     for card in cards:
         with bench.note_faults(f"lora:{card.name}", card.source):
             plans[card] = _read(bench, card, layers)
+    plans = {card: plan for card, plan in plans.items() if f"lora:{card.name}" not in bench.faults}
     while plans:
         changed = sorted({part for plan in plans.values() for part in plan})
         adapted = {part: copy_sharing_weights(layers.parts[part]) for part in changed}

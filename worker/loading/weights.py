@@ -91,7 +91,14 @@ def _read_whole(
         cls = pipeline_class(files)
         for part in files.parts:
             refuse_pickles(files.part(part), part)
-        pipeline = _read(card, files, cls, device, vae_files(card, catalog))
+        try:
+            pipeline = _read(card, files, cls, device, vae_files(card, catalog))
+        except UNREADABLE as error:
+            if is_out_of_memory(error) or not (rows := complaints.about(" mismatch")):
+                raise
+            raise ModelLoadError(
+                f"weights of another shape than the configuration says: {rows}"
+            ) from None
         _check_whole(pipeline, complaints)
         tune(pipeline, card)
         pipeline = pipeline if is_offloaded(card, device) else pipeline.to(device)

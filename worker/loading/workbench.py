@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 
 from darkroom.catalog import Catalog
@@ -98,6 +99,14 @@ class Workbench:
                 raise DeviceMemoryError(f"{source} does not fit into the memory left") from None
             reason = _explain(error)
         self.faults[what] = f"{source}: {reason}"
+
+
+def refuse_not_finite(tensors: Iterable[torch.Tensor], dtype: torch.dtype) -> None:
+    """Raises ModelLoadError if numbers are NaN or infinite once they are of `dtype`: every picture
+    would be spoilt by them."""
+    if not all(bool(each.to(dtype).isfinite().all()) for each in tensors):
+        told = str(dtype).removeprefix("torch.")
+        raise ModelLoadError(f"holds numbers that are not finite in {told} (NaN or infinite)")
 
 
 def _loading_pipeline(pipeline: DiffusionPipeline) -> DiffusionPipeline:

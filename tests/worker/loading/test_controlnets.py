@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_several_controlnets_work_together(tmp_path: Path) -> None:
         ("kind", "SD3ControlNetModel does not work with StableDiffusionPipeline"),
         ("pickle", "could run code"),
         ("missing", "weights are missing"),
+        ("more", "initializing ControlNetModel: ['more.weight']"),
+        ("infinite", "not finite in float64"),
+        ("index", "names 'evil.bin', which could run code"),
+        ("file", "is a ControlNet, where a folder"),
         ("damaged", "damaged"),
         ("nowhere", "is no folder"),
         ("no configuration", "config.json"),
@@ -71,6 +76,16 @@ def test_a_controlnet_that_cannot_be_used_is_named_and_harms_no_other(
     elif spoil == "pickle":
         torch.save(load_file(weights), weights.with_suffix(".bin"))
         weights.unlink()
+    elif spoil == "more":
+        save_file(load_file(weights) | {"more.weight": torch.ones(2)}, weights)
+    elif spoil == "infinite":
+        save_file({k: v / 0 for k, v in load_file(weights).items()}, weights)
+    elif spoil == "index":
+        index = {"metadata": {}, "weight_map": {"a": "evil.bin"}}
+        weights.with_name(f"{weights.name}.index.json").write_text(json.dumps(index))
+    elif spoil == "file":
+        bad = tmp_path / "net"
+        save_file({"control_model.a": torch.ones(1)}, bad)
     elif spoil == "missing":
         tensors = load_file(weights)
         tensors.pop(sorted(tensors)[3])

@@ -110,3 +110,22 @@ def test_a_new_word_does_not_move_the_end_of_old_encoders(tmp_path: Path) -> Non
         end = encoder.text_projection(moved.last_hidden_state[:, -1])
     assert torch.equal(before.text_embeds, after.text_embeds)
     assert torch.allclose(moved.text_embeds, end)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        (torch.full((1, 16), torch.nan), "not finite in float64"),
+        (torch.ones(1, 16, dtype=torch.int32), "no floating-point numbers"),
+        (torch.ones(0, 16), "vectors of 0 x 16"),
+        (torch.ones(1, 1, 16), "vectors of 1 x 1 x 16"),
+        (torch.ones(15, 16), "has 15 vectors, and a chunk of a prompt holds 14"),
+    ],
+)
+def test_vectors_that_no_prompt_can_use_are_refused(
+    vectors: torch.Tensor, words: str, kits: dict[str, Kit], tmp_path: Path
+) -> None:
+    save(tmp_path / "bad", {"emb_params": vectors}, shelf.EMBEDDING)
+    model = kits["sd15"].load(embeddings=[{"token": "<bad>", "source": str(tmp_path / "bad")}])
+    assert model.record.embeddings == ()
+    assert words in model.record.faults["embedding:<bad>"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError
@@ -121,8 +122,6 @@ def test_what_is_not_read_does_not_matter(folder: Path) -> None:
 
 
 def test_a_single_file_as_a_source_says_what_to_do(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"model.diffusion_model.out.2.bias": torch.ones(1)}, tmp_path / "all.safetensors")
     torch.save({"a": torch.ones(1)}, tmp_path / "old.ckpt")
     (tmp_path / "new.gguf").write_bytes(b"GGUF\x03" + bytes(50))
@@ -139,3 +138,33 @@ def test_a_single_file_as_a_source_says_what_to_do(tmp_path: Path) -> None:
         found = check(catalog, card, torch.device("cpu"), load_only=True, output=None).record
         with pytest.raises(ModelLoadError, match=words):
             raise ModelLoadError(found.error)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (configured("unet/config.json", cross_attention_dim=10**8), "expected shape"),
+        (configured("text_encoder/config.json", vocab_size=10**9), "another shape than the conf"),
+        (configured("unet/config.json", attention_head_dim=0), "ZeroDivisionError"),
+    ],
+)
+def test_a_configuration_that_lies_is_told_without_advice_how_to_go_on(
+    spoil: Callable[[Path], None], words: str, folder: Path
+) -> None:
+    spoil(folder)
+    card = ModelCard(name="bad", source="model")
+    catalog = Catalog([card], "bad", folder.parent)
+    found = check(catalog, card, torch.device("cpu"), load_only=True, output=None).record
+    assert words in found.error
+    assert "ignore_mismatched_sizes" not in found.error
+
+
+def test_weights_that_are_not_used_are_told(folder: Path) -> None:
+    weights = folder / "unet" / WEIGHTS
+    save_file(load_file(weights) | {"more.weight": torch.ones(2)}, weights)
+    record = tiny.load("sd15", folder, Gather()).record
+    assert record.error is None
+    assert (
+        "were not used when initializing UNet2DConditionModel: ['more.weight']"
+        in (record.faults["files"])
+    )

@@ -29,6 +29,10 @@ from tests.adapter_kit import (
         ("encoder pickle", "could run code"),
         ("encoder missing", "weights are missing"),
         ("nowhere", "is no folder"),
+        ("page", "is no IP-Adapter, but a web page"),
+        ("more", "is of a kind that is not read: it holds ip_adapter.99.to_q.weight"),
+        ("infinite", "not finite in float64"),
+        ("shape", "weights of another shape"),
     ],
 )
 def test_an_ip_adapter_that_cannot_be_used_is_named_and_harms_nothing_else(
@@ -55,6 +59,15 @@ def test_an_ip_adapter_that_cannot_be_used_is_named_and_harms_nothing_else(
         read = load_file(encoder)
         read.pop(sorted(read)[3])
         save_file(read, encoder, metadata={"format": "pt"})
+    elif spoil == "page":
+        weights.write_text("<!DOCTYPE html>")
+    elif spoil == "more":
+        save(bad, tensors | {"ip_adapter.99.to_q.weight": torch.zeros(2)}, shelf.IP_ADAPTER)
+    elif spoil == "infinite":
+        save(bad, {k: v / 0 for k, v in tensors.items()}, shelf.IP_ADAPTER)
+    elif spoil == "shape":
+        cut = {k: v[..., :3].contiguous() for k, v in tensors.items()}
+        save(bad, cut, shelf.IP_ADAPTER)
     elif spoil == "nowhere":
         card["source"] = str(tmp_path / "nowhere")
     inks = [lora(kit.folder / "ink", "ink")]
