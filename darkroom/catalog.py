@@ -2,25 +2,35 @@
 neither HTTP nor torch."""
 
 import difflib
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from darkroom.cards import (
+    Card,
+    ControlNetCard,
+    Defaults,
+    EmbeddingCard,
+    IPAdapterCard,
+    Limits,
+    LoraCard,
+    Name,
+    SafetyCard,
+    named_once,
+)
 from darkroom.errors import DarkroomError, FieldError, ModelNotFoundError
 from darkroom.field_errors import field_errors
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder
+from darkroom.vocabulary import Vocabulary
 
 
 class ModelsFileError(DarkroomError):
@@ -29,122 +39,7 @@ class ModelsFileError(DarkroomError):
     code = "models_file"
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Defaults(_Card):
-    """Values for what a client leaves out; null means the model's own."""
-
-    width: int | None = Field(None, ge=8)
-    height: int | None = Field(None, ge=8)
-    num_inference_steps: int | None = Field(None, ge=1)
-    guidance_scale: float | None = Field(None, ge=0)
-    negative_prompt: str = ""
-    strength: float = Field(0.8, ge=0, le=1)
-
-
-class Limits(_Card):
-    """Bounds of what a client may ask."""
-
-    min_size: int = Field(64, ge=8)
-    """Pixels, each side."""
-    max_size: int = Field(2048, ge=8)
-    """Pixels, each side."""
-    max_pixels: int = Field(2048 * 2048, ge=64)
-    """Width times height."""
-    size_multiple: int = Field(8, ge=1)
-    """Both sides must be multiples of this."""
-    max_steps: int = Field(150, ge=1)
-    """Denoising steps."""
-    max_guidance_scale: float = Field(50.0, ge=1)
-    """How strongly a prompt may be followed."""
-    max_images: int = Field(8, ge=1)
-    """Pictures per job."""
-    max_prompt_chars: int = Field(4000, ge=1)
-    """Characters of a prompt; read in chunks of 75 tokens, of which twenty are the limit."""
-
-
-_Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-
-
-def _well_formed(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        said = "Must be letters, digits, dots, hyphens and underscores; at most 64, no sign first."
-        raise PydanticCustomError("malformed", said)
-    return name
-
-
-Name = Annotated[str, AfterValidator(_well_formed)]
-
-
-class LoraCard(_Card):
-    """A LoRA that requests may name."""
-
-    name: Name
-    source: str
-    """A safetensors file or a folder, relative to models.toml, or a repository id."""
-    weight_name: str | None = None
-    """The file within the folder or repository, where there are several."""
-    licence: str | None = None
-
-
-class ControlNetCard(_Card):
-    """A ControlNet that requests may name."""
-
-    name: Name
-    source: str
-    """A diffusers folder, relative to models.toml, or a repository id."""
-    revision: str | None = None
-    variant: str | None = None
-    licence: str | None = None
-
-
-class EmbeddingCard(_Card):
-    """A textual inversion: a word of its own in prompts."""
-
-    token: str = Field(min_length=1, max_length=64)
-    """The word, such as `<my-cat>`."""
-    source: str
-    """A safetensors file or a folder, relative to models.toml, or a repository id."""
-    weight_name: str | None = None
-
-
-class IPAdapterCard(_Card):
-    """An IP-Adapter, for `reference_images`."""
-
-    source: str
-    """A folder, relative to models.toml, or a repository id."""
-    subfolder: str = ""
-    weight_name: str
-    """The safetensors file."""
-    image_encoder: str | None = None
-    """The folder of its image encoder within the source, where the model has none."""
-
-
-class SafetyCard(_Card):
-    """A checker that withholds pictures."""
-
-    source: str
-    """Stable Diffusion's safety checker or an image classifier: a folder, relative to models.toml,
-    or a repository id."""
-    labels: tuple[str, ...] = ("nsfw",)
-    """The classifier's labels that withhold a picture."""
-    threshold: float = Field(0.5, gt=0, le=1)
-    """From which probability on."""
-
-
-def _named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
-    names = [adapter.name for adapter in adapters]
-    if twice := {name for name in names if names.count(name) > 1}:
-        said = f"Each name may stand for one of them: {', '.join(sorted(twice))}."
-        raise PydanticCustomError("duplicate", said)
-    return adapters
-
-
-class ModelCard(_Card):
+class ModelCard(Card):
     """One entry of models.toml."""
 
     name: Name
@@ -165,15 +60,21 @@ class ModelCard(_Card):
     """Which tasks to offer; empty: all that the model can do."""
     licence: str | None = None
     """Shown to clients with the model."""
+    vocabulary: str | None = None
+    """A file of what the model can draw, relative to models.toml: a thing a line, its other names
+    behind bars, lines of words that go with things behind +. Clients see it, and are told of
+    prompts beyond it; for models that were taught little."""
+    examples: tuple[str, ...] = ()
+    """Prompts that the model draws well, shown to clients."""
     defaults: Defaults = Defaults()
     """What is taken for fields that a client leaves out, where it is not the model's own."""
     limits: Limits = Limits()
     """Bounds of what a client may ask."""
     max_jobs: int | None = Field(None, ge=1)
     """How many jobs may share a pass; null: the worker's setting."""
-    loras: Annotated[tuple[LoraCard, ...], AfterValidator(_named_once)] = ()
+    loras: Annotated[tuple[LoraCard, ...], AfterValidator(named_once)] = ()
     """LoRAs that requests may name."""
-    controlnets: Annotated[tuple[ControlNetCard, ...], AfterValidator(_named_once)] = ()
+    controlnets: Annotated[tuple[ControlNetCard, ...], AfterValidator(named_once)] = ()
     """ControlNets that requests may name."""
     embeddings: tuple[EmbeddingCard, ...] = ()
     """Textual inversions: words of their own in prompts."""
@@ -201,7 +102,7 @@ class ModelCard(_Card):
     """Withhold pictures that a checker finds; null: nothing is checked."""
 
 
-class _ModelsFile(_Card):
+class _ModelsFile(Card):
     """All of models.toml."""
 
     models: tuple[ModelCard, ...] = ()
@@ -225,9 +126,17 @@ class _ModelsFile(_Card):
 class Catalog:
     """The cards of models.toml, found by name or alias."""
 
-    def __init__(self, cards: list[ModelCard], default: str, root: Path) -> None:
+    def __init__(
+        self,
+        cards: list[ModelCard],
+        default: str,
+        root: Path,
+        vocabularies: Mapping[str, Vocabulary] | None = None,
+    ) -> None:
         self.cards = {card.name: card for card in cards}
         self.root = root
+        self.vocabularies = vocabularies or {}
+        """What models can draw, by their names; those without one draw anything."""
         self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
         self._names |= {card.source: card for card in cards if card.source not in self._names}
         self.default = self._names[default].name
@@ -241,7 +150,9 @@ class Catalog:
         except ValidationError as error:
             faults = (_fault(each, content) for each in field_errors(error, _ModelsFile))
             raise ModelsFileError(f"{path}: {' '.join(faults)}") from error
-        return cls(list(file.models), file.default or file.models[0].name, path.parent)
+        vocabularies = dict(_vocabularies(file.models, path))
+        default = file.default or file.models[0].name
+        return cls(list(file.models), default, path.parent, vocabularies)
 
     def find(self, name: str | None) -> ModelCard:
         """The card called `name`, by name, alias or source; the default for None.
@@ -280,6 +191,17 @@ class Catalog:
             return path if path.exists() else None
         except (OSError, RuntimeError, ValueError):  # links in a circle, names that no file has
             return None
+
+
+def _vocabularies(cards: Sequence[ModelCard], path: Path) -> Iterator[tuple[str, Vocabulary]]:
+    """Raises ModelsFileError."""
+    for card in cards:
+        if card.vocabulary is not None:
+            try:
+                yield card.name, Vocabulary.read(path.parent / card.vocabulary)
+            except (OSError, ValueError) as error:
+                said = f"the vocabulary {card.vocabulary} of {card.name!r} cannot be read: {error}"
+                raise ModelsFileError(f"{path}: {said}.") from error
 
 
 def _content(path: Path) -> dict[str, Any]:

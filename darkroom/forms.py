@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
-from darkroom.catalog import Limits
+from darkroom.cards import Limits
 from darkroom.fields import Fields, at_most
 from darkroom.offers import Offer
 from darkroom.request import (

@@ -13,9 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.catalog import Catalog, Limits, ModelCard
+from darkroom.cards import Limits
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
+from darkroom.vocabulary import Vocabulary
 
 
 class ModelRecord(BaseModel):
@@ -102,6 +104,7 @@ class Offer:
     loras: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
     classes: int | None = None
+    vocabulary: Vocabulary | None = None
     is_known: bool = True
     """Whether it is known what kind of model it is. Until then every task is offered, with every
     field that some model takes for it: the worker that loads the model has the last word."""
@@ -144,6 +147,7 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         loras=known.loras,
         controlnets=known.controlnets,
         classes=known.classes,
+        vocabulary=catalog.vocabularies.get(card.name),
         is_known=known.pipeline is not None or loaded is not None,
     )
 

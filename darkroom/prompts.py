@@ -1,16 +1,18 @@
-"""What becomes of the prompts of a body before it is checked: blank ones are empty, tags become
-fields; used by the service, knows neither HTTP nor torch."""
+"""What becomes of the prompts of a body: blank ones are empty, tags become fields, and what will
+not act is told; used by the service, knows neither HTTP nor torch."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from darkroom.errors import FieldError
 from darkroom.offers import Offer
+from darkroom.prompt_doubts import doubts
 from darkroom.prompt_syntax import parse, text_of
 from darkroom.prompt_tags import Untagged, tags_to_loras
 from darkroom.request import Prompted
 from darkroom.tasks import LEADERS, TASKS
+from darkroom.vocabulary import strangers
 
 _UNSEEN = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(0xFE00 + n) for n in range(16)}
 """Letters and marks, as Unicode has it, of which nothing is to be seen."""
@@ -29,6 +31,13 @@ def prepare(asked: Mapping[str, Any], task: str, offer: Offer, tags: bool) -> Un
     if error := _lack_of_words(asked, made.body, task, offer):
         made.errors.append(error)
     return made
+
+
+def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
+    """What in the prompts of a checked body will not act as it is meant to."""
+    yield from doubts(values, [each.token for each in offer.card.embeddings])
+    if offer.vocabulary and (prompt := values.get("prompt")):
+        yield from strangers(prompt, offer.card.name, offer.vocabulary)
 
 
 def is_blank(text: Any) -> bool:

@@ -13,15 +13,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom import schedulers
+from darkroom import prompts, schedulers
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import Offer, diffusers_table
-from darkroom.prompt_doubts import doubts
-from darkroom.prompts import prepare
 from darkroom.request import MAX_SEED, Request, needs
 from darkroom.sizes import MaybeSides, Sides, size_of
 from darkroom.tasks import FIELDS, LISTS, TASKS, meant
@@ -56,7 +54,7 @@ def parse(
     asked |= {"task": task, "model": offer.card.name}
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
-    plain = prepare(_plain_scheduler(asked), task, offer, tags)
+    plain = prompts.prepare(_plain_scheduler(asked), task, offer, tags)
     filled, wrong = _check(form(task, offer), plain.body)
     options, wrong_options = _check(JobOptions, given)
     told = {error.pointer for error in plain.errors}
@@ -67,8 +65,7 @@ def parse(
     values = filled.model_dump(mode="json")
     if errors := list(_disagreements(values)):
         raise InvalidRequestError(errors)
-    words = [each.token for each in offer.card.embeddings]
-    warnings = (*plain.warnings, *doubts(values, words), *warnings_about(values))
+    warnings = (*plain.warnings, *prompts.warnings(values, offer), *warnings_about(values))
     if not offer.is_known:
         values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
     return Draft(task, values, options, warnings)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from darkroom.catalog import Limits
+from darkroom.cards import Limits
 from darkroom.events import Ended, StatusChanged
 from darkroom.job import Job, JobStatus, Progress
 from darkroom.offers import ModelRecord
@@ -80,6 +80,7 @@ _MODEL = Model(
     loras=[],
     controlnets=[],
     embeddings=[],
+    examples=["a red apple", "large rocket on a blue background"],
     safety=None,
     schedulers=["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"],
     defaults=ModelDefaults(
@@ -97,6 +98,7 @@ _MODEL = Model(
     served_by=["studio-1"],
     record=ModelRecord(name="emoji", pipeline="StableDiffusionPipeline", dtype="float32"),
 )
+_VOCABULARY = {"things": [["red apple", "apple"], ["rocket"]], "words": ["large", "small", "blue"]}
 _SCHEMA = {
     "type": "object",
     "properties": {"prompt": {"type": "string", "minLength": 1, "maxLength": 4000}},
@@ -164,7 +166,8 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("cancel_job", "202"): _json(_CANCELED),
     ("follow_job", "200"): EVENTS,
     ("list_models", "200"): _listing(Model, _MODEL),
-    ("read_model", "200"): _json(_MODEL) | {"schemas": {"text-to-image": _SCHEMA}},
+    ("read_model", "200"): _json(_MODEL)
+    | {"vocabulary": _VOCABULARY, "schemas": {"text-to-image": _SCHEMA}},
     ("list_queues", "200"): _listing(QueueState, _QUEUE),
     ("list_workers", "200"): _listing(WorkerInfo, _WORKER_INFO),
     ("livez", "200"): _json(Alive()),

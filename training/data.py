@@ -117,6 +117,13 @@ def render_glyph(name: str, font: ImageFont.FreeTypeFont) -> Image.Image:
     return square
 
 
+def write_vocabulary(path: Path) -> None:
+    """What the model can draw, and the words that captions put around it, for those that serve it;
+    `darkroom.vocabulary` reads it."""
+    words = [*SCALES, *COLOURS, "background"]
+    path.write_text(f"{VOCABULARY.read_text()}\n# what may be said of them\n+ {' '.join(words)}\n")
+
+
 def draw_composition(
     rng: random.Random, pictures: tuple[Picture, ...], number: int | None = None
 ) -> Composition:

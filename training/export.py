@@ -11,6 +11,7 @@ import torch
 from diffusers import DiffusionPipeline, ModelMixin, StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from training.data import write_vocabulary
 from training.diffusion import Denoiser, load_autoencoder, make_pipeline
 from training.run import RUNS, read_config, select
 
@@ -69,4 +70,5 @@ if __name__ == "__main__":
     parser.add_argument("--target", type=Path, default=TARGET)
     arguments = parser.parse_args()
     size = swap_in(assemble(read_config("diffusion")), arguments.target)
+    write_vocabulary(arguments.target / "vocabulary.txt")
     print(f"{arguments.target}: {size / 1e6:.1f} MB")

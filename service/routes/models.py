@@ -1,16 +1,17 @@
 """The models on offer."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.catalog import ControlNetCard, Limits, LoraCard
+from darkroom.cards import ControlNetCard, Limits, LoraCard
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import ModelRecord, Offer
 from darkroom.queue.workers import WorkerInfo
+from darkroom.vocabulary import Vocabulary
 from service.dependencies import Darkroom, Here
 from service.problems import problems
 from service.responses import Listing
@@ -82,6 +83,8 @@ class Model(BaseModel):
     """The ControlNets that requests may name."""
     embeddings: list[str]
     """Words of its own that prompts may use."""
+    examples: list[str]
+    """Prompts that it draws well."""
     safety: str | None
     """What checks its pictures; null: nothing does."""
     schedulers: list[str]
@@ -100,9 +103,27 @@ class Model(BaseModel):
     """What a worker found when it loaded it: pipeline, dtype, parameters, seconds per step."""
 
 
+class Words(BaseModel):
+    """All that a model can draw, for models that were taught little."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    things: list[list[str]]
+    """Each by all of its names, the usual one first."""
+    words: list[str]
+    """What may be said of them, such as colours and sizes."""
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Self:
+        things = [list(names) for names in vocabulary.things]
+        return cls(things=things, words=list(vocabulary.words))
+
+
 class ModelWithSchemas(Model):
     """A model with the exact shape of what it accepts."""
 
+    vocabulary: Words | None
+    """What it can draw; null: anything."""
     schemas: dict[str, dict[str, Any]]
     """For each task the JSON Schema of a body for `POST /api/v1/jobs`."""
 
@@ -132,7 +153,8 @@ async def read_model(
     terms = await here.offer(card, record)
     model = _model(here, terms, record, await here.workers())
     schemas = {task: schema(task, terms) for task in terms.tasks}
-    return ModelWithSchemas(**dict(model), schemas=schemas)
+    words = Words.of(terms.vocabulary) if terms.vocabulary else None
+    return ModelWithSchemas(**dict(model), vocabulary=words, schemas=schemas)
 
 
 def schema(task: str, terms: Offer) -> dict[str, Any]:
@@ -159,6 +181,7 @@ def _model(
         loras=_adapters("lora", card.loras, record),
         controlnets=_adapters("controlnet", card.controlnets, record),
         embeddings=[each.token for each in card.embeddings],
+        examples=list(card.examples),
         safety=card.safety.source if card.safety else None,
         schedulers=list(terms.schedulers),
         defaults=ModelDefaults(

@@ -84,3 +84,13 @@ def test_names_asked_for_by_alias_are_resolved(catalog):
     assert catalog.names([]) == ("pix", "sdxl")
     with pytest.raises(ModelNotFoundError):
         catalog.names(["pixx"])
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"a\n" * 2**20])
+def test_a_vocabulary_that_cannot_be_read_is_told(tmp_path, content):
+    if content is not None:
+        (tmp_path / "words.txt").write_bytes(content)
+    toml = '[[models]]\nname = "a"\nsource = "x"\nvocabulary = "words.txt"\n'
+    (tmp_path / "models.toml").write_text(toml)
+    with pytest.raises(ModelsFileError, match=r"the vocabulary words\.txt of 'a' cannot be read"):
+        Catalog.read(tmp_path / "models.toml")

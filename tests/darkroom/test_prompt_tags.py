@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.catalog import EmbeddingCard, LoraCard
+from darkroom.cards import EmbeddingCard, LoraCard
 from darkroom.draft import stored
 from darkroom.errors import InvalidRequestError
 from darkroom.offers import Offer

@@ -1,7 +1,8 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.catalog import Limits, ModelCard
+from darkroom.cards import Limits
+from darkroom.catalog import ModelCard
 from darkroom.draft import load_request, stored
 from darkroom.errors import InvalidRequestError, UnsupportedError
 from darkroom.forms import form

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Catalog, ControlNetCard, IPAdapterCard, LoraCard, ModelCard
+from darkroom.cards import ControlNetCard, IPAdapterCard, LoraCard
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.input_images import input_images
 from darkroom.offers import Offer, offer
 from darkroom.request import Request

@@ -3,10 +3,12 @@
 import random
 import re
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from darkroom.vocabulary import Vocabulary
 from training import data
 
 COLOUR = "|".join(data.COLOURS)
@@ -21,6 +23,15 @@ def test_every_name_is_an_official_one_and_stands_once():
     names = [names[0] for names in data.read_vocabulary()]
     assert all(unicodedata.lookup(name) for name in names)
     assert len(names) == len(set(names)) >= 300
+
+
+def test_the_shipped_model_lists_what_it_was_taught(tmp_path):
+    data.write_vocabulary(tmp_path / "vocabulary.txt")
+    shipped = Path(__file__).parents[2] / "models" / "emoji" / "vocabulary.txt"
+    assert shipped.read_text() == (tmp_path / "vocabulary.txt").read_text()
+    found = Vocabulary.read(shipped)
+    assert list(found.things) == data.read_vocabulary()
+    assert {*data.COLOURS, *data.SCALES, "background"} == {*found.words}
 
 
 @pytest.mark.usefixtures("font")

@@ -23,7 +23,7 @@ def pipeline():
 
 def test_only_safetensors_and_small():
     files = [path for path in MODEL.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt"}
     assert sum(path.stat().st_size for path in files) < MEGABYTES * 1e6
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 
-from darkroom.catalog import ControlNetCard
+from darkroom.cards import ControlNetCard
 from darkroom.errors import ModelLoadError
 from darkroom.model_files import CONFIG
 from worker.loading.complaints import Complaints

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from darkroom.catalog import EmbeddingCard
+from darkroom.cards import EmbeddingCard
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import EMBEDDING, WEIGHTS
 from worker.loading.workbench import Workbench, refuse_not_finite

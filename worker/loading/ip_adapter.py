@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from darkroom.catalog import IPAdapterCard
+from darkroom.cards import IPAdapterCard
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import IP_ADAPTER
 from darkroom.model_files import CONFIG

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from darkroom.catalog import LoraCard
+from darkroom.cards import LoraCard
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import LORA, WEIGHTS
 from worker.loading.adapters import copy_sharing_weights

@@ -17,7 +17,8 @@ import torch
 import transformers
 from PIL import Image
 
-from darkroom.catalog import Catalog, SafetyCard
+from darkroom.cards import SafetyCard
+from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.file_kinds import refuse_file
 from darkroom.model_files import CONFIG, PartFiles

@@ -1,5 +1,6 @@
 import base64
 
+import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -139,3 +140,21 @@ def test_pictures_anywhere_in_a_request_are_taken_in(api, redis):
     damaged = body | {"controls": [{"name": "canny", "image": image[:40]}]}
     (error,) = api.post("/api/v1/jobs", json=damaged).json()["errors"]
     assert error["pointer"] == "/controls/0/image"
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_model_that_was_taught_little_lists_what_it_can_draw(serving, valkey, tmp_path):
+    (tmp_path / "words.txt").write_text("red apple | apple\nrocket\n+ large small\n")
+    (tmp_path / "models.toml").write_text(
+        '[[models]]\nname = "a"\nsource = "x"\nvocabulary = "words.txt"\nexamples = ["a rocket"]\n'
+    )
+    served = serving(redis_url=valkey.url, state_dir=tmp_path, models=tmp_path / "models.toml")
+    with httpx2.Client(base_url=served.url, timeout=20) as client:
+        model = client.get("/api/v1/models/a").json()
+        listed = client.get("/api/v1/models").json()["data"][0]
+    assert model["vocabulary"] == {
+        "things": [["red apple", "apple"], ["rocket"]],
+        "words": ["large", "small"],
+    }
+    assert model["examples"] == listed["examples"] == ["a rocket"]
+    assert "vocabulary" not in listed

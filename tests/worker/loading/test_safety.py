@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from darkroom.catalog import Catalog, SafetyCard
+from darkroom.cards import SafetyCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
 from tests import checkers
 from worker.loading.safety import SafetyChecker
