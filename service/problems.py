@@ -71,6 +71,7 @@ TOLD: dict[str, Told] = {
     "model_load_failed": Told(502, "The model could not be loaded."),
     "poison": Told(502, "Five attempts ended with their worker."),
     "busy": Told(503, "The service has as many connections as it may."),
+    "decoders_busy": Told(503, "Other pictures are being decoded; send it again soon."),
     "dependency_unavailable": Told(503, "Try again soon."),
     "out_of_memory": Told(503, "The job did not fit into the device's memory."),
     "queue_unavailable": Told(503, "The queue cannot be used now; try again soon."),

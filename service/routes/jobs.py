@@ -59,6 +59,7 @@ ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
         "idempotency_mismatch",
         "queue_full",
         "busy",
+        "decoders_busy",
         "queue_unavailable",
     ),
     openapi_extra=JOB_BODY,
