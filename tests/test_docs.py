@@ -21,12 +21,13 @@ from tests.running import RunningUp, environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def examples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def examples(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,51 @@ def test_python_example_works(number: int, url: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["apple-1.png"]
+
+
+NODE = ["node", "--experimental-eventsource", "--input-type=module", "-e"]
+RUN = {"sh": ["sh", "-e", "-c"], "python": [sys.executable, "-c"], "js": NODE}
+OF_API = [
+    pytest.param(language, number, marks=[pytest.mark.long] if language == "js" else [])
+    for language in RUN
+    for number in range(len(examples(language, API)))
+]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("language", "number"), OF_API)
+def test_example_of_the_api_works(language: str, number: int, url: str, tmp_path: Path) -> None:
+    """It ends well, and writes the pictures that it says."""
+    needs = {"sh": "curl", "js": "node"}.get(language)
+    if needs and shutil.which(needs) is None:
+        pytest.skip(f"{needs} is not installed here")
+    script = examples(language, API)[number].replace(DEFAULT_URL, url)
+    assert url in script
+    command = [*RUN[language], script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert bool(pictures) == bool(re.search(r'"wb"|writeFile\(|-o \w+\.png', script))
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert image.format == "PNG"
+
+
+def test_the_api_is_shown_in_each_language() -> None:
+    assert [len(examples(language, API)) for language in RUN] == [8, 8, 7]
+
+
+def test_all_of_the_api_is_told() -> None:
+    app = create_app(Settings(redis_url="unix:///nothing")).openapi()
+    served = {path.removeprefix("/api/v1") for path in app["paths"]}
+    parameters = {
+        parameter["name"]
+        for path in app["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+    }
+    names = served | parameters | set(app["components"]["headers"])
+    assert [name for name in names if name.lower() not in API.lower()] == []
 
 
 SHOWN = [(body, name) for body, name in pictures.examples() if name]
