@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="DARKROOM_",
         env_file=".env",
+        env_ignore_empty=True,  # as compose files and .env leave out what they name
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,

@@ -15,6 +15,7 @@ EVERYWHERE = (
     "redis_url",
     "state_dir",
     "store",
+    "store_shared",
     "models",
     "lease_s",
     "max_attempts",

@@ -1,6 +1,7 @@
 """Limits on bodies, request ids, safe headers, the last handler."""
 
 import resource
+import select
 import socket
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from darkroom.errors import DarkroomError
 from service.limits import LastHandler, RequestContext
+from tests.service.wire import JSON, PATIENCE_S, connected, head, one_answer, status_of
 
 MIB = 2**20
 
@@ -126,3 +128,17 @@ def test_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path)
         httpx2.get(served.url + "/api/v1/jobs/s3cret?tag=s3cret")
     assert lines
     assert "s3cret" not in str(lines)
+
+
+def test_all_bodies_under_way_are_bounded_together(serving, valkey, tmp_path, redis):  # noqa: ARG001
+    served = serving(redis_url=valkey.url, state_dir=tmp_path, max_bodies_mb=1)
+    begin = head("POST /api/v1/jobs HTTP/1.1", JSON, f"Content-Length: {MIB}")
+    body = b" " * (MIB * 2 // 3)
+    with connected(served.url) as first, connected(served.url) as second:
+        first.sendall(begin + body)
+        second.sendall(begin + body)
+        ready, _, _ = select.select([first, second], [], [], PATIENCE_S)
+        assert status_of(one_answer(ready[0])) == 503
+    with connected(served.url) as third:
+        third.sendall(begin + body + b" " * (MIB - len(body)))
+        assert status_of(one_answer(third)) == 413  # there was room; so much text is refused

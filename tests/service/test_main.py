@@ -59,6 +59,7 @@ def few_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
 
+@pytest.mark.long
 def test_more_connections_than_files_harm_nobody_and_fill_no_log(environment, tmp_path):
     environment = environment | {"DARKROOM_HEADER_TIMEOUT_S": "0.5"}
     with (
