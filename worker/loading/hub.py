@@ -15,12 +15,15 @@ from darkroom import model_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.file_kinds import refuse_file
-from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS, WEIGHTS
+from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, PICKLES, SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
 from worker.loading.complaints import first_lines
 
 TEXTS = ("*.json", "*.txt", "*.model")
 """Configurations, vocabularies, and sentencepiece models."""
+
+FILES = (SAFETENSORS, *PICKLES, ".gguf")
+"""Endings of sources that mean files, and no repositories."""
 
 
 class PullError(DarkroomError):
@@ -46,6 +49,8 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path:
     Raises ModelLoadError if it is not there."""
     if folder := model_files.cached_folder(source, revision, landmark):
         return folder
+    if Path(source).suffix in FILES or Path(source).is_absolute() or source.startswith("."):
+        raise ModelLoadError(f"{source} is missing: there is no such file or folder")
     at = f" at {revision}" if revision else ""
     raise ModelLoadError(
         f"{source} is no folder, and not in the Hugging Face cache{at}; "

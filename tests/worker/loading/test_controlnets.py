@@ -61,7 +61,7 @@ def test_several_controlnets_work_together(tmp_path: Path) -> None:
         ("index", "names 'evil.bin', which could run code"),
         ("file", "is a ControlNet, where a folder"),
         ("damaged", "damaged"),
-        ("nowhere", "is no folder"),
+        ("nowhere", "is missing: there is no such file or folder"),
         ("no configuration", "config.json"),
     ],
 )

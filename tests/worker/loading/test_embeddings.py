@@ -29,7 +29,7 @@ from worker.gathering.gather import Gather
         ("<new>", "encoders", "no vectors"),
         ("<new>", "pickle", "could run code"),
         ("<new>", "damaged", "damaged"),
-        ("<new>", "nowhere", "is no folder"),
+        ("<new>", "nowhere", "is missing: there is no such file or folder"),
     ],
 )
 def test_a_textual_inversion_that_cannot_be_used_is_named_and_harms_no_other(

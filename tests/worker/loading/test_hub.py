@@ -198,6 +198,12 @@ def test_every_source_of_a_card_is_wanted() -> None:
     assert {Path(name).suffix for name in patterns} == {".safetensors", ".json", ".txt", ".model"}
 
 
+@pytest.mark.parametrize("source", ["loras/ink.safetensors", "a.ckpt", "/gone", "./gone", "../a/b"])
+def test_a_file_that_is_missing_is_not_looked_for_in_repositories(source: str) -> None:
+    with pytest.raises(ModelLoadError, match="is missing: there is no such file or folder"):
+        cached_folder(source, None, "model_index.json")
+
+
 @pytest.mark.parametrize("source", ["nobody/none", "models/deep/down", "no such thing"])
 def test_what_was_not_pulled_is_a_clear_error(source: str) -> None:
     with pytest.raises(ModelLoadError, match="models pull"):

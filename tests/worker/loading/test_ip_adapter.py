@@ -28,7 +28,7 @@ from tests.adapter_kit import (
         ("encoder", "no image encoder; name one"),
         ("encoder pickle", "could run code"),
         ("encoder missing", "weights are missing"),
-        ("nowhere", "is no folder"),
+        ("nowhere", "is missing: there is no such file or folder"),
         ("page", "is no IP-Adapter, but a web page"),
         ("more", "is of a kind that is not read: it holds ip_adapter.99.to_q.weight"),
         ("infinite", "not finite in float64"),

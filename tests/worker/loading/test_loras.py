@@ -153,7 +153,7 @@ FAULTS = [
     (pickled_in_disguise, "is no LoRA, but a zip archive, as torch.save writes pickles"),
     (empty, "holds no safetensors file"),
     (of_two_files, "name one: weight_name"),
-    (nowhere, "is no folder"),
+    (nowhere, "is missing: there is no such file or folder"),
 ]
 
 
