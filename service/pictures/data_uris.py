@@ -7,6 +7,8 @@ from darkroom.errors import InvalidImageError
 
 LONGEST_HEADER = 1000
 """Bytes from `data:` to the comma; some writers put a file's name in."""
+MOST_ESCAPES = 2_000_000
+"""Each takes as long as a hundred bytes of base64."""
 
 _HEADER = re.compile(rb"data:([^,]{0,%d})," % LONGEST_HEADER, re.IGNORECASE)
 _IS_BASE64 = re.compile(rb"(?:^|;)\s*base64\s*$", re.IGNORECASE)
@@ -30,7 +32,11 @@ def read(text: bytes) -> bytes:
     if header is None:
         raise InvalidImageError("A data URI must have a comma after its header: data:...;base64, .")
     content = text[header.end() :]
-    if b"%" in content:
+    if (escapes := content.count(b"%")) > MOST_ESCAPES:
+        raise InvalidImageError(
+            f"A data URI may have at most {MOST_ESCAPES} percent escapes; send it in base64."
+        )
+    if escapes:
         content = _ESCAPE.sub(_byte, content)
     return _base64(content) if _IS_BASE64.search(header[1]) else content
 

@@ -73,6 +73,11 @@ def test_nothing_is_fetched(text):
         read(text)
 
 
+def test_escapes_are_counted_before_they_are_read():
+    with pytest.raises(InvalidImageError, match="at most 2000000 percent"):
+        read(b"data:image/png," + b"%89" * 2_000_001)
+
+
 BLANKS = st.text(" \t\r\n\f\v", max_size=3)
 
 

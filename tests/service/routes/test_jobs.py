@@ -300,6 +300,31 @@ def test_who_leaves_while_a_picture_is_decoded_frees_its_decoder(serving, valkey
     assert child.returncode is not None
 
 
+def test_all_that_needs_no_picture_answers_while_decoders_are_busy(serving, valkey, tmp_path, here):  # noqa: ARG001
+    one = serving(redis_url=valkey.url, state_dir=tmp_path, decoders=1)
+    body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
+    assert httpx2.post(one.url + JOBS, json=body).status_code == 202
+    [child] = one.here.inputs._decoders._idle
+    os.kill(child.pid, signal.SIGSTOP)
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(httpx2.post(one.url + JOBS, json=body)))
+        for _ in range(45)  # more than there are threads in the service
+    ]
+    for thread in threads:
+        thread.start()
+    while one.here.inputs._decoders._idle:
+        time.sleep(0.01)
+    for path in ("/readyz", "/livez", "/api/v1/models", JOBS):
+        assert httpx2.get(one.url + path, timeout=20).status_code == 200
+    assert httpx2.post(one.url + JOBS, json={"prompt": "a cat"}, timeout=20).status_code == 202
+    assert answers == []
+    os.kill(child.pid, signal.SIGCONT)
+    for thread in threads:
+        thread.join(20)
+    assert {answer.status_code for answer in answers} == {202}
+
+
 # Sending again
 
 
