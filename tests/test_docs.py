@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from darkroom import __version__
 from darkroom.catalog import Catalog
+from darkroom.codes import CODES
 from darkroom.draft import load_request
 from darkroom.settings import Settings
 from docs import pictures, tables
@@ -108,6 +109,28 @@ def test_all_of_the_api_is_told() -> None:
     }
     names = served | parameters | set(app["components"]["headers"])
     assert [name for name in names if name.lower() not in API.lower()] == []
+
+
+TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def test_every_code_has_a_row_that_says_whether_a_repeat_can_help() -> None:
+    section = TROUBLE.partition("## Errors of the API")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
+    told = {code: row.startswith("again: ") for code, row in rows.items()}
+    assert told == {code: row.retryable for code, row in CODES.items()}
+
+
+def test_every_warning_of_the_logs_is_explained() -> None:
+    events = {
+        event
+        for package in ("darkroom", "service", "worker")
+        for path in (ROOT / package).rglob("*.py")
+        for event in re.findall(r'log\.(?:warning|error)\(\s*"([^"]+)"', path.read_text())
+    }
+    assert len(events) > 20
+    logs = TROUBLE.partition("\n## Logs\n")[2]
+    assert [event for event in events if f"`{event}`" not in logs] == []
 
 
 SHOWN = [(body, name) for body, name in pictures.examples() if name]
