@@ -189,11 +189,12 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 def _prompt(terms: _Terms, chars: dict[str, int]) -> _Field:
-    """May be empty where something else can lead."""
-    field = TASKS[terms.task].request.model_fields.get("prompt")
+    """May be left out where something else can lead."""
+    row = TASKS[terms.task]
+    field = row.request.model_fields.get("prompt")
     if field is None or not field.is_required() or terms.takes.intersection(LEADERS):
         return (Text, "", chars)
-    return (Text, ..., {"min_length": 1, **chars})
+    return (Text, ..., chars if row.stands_for_others else {"min_length": 1, **chars})
 
 
 def _drawn(seed: int) -> int | None:

@@ -10,7 +10,7 @@ from darkroom.offers import Offer
 from darkroom.prompt_doubts import doubts
 from darkroom.prompt_syntax import parse, text_of
 from darkroom.prompt_tags import Untagged, tags_to_loras
-from darkroom.request import Prompted
+from darkroom.request import Prompted, TextToImage
 from darkroom.tasks import LEADERS, TASKS
 from darkroom.vocabulary import strangers
 
@@ -35,6 +35,8 @@ def prepare(asked: Mapping[str, Any], task: str, offer: Offer, tags: bool) -> Un
 
 def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     """What in the prompts of a checked body will not act as it is meant to."""
+    if "prompt" in values and values["task"] == "text-to-image" and _nothing_leads(values):
+        yield "prompt: it is empty, so the picture shows whatever the model makes of no words."
     yield from doubts(values, [each.token for each in offer.card.embeddings])
     if offer.vocabulary and (prompt := values.get("prompt")):
         yield from strangers(prompt, offer.card.name, offer.vocabulary)
@@ -49,21 +51,25 @@ def is_blank(text: Any) -> bool:
     )
 
 
+def _nothing_leads(values: Mapping[str, Any]) -> bool:
+    """Whether a request has neither words nor a picture to follow."""
+    words = text_of(parse(values.get("prompt", "")))
+    return is_blank(words) and not any(values.get(name) for name in LEADERS)
+
+
 def _lack_of_words(
     asked: Mapping[str, Any], body: Mapping[str, Any], task: str, offer: Offer
 ) -> FieldError | None:
-    prompt = body.get("prompt", "")
-    if not issubclass(TASKS[task].request, Prompted) or not isinstance(prompt, str):
+    """An empty prompt can be meant, one that is left out is forgotten; and beside regions a prompt
+    says what they are part of."""
+    request, prompt = TASKS[task].request, body.get("prompt", "")
+    # Of what is longer or no text something else is told.
+    if not isinstance(prompt, str) or len(prompt) > offer.card.limits.max_prompt_chars:
         return None
-    # Of longer ones something else is told.
-    if len(prompt) > offer.card.limits.max_prompt_chars or not is_blank(text_of(parse(prompt))):
+    if not issubclass(request, Prompted) or not _nothing_leads(body):
         return None
-    if any(body.get(name) for name in LEADERS):
+    if "prompt" in asked and issubclass(request, TextToImage):
         return None
     able = [name for name in LEADERS if name in offer.takes(task)]
-    detail = "Say what the picture shall show" + (
-        f", or give {' or '.join(able)}." if able else "."
-    )
-    if prompt == "" and not is_blank(asked.get("prompt", "")):
-        detail = f"Without its tags it is empty. {detail}"
-    return FieldError("/prompt", detail, "too_short" if "prompt" in asked else "missing")
+    detail = "Say what the picture shall show" + (f", or give {' or '.join(able)}" if able else "")
+    return FieldError("/prompt", f"{detail}.", "too_short" if "prompt" in asked else "missing")

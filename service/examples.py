@@ -101,7 +101,7 @@ _MODEL = Model(
 _VOCABULARY = {"things": [["red apple", "apple"], ["rocket"]], "words": ["large", "small", "blue"]}
 _SCHEMA = {
     "type": "object",
-    "properties": {"prompt": {"type": "string", "minLength": 1, "maxLength": 4000}},
+    "properties": {"prompt": {"type": "string", "maxLength": 4000}},
     "required": ["prompt"],
 }
 _WORKER: dict[str, Any] = {

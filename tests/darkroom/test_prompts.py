@@ -40,21 +40,31 @@ def test_a_picture_leads_where_words_do_not(leader, prompt):
 @pytest.mark.parametrize(
     ("body", "terms", "told"),
     [
-        ({"prompt": ""}, SD, "shall show, or give controls or reference_images."),
-        ({"prompt": " \n"}, SD, "shall show, or give controls"),
-        ({"prompt": "", "controls": []}, SD, "shall show, or give controls"),
-        ({"prompt": "()"}, SD, "shall show"),
-        ({"prompt": "BREAK"}, SD, "shall show"),
-        ({"prompt": "<lora:ink:1>"}, SD, "Without its tags it is empty. Say what"),
-        ({"prompt": ""}, BARE, "Say what the picture shall show."),
+        ({"task": "text-to-image"}, SD, "shall show, or give controls or reference_images."),
+        ({"task": "text-to-image", "controls": []}, SD, "shall show, or give controls"),
         ({"task": "text-to-image"}, BARE, "Say what the picture shall show."),
         ({"prompt": "", "regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
+        ({"prompt": " \n", "regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
+        ({"regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
     ],
 )
 def test_where_nothing_leads_it_is_said_what_is_missing(body, terms, told):
     [(pointer, detail)] = wrong(body, terms).items()
     assert pointer == "/prompt"
     assert told in detail
+
+
+@pytest.mark.parametrize("prompt", [*BLANKS, "()", "BREAK", "<lora:ink:1>"])
+@pytest.mark.parametrize("terms", [SD, BARE])
+def test_an_empty_prompt_that_is_given_is_done_and_told(prompt, terms):
+    draft = parse({"prompt": prompt}, terms)
+    assert any("prompt: it is empty" in each for each in draft.warnings)
+    assert completed(draft, terms, None).prompt in ("", "()", "BREAK")
+
+
+def test_nothing_is_told_of_an_empty_prompt_where_a_picture_leads():
+    assert parse({"prompt": "", "controls": [CONTROL]}, SD).warnings == ()
+    assert parse({"prompt": "", "image": FILE}, SD).warnings == ()
 
 
 def test_models_without_need_of_words_are_left_alone():

@@ -93,7 +93,6 @@ def test_sizes_that_cannot_be(value):
         ("num_images", 0),
         ("num_images", 9),
         ("scheduler", "Euler?"),
-        ("prompt", ""),
         ("prompt", "x" * 10_000),
         ("prompt", "nul\0"),
         ("prompt", "\x1b[2J"),
@@ -117,7 +116,7 @@ def test_the_scheduler_error_lists_the_valid_ones():
 
 def test_all_wrong_fields_are_reported_at_once_without_their_values():
     with pytest.raises(InvalidRequestError) as caught:
-        parse({"prompt": "", "seed": "s3cret", "tags": 1, "x~/y": "s3cret"}, OFFER)
+        parse({"prompt": 5, "seed": "s3cret", "tags": 1, "x~/y": "s3cret"}, OFFER)
     pointers = {error.pointer for error in caught.value.errors}
     assert pointers == {"/prompt", "/seed", "/tags", "/x~0~1y"}
     assert "s3cret" not in str(caught.value)
