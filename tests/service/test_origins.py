@@ -5,9 +5,10 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
+from darkroom.job import new_image_id
 from darkroom.settings import Settings, SettingsError
 from service.origins import names, origins
-from tests.service.conftest import Served
+from tests.service.conftest import Served, png
 from tests.service.wire import answer_and_close, head, status_of
 
 APP = "https://app.example"
@@ -191,3 +192,12 @@ def test_all_pages_can_be_let_in(serving, valkey, tmp_path, here):  # noqa: ARG0
         made = page.post("/api/v1/jobs", json={"prompt": "x"})
         assert (made.status_code, made.headers["access-control-allow-origin"]) == (202, "*")
         assert asks_first(page, "/api/v1/jobs", "POST").status_code == 200
+
+
+def test_a_page_that_is_let_in_may_show_pictures(opened, page):
+    image_id = new_image_id()
+    opened.here.store.put(image_id, png())
+    shown = httpx2.get(f"{opened.url}/api/v1/images/{image_id}")  # as `<img>` asks: without Origin
+    assert shown.headers["cross-origin-resource-policy"] == "cross-origin"
+    read = page.get(f"/api/v1/images/{image_id}")
+    assert read.headers["access-control-allow-origin"] == APP

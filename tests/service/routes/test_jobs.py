@@ -176,6 +176,24 @@ def test_forms_and_foreign_pages_are_refused(api):
     problem(response, 403, "cross_site")
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json; charset=utf-16", 415),
+        ('application/json;charset="latin-1"', 415),
+        ("application/json; a=b; CharSet = ISO-8859-1", 415),
+        ("application/json, text/plain", 415),
+        ("application/json; charset=utf-8, text/plain", 415),
+        ('application/json; charset="UTF-8"', 202),
+        ("application/json;charset=utf8;", 202),
+        ("application/vnd.x+json; charset=us-ascii", 202),
+    ],
+)
+def test_json_is_taken_in_utf_8_alone(api, kind, status):
+    sent = api.post(JOBS, content=b'{"prompt": "x"}', headers={"Content-Type": kind})
+    assert sent.status_code == status, sent.text
+
+
 def test_nothing_refused_is_queued(api, jobs):
     api.post(JOBS, json={"prompt": ""})
     api.post(JOBS, content=b"{bad")
