@@ -62,8 +62,9 @@ EVERYWHERE = [
 
 
 @pytest.mark.parametrize(("field", "around", "_"), EVERYWHERE)
-@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
-@pytest.mark.parametrize("prefix", ["", "/api/v1/images/"])
+@pytest.mark.parametrize(
+    ("image_format", "prefix"), [("png", ""), ("jpeg", ""), ("webp", "/api/v1/images/")]
+)
 def test_a_finished_picture_can_be_the_input_of_the_next(
     store, take, field, around, _, image_format, prefix
 ):
