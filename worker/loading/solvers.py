@@ -217,5 +217,5 @@ def _gap(scheduler: Any, timestep: Any) -> int:
     laid_out = scheduler.timesteps.unique().flip(0).tolist()
     place = laid_out.index(int(timestep))
     if getattr(scheduler, "counter", 0) == 1:
-        place -= 1
+        place = max(place - 1, 0)  # more steps than timesteps repeat the first
     return laid_out[place] - [*laid_out, -1][place + 1]

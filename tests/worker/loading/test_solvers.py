@@ -185,3 +185,12 @@ def test_what_is_called_like_diffusers_class_is_one() -> None:
     for name in NAMES:
         assert issubclass(solver(name), getattr(diffusers, name))
         assert solver(name).__name__ == name
+
+
+def test_pndm_can_make_more_steps_than_there_are_timesteps() -> None:
+    scheduler = schedulers_with("PNDMScheduler", "sd").new("PNDMScheduler")
+    scheduler.set_timesteps(2_500)
+    sample = START
+    for timestep in scheduler.timesteps[:5]:
+        sample = scheduler.step(sample, timestep, sample).prev_sample
+    assert sample.isfinite().all()
