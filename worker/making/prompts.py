@@ -128,7 +128,7 @@ def _within_limits(
     field: str, prompt: tuple[Chunk, ...], encoders: Sequence[Encoder]
 ) -> tuple[tuple[Chunk, ...], list[str]]:
     """As much of a prompt as is read. Few letters can be much work: BREAK begins a chunk, and an
-    emoji may be several tokens. Raises UnsupportedError."""
+    emoji may be several tokens."""
     asked = sum(_chunks(part, encoders) for part in prompt)
     warnings = []
     if asked > MAX_CHUNKS:
@@ -137,16 +137,34 @@ def _within_limits(
             f"{field} makes {asked} chunks for the text encoder; it reads the first {MAX_CHUNKS} "
             "and ignores the rest."
         )
-    weakened = (sum(fragment.weight < 1.0 for fragment in part) for part in prompt)
-    passes = sum(
-        _chunks(part, encoders) * (1 + count) for part, count in zip(prompt, weakened, strict=True)
-    )
-    if passes > MAX_PASSES:
-        raise UnsupportedError(
-            f"{field} makes {passes} passes of the text encoder; at most {MAX_PASSES} are "
-            "possible. Make it shorter, or weigh fewer passages less than 1."
+    weakened = sum(fragment.weight < 1.0 for part in prompt for fragment in part)
+    prompt, kept = _with_few_weakened(prompt, encoders)
+    if kept < weakened:
+        warnings.append(
+            f"{field} weighs {weakened} passages less than 1; {kept} of them are, and the others "
+            f"count as 1: at most {MAX_PASSES} passes of the text encoder are made."
         )
     return prompt, warnings
+
+
+def _with_few_weakened(
+    prompt: Sequence[Chunk], encoders: Sequence[Encoder]
+) -> tuple[tuple[Chunk, ...], int]:
+    """A prompt with no more passages weighed less than 1 than may cost a pass each, and how many
+    these are."""
+    lengths = [_chunks(part, encoders) for part in prompt]
+    room, kept, parts = MAX_PASSES - sum(lengths), 0, []
+    for part, length in zip(prompt, lengths, strict=True):
+        fragments = []
+        for fragment in part:
+            if fragment.weight < 1.0 and length > room:
+                fragment = fragment._replace(weight=1.0)
+            elif fragment.weight < 1.0:
+                room -= length
+                kept += 1
+            fragments.append(fragment)
+        parts.append(tuple(fragments))
+    return tuple(parts), kept
 
 
 def _chunks(part: Chunk, encoders: Sequence[Encoder]) -> int:
