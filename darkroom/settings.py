@@ -21,7 +21,9 @@ class SettingsError(DarkroomError):
     code = "settings"
 
 
-def _address_of_redis(url: str) -> str:
+def _address_of_redis(url: str | None) -> str | None:
+    if url is None:
+        return None
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("redis", "rediss") and parts.port != 0
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    redis_url: Annotated[str, AfterValidator(_address_of_redis)] | None = None
+    redis_url: Annotated[str | None, AfterValidator(_address_of_redis)] = None
     """A Redis (6.2 or later) or Valkey to use: `redis://`, `rediss://` or `unix://`.
     Left out, `darkroom up` starts an embedded Valkey in the state directory."""
     state_dir: Path = Path(".darkroom")

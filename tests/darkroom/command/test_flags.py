@@ -41,6 +41,21 @@ def test_what_is_no_address_of_a_redis_is_told(url: str, capsys) -> None:
     assert "Error: --redis-url: Must be redis://HOST:PORT" in capsys.readouterr().err
 
 
+def test_help_names_the_kinds_of_values_in_words(capsys) -> None:
+    @flags.with_settings(*Settings.model_fields)
+    def command(settings: Settings) -> None:
+        """Takes all of them."""
+
+    app = typer.Typer()
+    app.command()(command)
+    with pytest.raises(SystemExit):
+        app(["--help"])
+    told = capsys.readouterr().out
+    assert "--redis-url" in told
+    assert "Annotated" not in told
+    assert "function" not in told
+
+
 def test_children_read_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(port=1234, state_dir=Path("a b"), worker_models="x,y", torch_threads=2)
     for name, value in settings.environment().items():
