@@ -7,11 +7,12 @@ and the one that the check uses.
 """
 
 import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
@@ -124,7 +125,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
     limits = terms.limits
     chars = {"max_length": limits.max_prompt_chars}
     width, height = _sides(terms)
-    scheduler: Any = _annotate(_one_of(*terms.schedulers), BeforeValidator(_class_name))
+    scheduler: Any = _annotate(str, AfterValidator(_class_name_of(terms.schedulers)))
     short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
     known = [*terms.schedulers, *short]
     enum = {"enum": known}
@@ -225,10 +226,23 @@ def _annotate(kind: Any, *more: Any) -> Any:
     return annotated[kind, *more]
 
 
-def _class_name(name: Any) -> Any:
-    """A scheduler's diffusers class name, where `name` is a usual short one."""
-    known = schedulers.resolve(name) if isinstance(name, str) else None
-    return known[0] if known else name
+def _class_name_of(classes: Collection[str]) -> Callable[[str], str]:
+    """Makes the diffusers class name of a scheduler's class or short name, if it is one of these
+    classes."""
+
+    def class_name(name: str) -> str:
+        known = schedulers.resolve(name)
+        found = known[0] if known else name
+        if found in classes:
+            return found
+        there_are = ", ".join(map(schedulers.short, classes))
+        guess = schedulers.near(name, classes)
+        hint = f" Did you mean {guess}?" if guess else ""
+        raise PydanticCustomError(
+            "not_one_of", f"This model has no scheduler of that name.{hint} It has: {there_are}."
+        )
+
+    return class_name
 
 
 def _pixel_check(max_pixels: int) -> Any:

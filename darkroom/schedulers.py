@@ -3,9 +3,10 @@ processes, knows no torch and no model."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 # The first of each is A1111's where it has one, after the table in diffusers' scheduler overview.
@@ -58,6 +59,19 @@ def short(class_name: str, sigmas: str | None = None) -> str:
     """A name that `resolve` understands and people know; the class name where there is none."""
     base = NAMES.get(class_name, (class_name,))[0]
     return f"{base} {SCHEDULE_TYPES[sigmas]}" if sigmas else base
+
+
+def near(name: str, classes: Collection[str]) -> str | None:
+    """The short name, of one of these classes, that was most likely meant by `name`."""
+    if len(name) > LONGEST_NAME:
+        return None
+    known = {
+        _plain(short(each, sigmas)): short(each, sigmas)
+        for each in classes
+        for sigmas in (None, *SCHEDULE_TYPES)
+    }
+    close = difflib.get_close_matches(_plain(name), known, 1, 0.6)
+    return known[close[0]] if close else None
 
 
 @functools.cache

@@ -25,12 +25,29 @@ if TYPE_CHECKING:
     from darkroom.offers import Checked
 
 app = typer.Typer(
-    help="Darkroom turns prompts into pictures with latent diffusion models.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def darkroom(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Darkroom turns prompts into pictures with latent diffusion models."""
+
+
 app.add_typer(remote.jobs, name="jobs")
 app.add_typer(remote.models, name="models")
 

@@ -1,8 +1,9 @@
 """A client of any Darkroom URL, for the command line; knows HTTP, nothing of queue or models."""
 
+import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +14,12 @@ from darkroom import __version__
 from darkroom.errors import DarkroomError
 from darkroom.job import Job
 
+_WHOLE_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
+SHORTEST_ID = 4
+"""Characters that tell one job from others."""
+LOOKED_AT = 1000
+LARGEST_PAGE = 100
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 LONG_POLL_S = 20
 """Longest wait for a change of a job; a proxy in between gives up later than that."""
@@ -21,10 +28,19 @@ LONG_POLL_S = 20
 class ClientError(DarkroomError):
     """The service refused: its own sentence, `code` of the problem document and HTTP status."""
 
-    def __init__(self, message: str, *, code: str = "http_error", status: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "http_error",
+        status: int = 0,
+        fields: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.fields = tuple(fields)
+        """What is wrong in the request: JSON pointers and sentences."""
 
 
 class NoServiceError(DarkroomError):
@@ -103,11 +119,40 @@ class Client:
             if etag == (etag := answer.headers.get("etag", "")) or not etag:
                 time.sleep(0.2)
 
-    def jobs(self, **filters: Any) -> list[Job]:
-        """Newest first; `status`, `model`, `limit`."""
+    def jobs(self, *, limit: int, **filters: Any) -> Iterator[Job]:
+        """At most `limit` jobs, newest first; `status`, `model`."""
         params = {name: value for name, value in filters.items() if value is not None}
-        answer = self._call("GET", "/api/v1/jobs", params=params)
-        return [_as_job(values) for values in self._json(answer)["data"]]
+        while limit > 0:
+            params["limit"] = min(limit, LARGEST_PAGE)
+            page = self._json(self._call("GET", "/api/v1/jobs", params=params))
+            yield from (_as_job(values) for values in page["data"])
+            limit -= len(page["data"])
+            if not page.get("next_cursor"):
+                return
+            params["cursor"] = page["next_cursor"]
+
+    def find(self, part: str) -> str:
+        """The id of the job whose id begins or ends with `part`, among the latest ones.
+
+        Raises ClientError unless there is just one."""
+        if _WHOLE_ID.fullmatch(part):
+            return part
+        wanted = part.removeprefix("job_").lower()
+        looked_at = self.jobs(limit=LOOKED_AT) if len(wanted) >= SHORTEST_ID else ()
+        found = [
+            job.id
+            for job in looked_at
+            if job.id.startswith(f"job_{wanted}") or job.id.endswith(wanted)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = ", ".join(found[:5]) + (", ..." if found[5:] else "")
+            raise ClientError(f"The ids of several jobs begin or end with {part!r}: {several}")
+        raise ClientError(
+            f"{part[:50]!r} is no job's id, nor the beginning or end, of {SHORTEST_ID} characters "
+            f"or more, of one of the latest {LOOKED_AT} jobs; `darkroom jobs ls` lists them."
+        )
 
     def models(self) -> list[dict[str, Any]]:
         return list(self._json(self._call("GET", "/api/v1/models"))["data"])
@@ -170,13 +215,17 @@ def _refusal(answer: httpx2.Response) -> ClientError:
     """The problem document (RFC 9457) as a sentence, with one line per wrong field."""
     try:
         problem = answer.json()
-        lines = [
-            f"{entry['pointer'].lstrip('/') or 'the request'}: {entry['detail']}"
-            for entry in problem.get("errors", ())
-        ] or [str(problem.get("detail") or problem["title"])]
+        fields = [(str(e["pointer"]), str(e["detail"])) for e in problem.get("errors", ())]
+        lines = [f"{pointer.lstrip('/') or 'the request'}: {said}" for pointer, said in fields]
+        lines = lines or [str(problem.get("detail") or problem["title"])]
         code = str(problem.get("code", "http_error"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        lines, code = [f"The service answered {answer.status_code} {answer.reason_phrase}."], ""
+        lines, code, fields = [_without_a_problem(answer)], "http_error", []
     if "retry-after" in answer.headers:
         lines.append(f"Try again in {answer.headers['retry-after']} s.")
-    return ClientError("\n".join(lines), code=code or "http_error", status=answer.status_code)
+    return ClientError("\n".join(lines), code=code, status=answer.status_code, fields=fields)
+
+
+def _without_a_problem(answer: httpx2.Response) -> str:
+    said = f"{answer.status_code} {answer.reason_phrase}".strip()
+    return f"The service answered {said}, and not as a Darkroom does. Is the address right?"

@@ -1,6 +1,8 @@
 """`darkroom generate`: from a wish to files, with progress on a terminal; a client, no more."""
 
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from darkroom.command.client import Client
+from darkroom.command.terminal import command_line, plain
 from darkroom.command.wish import Wish
 from darkroom.errors import DarkroomError
 from darkroom.job import Job, JobStatus
@@ -22,7 +25,9 @@ class GenerateError(DarkroomError):
 
 def generate_pictures(client: Client, wish: Wish, console: Console) -> tuple[Job, list[str]]:
     """Submit, follow, fetch and write. Interrupted by Ctrl-C it cancels the job and goes on with
-    KeyboardInterrupt. Raises DarkroomError if there is no picture in the end."""
+    KeyboardInterrupt. Raises DarkroomError if there is no picture in the end, and before the job is
+    made if there is no place to write to."""
+    check_target(wish.output)
     job = client.submit(wish.body)
     try:
         job = _follow(client, job, console)
@@ -31,18 +36,56 @@ def generate_pictures(client: Client, wish: Wish, console: Console) -> tuple[Job
         console.print(f"{job.id} {job.status}")
         raise
     for warning in job.warnings:
-        console.print(f"Warning: {warning}")
+        console.print(f"Warning: {plain(warning)}")
     if job.status is not JobStatus.SUCCEEDED:
         why = f": {job.error.message} ({job.error.code})" if job.error else ""
-        raise GenerateError(f"{job.id} {job.status}{why}")
+        raise GenerateError(plain(f"{job.id} {job.status}{why}"))
+    return job, _fetch(client, job, wish)
+
+
+def download(client: Client, job: Job, output: str | None) -> list[str]:
+    """Write the pictures of a job; returns the names of the files. Raises DarkroomError."""
+    if not job.kept:
+        raise GenerateError(f"{job.id} has no pictures: it is {job.status}.")
+    if output == "-" and len(job.kept) > 1:
+        raise GenerateError("Standard output holds one picture, not several: leave out -o -")
+    check_target(output)
+    return _fetch(client, job, Wish(job.request, output))
+
+
+def check_target(output: str | None) -> None:
+    """Raises GenerateError unless pictures can be written there. A folder, whose name ends in a
+    slash, is made."""
+    if output in ("-", os.devnull):
+        return
+    target = Path(output or ".")
+    try:
+        if output and output.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
+        folder = target if target.is_dir() else target.parent
+        if not folder.is_dir():
+            raise GenerateError(f"--output {output}: there is no folder {folder}")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise GenerateError(f"No picture can be written to {target}: {error.strerror}") from error
+
+
+def _fetch(client: Client, job: Job, wish: Wish) -> list[str]:
     pictures = [client.image(image.id) for image in job.kept]
     if wish.output == "-":
         sys.stdout.buffer.write(pictures[0])
-        return job, ["-"]
+        return ["-"]
     files = wish.files(job.kept)
     for file, data in zip(files, pictures, strict=True):
-        _write(file, data)
-    return job, [str(file) for file in files]
+        try:
+            file.write_bytes(data)
+        except OSError as error:
+            raise GenerateError(
+                f"The picture cannot be written to {file}: {error.strerror}. It is kept: "
+                + command_line("jobs", "download", job.id, "-o", "FILE")
+            ) from error
+    return [str(file) for file in files]
 
 
 def _follow(client: Client, job: Job, console: Console) -> Job:
@@ -121,11 +164,3 @@ def _measure(job: Job) -> tuple[float, str, str]:
         return 0.0, "", ""
     left = "" if progress.eta_s is None else f"{progress.eta_s:.1f} s left"
     return progress.ratio, f"step {progress.step}/{progress.steps}", left
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-    except OSError as error:
-        raise GenerateError(f"The picture cannot be written: {file}: {error.strerror}") from error

@@ -1,23 +1,39 @@
 """Commands that talk to a running Darkroom by its URL: generate, jobs, models ls; clients only."""
 
+import json
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import typer
 
-from darkroom.command.client import DEFAULT_URL, Client
-from darkroom.command.generate import generate_pictures
-from darkroom.command.terminal import AsJson, err, faults, out, print_json, print_rows
+from darkroom.command.client import DEFAULT_URL, Client, ClientError
+from darkroom.command.generate import GenerateError, download, generate_pictures
+from darkroom.command.terminal import (
+    AsJson,
+    err,
+    faults,
+    out,
+    plain,
+    print_json,
+    print_rows,
+    print_rows_and_text,
+)
 from darkroom.command.wish import Wish
 from darkroom.job import Job, JobStatus
 from darkroom.request import PictureFormat
 
-jobs = typer.Typer(help="List, show, cancel and follow jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="List, show, cancel, follow and download jobs.", no_args_is_help=True)
 models = typer.Typer(
     help="List the models on offer; check that they work; download them.", no_args_is_help=True
 )
 
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id: job_...")]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job's id, or how it begins or ends."),
+]
+SHORT_ID = 8
+"""Characters of an id that are listed: its last ones, which are drawn; the first tell the time."""
 
 
 def generate(
@@ -129,36 +145,76 @@ def generate(
             wish = Wish.of(prompt, size=size, **places, **values)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        job, files = generate_pictures(client, wish, err)
+        try:
+            job, files = generate_pictures(client, wish, err)
+        except ClientError as error:
+            raise GenerateError(_in_options(error, client)) from error
     if as_json:
         print_json({**job.model_dump(mode="json", by_alias=True), "files": files})
     elif output != "-":
-        for file, record in zip(files, job.kept, strict=True):
-            out.print(f"{file}  seed {record.seed}")
+        _say_files(files, job)
+
+
+_OPTIONS = {
+    "prompt": "PROMPT",
+    "model": "--model",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "width": "--size",
+    "height": "--size",
+    "seed": "--seed",
+    "scheduler": "--scheduler",
+    "negative_prompt": "--negative",
+    "num_images": "--number",
+    "image": "--image",
+    "strength": "--strength",
+    "mask_image": "--mask",
+    "controls": "--control",
+    "loras": "--lora",
+    "reference_images": "--reference",
+    "output": "--format",
+}
+"""The options that stand for fields of the request; `--field` for all others."""
+
+
+def _in_options(error: ClientError, client: Client) -> str:
+    """What the service refused, in the words of the command line."""
+    if error.code == "model_not_found":
+        names = ", ".join(model["id"] for model in client.models())
+        return f"--model: {error} There are: {names}."
+    lines = []
+    for pointer, said in error.fields:
+        name, *inner = pointer.lstrip("/").split("/")
+        option = _OPTIONS.get(name) or f"--field {'.'.join([name, *inner])}"
+        lines.append(plain(f"{option}: {said}"))
+    return "\n       ".join(dict.fromkeys(lines)) or str(error)
 
 
 @jobs.command("ls")
 def jobs_ls(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs of this status.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     with faults(), Client(url) as client:
-        found = client.jobs(status=status, model=model, limit=limit)
+        found = list(client.jobs(status=status, model=model, limit=limit))
     if as_json:
         print_json([job.model_dump(mode="json", by_alias=True) for job in found])
         return
-    print_rows([_HEADINGS, *map(_row, found)] if found else [("No jobs.",)])
+    if found:
+        print_rows_and_text([_HEADINGS, *map(_row, found)])
+    else:
+        err.print("No jobs.")
 
 
 @jobs.command("show")
 def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show one job: what was asked, how far it is, where its pictures are."""
     with faults(), Client(url) as client:
-        job = client.job(job_id)
+        job = client.job(client.find(job_id))
     if as_json:
         print_json(job.model_dump(mode="json", by_alias=True))
     else:
@@ -169,7 +225,7 @@ def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) ->
 def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Cancel a job; a running one stops at its next step."""
     with faults(), Client(url) as client:
-        job = client.cancel(job_id)
+        job = client.cancel(client.find(job_id))
     if as_json:
         print_json(job.model_dump(mode="json", by_alias=True))
     else:
@@ -180,7 +236,7 @@ def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
 def jobs_watch(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Follow a job to its end; with --json one line per change. Exit status 1 if it failed."""
     with faults(), Client(url) as client:
-        for job in client.follow(job_id):
+        for job in client.follow(client.find(job_id)):
             if as_json:
                 out.print(job.model_dump_json(by_alias=True))
             else:
@@ -190,6 +246,32 @@ def jobs_watch(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -
         raise typer.Exit(1)
     if not as_json:
         _show(job, url)
+
+
+@jobs.command("download")
+def jobs_download(
+    job_id: JobId,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File or folder to write to; - writes one picture to standard output. Left out: "
+            "files named after the prompt and the seed.",
+        ),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Write the pictures of a job to files."""
+    with faults(), Client(url) as client:
+        job = client.job(client.find(job_id))
+        files = download(client, job, output)
+    if as_json:
+        print_json({**job.model_dump(mode="json", by_alias=True), "files": files})
+    elif output != "-":
+        _say_files(files, job)
 
 
 @models.command("ls")
@@ -214,20 +296,27 @@ def models_ls(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     print_rows(rows)
 
 
-_HEADINGS = ("job", "status", "model", "size", "steps", "seconds", "created")
+_HEADINGS = ("job", "status", "model", "size", "steps", "seconds", "created", "prompt")
 
 
 def _row(job: Job) -> tuple[str, ...]:
     request, total = job.request, job.timings.total if job.timings else None
+    width, height = request.get("width"), request.get("height")
     return (
-        job.id,
+        job.id[-SHORT_ID:],
         _progress(job),
         str(request.get("model", "")),
-        f"{request.get('width') or '?'}x{request.get('height') or '?'}",
-        str(request.get("num_inference_steps", "")),
+        f"{width}x{height}" if width and height else "",
+        str(request.get("num_inference_steps") or ""),
         "" if total is None else f"{total:.1f}",
-        f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
+        _moment(job.created_at),
+        str(request.get("prompt", "")),
     )
+
+
+def _moment(moment: datetime | None) -> str:
+    """In the zone of this machine, and which one that is."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}" if moment else ""
 
 
 def _progress(job: Job) -> str:
@@ -241,15 +330,59 @@ def _progress(job: Job) -> str:
 
 def _say_error(job: Job) -> None:
     if job.error:
-        err.print(f"{job.id} {job.status}: {job.error.message} ({job.error.code})")
+        err.print(plain(f"{job.id} {job.status}: {job.error.message} ({job.error.code})"))
     else:
         err.print(f"{job.id} {job.status}.")
 
 
 def _show(job: Job, url: str) -> None:
-    values: dict[str, Any] = {"job": job.id, "status": _progress(job), **job.request}
-    values |= {f"picture {n}": f"{url}{i.url}" for n, i in enumerate(job.kept, 1)}
-    values |= {f"warning {n}": w for n, w in enumerate(job.warnings, 1)}
-    values["error"] = f"{job.error.message} ({job.error.code})" if job.error else None
-    values["worker"] = job.worker
-    print_rows([(name, str(value)) for name, value in values.items() if value not in (None, "")])
+    values: dict[str, Any] = {
+        "job": job.id,
+        "status": _progress(job),
+        "created": _moment(job.created_at),
+        "started": _moment(job.started_at),
+        "finished": _moment(job.finished_at),
+        "seconds": _seconds(job),
+        "priority": job.priority,
+        "tags": ", ".join(job.tags),
+        "metadata": job.metadata,
+        **job.request,
+        **{f"picture {n}": f"{url}{i.url}" for n, i in enumerate(job.kept, 1)},
+        **{f"warning {n}": w for n, w in enumerate(job.warnings, 1)},
+        "error": f"{job.error.message} ({job.error.code})" if job.error else None,
+        "worker": job.worker,
+        "attempts": job.attempts if job.attempts > 1 else None,
+    }
+    print_rows([(name, said) for name, value in values.items() if (said := _said(value))])
+
+
+def _seconds(job: Job) -> str:
+    """`3.2: queued 0.1, load 2.0, ...`"""
+    if not job.timings or job.timings.total is None:
+        return ""
+    stages = job.timings.model_dump(exclude={"total"}, exclude_none=True)
+    parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
+    return f"{job.timings.total:.1f}: {parts}"
+
+
+def _said(value: Any) -> str:
+    """A value of a request for people: text as it is, the rest as JSON without what is left out."""
+    value = _without_nothing(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _without_nothing(value: Any) -> Any:
+    """Objects without their nulls; None for what is empty then."""
+    if isinstance(value, dict):
+        value = {name: _without_nothing(inner) for name, inner in value.items()}
+        value = {name: inner for name, inner in value.items() if inner is not None}
+    elif isinstance(value, list):
+        value = [_without_nothing(inner) for inner in value]
+    return None if value in ({}, [], "") else value
+
+
+def _say_files(files: list[str], job: Job) -> None:
+    for file, record in zip(files, job.kept, strict=True):
+        out.print(plain(f"{file}  seed {record.seed}"))

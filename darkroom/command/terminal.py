@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
+from rich.text import Text
 
 from darkroom.errors import DarkroomError
 
-out = Console(soft_wrap=True, highlight=False, markup=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the signal's number."""
+
+LONGEST_TEXT = 80
+"""Columns of it where there is no terminal to cut it to."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -31,7 +39,7 @@ def faults() -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print("Stopped.")
-        raise typer.Exit(1) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def command_line(*arguments: str) -> str:
@@ -54,9 +62,42 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def plain(text: str) -> str:
+    """Text of a client on one line: what would move the cursor, end the line or turn the direction
+    of writing is shown as its code."""
+    return "".join(
+        char if char.isprintable() or char in _HARMLESS else _code(char) for char in text
+    )
+
+
+_HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+
+def _code(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
 def print_rows(rows: Sequence[Sequence[str]]) -> None:
     """Columns, never cut short: ids are there to be copied."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
         out.print("  ".join(cells).rstrip())
+
+
+def print_rows_and_text(rows: Sequence[Sequence[str]]) -> None:
+    """The same, with a last column of text, dimmed and cut to the width of the terminal."""
+    *_, text = zip(*rows, strict=True)
+    rows = [[plain(cell) for cell in row[:-1]] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    room = max(20, out.width - sum(widths) - 2 * len(widths)) if out.is_terminal else LONGEST_TEXT
+    for row, words in zip(rows, text, strict=True):
+        cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+        line = Text("  ".join(cells) + "  ")
+        line.append(_cut(plain(words), room), style="dim")
+        out.print(line, no_wrap=True, overflow="ignore")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else chop_cells(text, width - 1)[0] + "…"

@@ -3,6 +3,7 @@ service."""
 
 import base64
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Wish:
         not say how it was made."""
         body = request_of(_read("--replay", replay)) if replay else {}
         body |= {k: v for k, v in {"prompt": prompt, **values}.items() if v is not None}
-        if image_format := image_format or _FORMATS.get(Path(output or "").suffix.lower()):
+        if image_format := image_format or _format_of(output):
             body["output"] = {**body.get("output", {}), "format": image_format}
         if size is not None:
             if not (match := _SIZE.fullmatch(size)):
@@ -67,8 +68,10 @@ class Wish:
             body["reference_images"] = [_picture("--reference", each) for each in references]
         for each in fields:
             _set(body, each)
-        if "strength" in body and "image" not in body:
-            raise ValueError("--strength needs --image")
+        for option, name in {"--strength": "strength", "--mask": "mask_image"}.items():
+            if name in body and "image" not in body:
+                raise ValueError(f"{option} needs --image")
+        _check_format(output, body.get("output", {}).get("format", "png"))
         if output == "-" and body.get("num_images", 1) > 1:
             raise ValueError("standard output holds one picture, not several: leave out -o -")
         return cls(body, output)
@@ -89,6 +92,24 @@ class Wish:
             return [folder]
         suffix = folder.suffix or suffixes[0]
         return [folder.with_name(f"{folder.stem}-{n}{suffix}") for n in range(1, len(images) + 1)]
+
+
+def _format_of(output: str | None) -> str | None:
+    """What the ending of a file says; None where it says nothing, as that of a folder.
+
+    Raises ValueError for the ending of no format."""
+    if output in (None, "-", os.devnull) or output.endswith("/") or Path(output).is_dir():
+        return None
+    suffix = Path(output).suffix.lower()
+    if suffix and suffix not in _FORMATS:
+        raise ValueError(f"--output {output}: pictures end in {', '.join(sorted(_FORMATS))}")
+    return _FORMATS.get(suffix)
+
+
+def _check_format(output: str | None, image_format: Any) -> None:
+    named = _format_of(output)
+    if named and named != image_format:
+        raise ValueError(f"--output {output} is to hold {named}, but --format is {image_format}")
 
 
 def _picture(option: str, file: str) -> str:

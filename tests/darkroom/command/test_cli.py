@@ -23,6 +23,7 @@ COMMANDS = [
     "jobs show",
     "jobs cancel",
     "jobs watch",
+    "jobs download",
     "models ls",
     "models check",
     "models pull",
@@ -43,6 +44,7 @@ def test_help_lists_every_command() -> None:
 
 def test_version() -> None:
     assert invoke("version").stdout.strip() == __version__
+    assert invoke("--version").stdout.strip() == __version__
 
 
 def test_every_setting_is_an_option_of_up() -> None:

@@ -13,6 +13,8 @@ from darkroom.command.client import Client, ClientError, ConnectionLostError, No
 from darkroom.command.ports import free_port
 from darkroom.job import JobStatus
 
+ELSEWHERE = " as a Darkroom does. Is the address right?"
+
 BROKEN = None
 """In the place of an answer: the connection ends without one."""
 
@@ -136,8 +138,16 @@ def test_the_service_is_ready_when_it_says_so() -> None:
             "queue_full",
         ),
         (problem(500), "Refused", "http_error"),
-        (Answer("<html>", 502), "The service answered 502 Bad Gateway.", "http_error"),
-        (Answer("[]", 500), "The service answered 500 Internal Server Error.", "http_error"),
+        (
+            Answer("<html>", 502),
+            "The service answered 502 Bad Gateway, and not" + ELSEWHERE,
+            "http_error",
+        ),
+        (
+            Answer("[]", 500),
+            "The service answered 500 Internal Server Error, and not" + ELSEWHERE,
+            "http_error",
+        ),
     ],
 )
 def test_a_refusal_is_said_in_the_words_of_the_service(
@@ -222,8 +232,18 @@ def test_an_id_cannot_lead_elsewhere() -> None:
 
 def test_filters_that_are_left_out_are_not_sent() -> None:
     with Service(Answer({"data": []})) as service, Client(service.url) as client:
-        assert client.jobs(status=None, model="tiny", limit=3) == []
+        assert list(client.jobs(status=None, model="tiny", limit=3)) == []
     assert service.asked[0].path == "/api/v1/jobs?model=tiny&limit=3"
+
+
+def test_a_page_after_the_other_is_asked_for() -> None:
+    pages = Answer({"data": [], "next_cursor": "7"}), Answer({"data": [], "next_cursor": None})
+    with Service(*pages) as service, Client(service.url) as client:
+        assert list(client.jobs(limit=300)) == []
+    assert [each.path for each in service.asked] == [
+        "/api/v1/jobs?limit=100",
+        "/api/v1/jobs?limit=100&cursor=7",
+    ]
 
 
 def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,26 +5,36 @@ from pathlib import Path
 import pytest
 import typer
 
-from darkroom.command.terminal import command_line, err, faults, out, print_json, print_rows
+from darkroom.command.terminal import (
+    command_line,
+    err,
+    faults,
+    out,
+    plain,
+    print_json,
+    print_rows,
+    print_rows_and_text,
+)
 from darkroom.errors import DarkroomError
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "status"),
     [
         (
             DarkroomError("There is no [b]such[/b] model."),
             "Error: There is no [b]such[/b] model.\n",
+            1,
         ),
-        (KeyboardInterrupt(), "Stopped.\n"),
+        (KeyboardInterrupt(), "Stopped.\n", 130),
     ],
 )
-def test_what_goes_wrong_on_purpose_is_a_sentence_and_status_1(
-    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+def test_what_goes_wrong_on_purpose_is_a_sentence_and_a_status(
+    error: BaseException, said: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended, faults():
         raise error
-    assert ended.value.exit_code == 1
+    assert ended.value.exit_code == status
     assert capsys.readouterr() == ("", said)
 
 
@@ -52,6 +62,29 @@ def test_a_hint_can_be_typed_as_it_stands(
     monkeypatch.setenv("PATH", str(program.parent) if on_path else "/nowhere")
     monkeypatch.setattr(sys, "argv", [called.format(cwd=tmp_path)])
     assert command_line("generate", "a cat") == f"{expected} generate 'a cat'"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a cat :skull: [red]", "a cat :skull: [red]"),
+        ("x\nstatus  failed\r\t", "x\\nstatus  failed\\r\\t"),
+        ("\x1b[31m\x9b31m\x7f", "\\x1b[31m\\x9b31m\\x7f"),
+        ("a\u202eb\u2066c\u200f\u2028", "a\\u202eb\\u2066c\\u200f\\u2028"),
+        ("猫 👩\u200d🚀 é", "猫 👩\u200d🚀 é"),
+    ],
+)
+def test_text_of_clients_stays_on_its_line(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_rows_line_up_and_no_cell_breaks_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows_and_text([("id", "prompt"), ("猫", "a\nb" + "x" * 99), ("abc", ":cat:")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "id   prompt"
+    assert lines[1].startswith("猫   a\\nbxxx")
+    assert lines[1].endswith("x…")
+    assert lines[2] == "abc  :cat:"
 
 
 def test_results_and_remarks_go_apart(capsys: pytest.CaptureFixture[str]) -> None:

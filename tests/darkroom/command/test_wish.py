@@ -75,12 +75,20 @@ def test_chosen_names_end_as_their_format_does(tmp_path: Path) -> None:
 )
 def test_a_file_has_the_format_of_its_name(output: str, image_format: str) -> None:
     assert Wish.of("cat", output=output).body["output"] == {"format": image_format}
-    assert Wish.of("cat", output=output, image_format="png").body["output"] == {"format": "png"}
+    other = "webp" if image_format == "png" else "png"
+    with pytest.raises(ValueError, match=f"is to hold {image_format}, but --format is {other}"):
+        Wish.of("cat", output=output, image_format=other)
 
 
-@pytest.mark.parametrize("output", [None, "-", "folder/", "a.b", "cat.gif"])
+@pytest.mark.parametrize("output", [None, "-", "folder/", "folder.b/", "cat"])
 def test_a_name_without_a_format_asks_for_none(output: str | None) -> None:
     assert "output" not in Wish.of("cat", output=output).body
+
+
+@pytest.mark.parametrize("output", ["a.b", "cat.gif", "x/cat.tiff", "cat.png.txt"])
+def test_the_ending_of_no_format_is_refused(output: str) -> None:
+    with pytest.raises(ValueError, match=r"pictures end in \.jpeg, \.jpg, \.png, \.webp"):
+        Wish.of("cat", output=output)
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
