@@ -1,5 +1,6 @@
 """What the pages say is true: examples are run, tables are compared with the code."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -119,6 +120,29 @@ def test_every_code_has_a_row_that_says_whether_a_repeat_can_help() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
     told = {code: row.startswith("again: ") for code, row in rows.items()}
     assert told == {code: row.retryable for code, row in CODES.items()}
+
+
+OF_OTHERS = {"darkroom: command not found", "Address already in use"}
+"""Messages of shells and systems."""
+
+
+def test_messages_that_are_explained_are_those_of_the_sources() -> None:
+    rows = [row.split(" | ")[0] for row in TROUBLE.splitlines() if row.startswith("| `")]
+    quoted = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    pieces = {piece.strip(" ,;:") for message in quoted for piece in message.split("...")}
+    assert len(pieces) > 100
+    said = "\n".join(_texts())
+    assert [each for each in pieces - OF_OTHERS if each not in said] == []
+
+
+def _texts() -> Iterator[str]:
+    """Whatever stands as text in the sources."""
+    yield (ROOT / "Makefile").read_text()
+    for package in ("darkroom", "service", "worker"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
 
 
 def test_every_warning_of_the_logs_is_explained() -> None:
