@@ -64,6 +64,13 @@ _CODES = {
 }
 
 
+_SENTENCES = {
+    404: "There is no such path; GET / says where everything is.",
+    405: "The path has no such method; the header Allow names those it has.",
+}
+"""For what Starlette refuses with a phrase alone."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What went wrong with a request to the API, before it is written as an answer."""
@@ -137,9 +144,15 @@ def fault_of(error: Exception) -> Fault:
         case RequestValidationError():
             return _validation_fault(error)
         case HTTPException(status_code=status):
-            return Fault(status, code_of(status), str(error.detail), headers=error.headers or {})
+            headers = error.headers or {}
+            return Fault(status, code_of(status), _sentence(status, error.detail), headers=headers)
     log.error("request failed", exc_info=error)
     return Fault(500, "internal", "Something failed here; quote the request_id.")
+
+
+def _sentence(status: int, detail: str) -> str:
+    phrase = HTTPStatus(status).phrase
+    return _SENTENCES.get(status, phrase) if detail == phrase else detail
 
 
 def code_of(status: int) -> str:

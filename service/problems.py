@@ -27,11 +27,13 @@ class Told:
 TOLD: dict[str, Told] = {
     "malformed_request": Told(400, "The body must be a JSON object."),
     "cross_site": Told(403, "Pages of http://example.org may not change anything here."),
-    "not_found": Told(404, "Not Found"),
+    "not_found": Told(404, "There is no such path; GET / says where everything is."),
     "job_not_found": Told(404, "No job has this id."),
     "image_not_found": Told(404, "No image has this id."),
     "model_not_found": Told(404, "No model is called 'emoj'. Did you mean emoji?"),
-    "method_not_allowed": Told(405, "Method Not Allowed"),
+    "method_not_allowed": Told(
+        405, "The path has no such method; the header Allow names those it has."
+    ),
     "not_acceptable": Told(
         406, "The picture is png: accept that, or ask for another `output.format`."
     ),

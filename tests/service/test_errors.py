@@ -112,6 +112,18 @@ def test_parameters_are_refused_in_our_words(api, path, headers, pointer, detail
     assert error["code"] in CODES
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("GET", "/api/v1/nothing", "There is no such path; GET / says where everything is."),
+        ("PUT", "/api/v1/jobs", "The path has no such method; the header Allow names those"),
+    ],
+)
+def test_what_no_route_takes_is_told_in_a_sentence(api, method, path, told):
+    problem = api.request(method, path).json()
+    assert problem["detail"].startswith(told)
+
+
 def test_a_key_of_another_form_is_refused_in_our_words(api):
     for key in ("a b", "\xe9", "x" * 256, ""):
         response = api.post("/api/v1/jobs", json={}, headers={"Idempotency-Key": key.encode()})
