@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 
 from darkroom import __version__
-from darkroom.command import flags, remote
+from darkroom.command import flags, jobs, remote
 from darkroom.command.flags import with_settings
 from darkroom.command.terminal import AsJson, err, faults, out, print_json
 from darkroom.settings import Settings
@@ -48,7 +48,7 @@ def darkroom(
     """Darkroom turns prompts into pictures with latent diffusion models."""
 
 
-app.add_typer(remote.jobs, name="jobs")
+app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(remote.models, name="models")
 
 
