@@ -110,6 +110,11 @@ class Progress(Frozen):
     eta_s: float | None = None
     """Seconds left, estimated from the steps made so far; null before the first."""
 
+    @property
+    def doing(self) -> str:
+        """What the job does, for people: `load the model sdxl`."""
+        return f"{self.stage} {self.detail}" if self.detail else self.stage
+
 
 class QueuePlace(Frozen):
     """Where a job waits."""

@@ -151,7 +151,7 @@ def _stage(job: Job) -> str:
     if job.status is JobStatus.QUEUED:
         before = job.queue.position if job.queue else 0
         return f"queued, {before} before it" if before else "queued"
-    return job.progress.stage if job.status is JobStatus.RUNNING and job.progress else job.status
+    return job.progress.doing if job.status is JobStatus.RUNNING and job.progress else job.status
 
 
 def _measure(job: Job) -> tuple[float, str, str]:

@@ -141,7 +141,7 @@ def _moment(moment: datetime | None) -> str:
 def _progress(job: Job) -> str:
     if job.status is JobStatus.RUNNING and job.progress:
         step = f" {job.progress.step}/{job.progress.steps}" if job.progress.steps else ""
-        return f"running: {job.progress.stage}{step}"
+        return f"running: {job.progress.doing}{step}"
     if job.status is JobStatus.QUEUED and job.queue:
         return f"queued, {job.queue.position} before it"
     return str(job.status)

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from darkroom.job import Job, JobStatus, new_job_id
+from darkroom.job import Job, JobStatus, Progress, new_job_id
 
 
 def test_what_has_ended_is_terminal():
@@ -26,6 +26,11 @@ def test_a_word_of_rq_that_is_not_ours_is_refused():
 def test_ids_sort_by_time():
     ids = [new_job_id() for _ in range(100)]
     assert all(a < b for a, b in pairwise(ids))
+
+
+def test_what_a_job_does_is_told_in_words():
+    assert Progress(stage="load", detail="the model sdxl").doing == "load the model sdxl"
+    assert Progress(stage="denoise").doing == "denoise"
 
 
 def test_a_job_reads_with_every_field_of_the_contract():

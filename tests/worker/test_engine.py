@@ -595,6 +595,16 @@ def test_every_stage_is_told_up_to_one(running, redis):
         assert job.progress.model_dump() == told[-1]
 
 
+def test_which_model_is_loaded_is_told(running, redis):
+    job_id = running.submit("other")
+    running.start()
+    running.ended(job_id)
+    rows = redis.xrange(f"darkroom:events:{job_id}")
+    told = [json.loads(fields[b"data"]) for _, fields in rows]
+    loads = [row["detail"] for row in told if row.get("stage") == "load"]
+    assert loads[-1] == "the model other"
+
+
 def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):
     open_ = ("seed", "width", "height", "num_inference_steps", "scheduler", "num_images")
     values = {"task": "unconditional", "model": "tiny", **dict.fromkeys(open_)}
