@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import sys
 import threading
 import time
@@ -39,7 +40,7 @@ def setup(settings: Settings, **bound: Any) -> None:
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     render = (
-        structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer(colors=_in_colour())
         if as_text
         else structlog.processors.JSONRenderer(sort_keys=False)
     )
@@ -99,6 +100,11 @@ class Floods:
         if not written:
             raise structlog.DropEvent
         return {**line, "left_out": left_out} if left_out else line
+
+
+def _in_colour() -> bool:
+    """On a terminal whose user has not asked for none (no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def is_fault(line: str) -> bool:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from darkroom import __version__
 from darkroom.command import flags, jobs, remote
-from darkroom.command.flags import with_settings
+from darkroom.command.flags import GroupedCommand, with_settings
 from darkroom.command.terminal import AsJson, err, faults, out, print_json
 from darkroom.settings import Settings
 
@@ -52,28 +52,30 @@ app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(remote.models, name="models")
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.API, *flags.WORKER, *flags.KEEPER)
 def up(
     settings: Settings,
     workers: Annotated[int, typer.Option(min=0, help="How many workers to start.")] = 1,
 ) -> None:
-    """Start everything on this machine: API, keeper, workers and, unless a Redis is named, an
-    embedded Valkey. Ctrl-C stops all of it."""
+    """Start everything on this machine.
+
+    API, keeper, workers and, unless a Redis is named, an embedded Valkey. Ctrl-C stops all of it.
+    """
     from darkroom.command.up import run
 
     with faults():
         run(settings, workers, out.print)
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.API)
 def api(settings: Settings) -> None:
     """Start the API alone. Needs the Redis that the workers use."""
     _become("service", _with_redis(settings))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.WORKER)
 def worker(settings: Settings) -> None:
     """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses, or
@@ -81,7 +83,7 @@ def worker(settings: Settings) -> None:
     _become("worker", _with_redis(settings))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.KEEPER)
 def keeper(settings: Settings) -> None:
     """Start the keeper alone: leases, deadlines, retention. Several may run."""
@@ -154,8 +156,10 @@ def models_check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load models here, one after the other, make a small picture with each and say what it can
-    do. With a Redis named, the API learns it too. Exit status 1 if one fails."""
+    """Load models here and make a small picture with each.
+
+    One after the other, and says what each can do. With a Redis named, the API learns it too. Exit
+    status 1 if one fails."""
     from darkroom.command import doctor
 
     with faults():
@@ -176,8 +180,10 @@ def models_pull(
     settings: Settings,
     names: Annotated[list[str], typer.Argument(help="Models of models.toml.")],
 ) -> None:
-    """Download what models of repositories need into the Hugging Face cache (HF_HOME): safetensors
-    and texts only. Nothing else in Darkroom uses the network to get models."""
+    """Download models of repositories from the Hub.
+
+    What they need goes into the Hugging Face cache (HF_HOME): safetensors and texts only. Nothing
+    else in Darkroom uses the network to get models."""
     _become("worker.loading.hub", settings, *names)
 
 
@@ -187,7 +193,10 @@ app.command()(remote.generate)
 @app.command()
 @with_settings("state_dir", "models")
 def demo(settings: Settings) -> None:
-    """Start everything, make one picture under out/ with the demo model on the CPU, stop it."""
+    """Start everything, make one picture under out/, stop it.
+
+    With the demo model, on the CPU.
+    """
     from darkroom.command.demo import run
 
     with faults():

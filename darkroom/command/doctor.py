@@ -77,11 +77,13 @@ def check_models(
     was found.
 
     Raises DarkroomError if the process cannot tell."""
+    names = Catalog.read(settings.models).names(names) if names else ()
     command = [sys.executable, "-m", "worker.check", *(["--load-only"] if load_only else [])]
     command += ["--output", str(output)] if output else []
     done = _ask([*command, "--", *names], settings, settings.load_timeout_s)
     if done.returncode:
-        raise DarkroomError(f"The models cannot be loaded: {_last_line(done.stderr)}")
+        reason = _last_line(done.stderr).removeprefix("Error: ")
+        raise DarkroomError(f"The models cannot be loaded: {reason}")
     checked = [Checked.model_validate_json(line) for line in done.stdout.splitlines()]
     if settings.redis_url:
         with connect(settings.redis_url) as redis:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from typer.core import TyperCommand
 
 from darkroom.field_errors import field_errors
 from darkroom.settings import Settings
@@ -63,6 +64,39 @@ WORKER = (
 KEEPER = ("keeper_interval_s", *KEPT)
 
 
+GROUPS = {
+    "Settings of all processes": EVERYWHERE,
+    "What is kept": KEPT,
+    "The API: where it listens and who may ask": (
+        "host",
+        "port",
+        "allowed_hosts",
+        "cors_origins",
+        "trusted_proxies",
+    ),
+    "The API: its limits": API,
+    "Workers": WORKER,
+    "The keeper": KEEPER,
+}
+"""Titles in the help; a setting stands under the first that has it."""
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help has a title for each group of options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                title = getattr(parameter, "rich_help_panel", None) or "Options"
+                groups.setdefault(title, []).append(record)
+        for title in ["Options", *(each for each in GROUPS if each in groups)]:
+            with formatter.section(title):
+                formatter.write_dl(groups[title])
+        formatter.write_paragraph()
+        formatter.write_text("Each setting is also read from DARKROOM_... and from .env.")
+
+
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each named setting and hand it the settings that result:
     options go before the environment, that before `.env`."""
@@ -107,11 +141,15 @@ def _option(name: str) -> inspect.Parameter:
         f"--{name.replace('_', '-')}",
         help=f"{' '.join((field.description or '').split())}{default}",
         show_default=False,
-        rich_help_panel="Settings, also from DARKROOM_... and .env",
+        rich_help_panel=_group(name),
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
     )
+
+
+def _group(name: str) -> str:
+    return next(title for title, names in GROUPS.items() if name in names)
 
 
 def _arms(kind: Any) -> tuple[Any, ...]:

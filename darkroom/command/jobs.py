@@ -53,7 +53,7 @@ def jobs_ls(
 
 @jobs.command("show")
 def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Show one job: what was asked, how far it is, where its pictures are."""
+    """Show what was asked, how far it is, where its pictures are."""
     with faults(), Client(url) as client:
         job = client.job(client.find(job_id))
     if as_json:
@@ -75,7 +75,9 @@ def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
 
 @jobs.command("watch")
 def jobs_watch(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Follow a job to its end; with --json one line per change. Exit status 1 if it failed."""
+    """Follow a job to its end.
+
+    With --json one line per change. Exit status 1 if it failed."""
     with faults(), Client(url) as client:
         for job in client.follow(client.find(job_id)):
             if as_json:

@@ -19,9 +19,7 @@ from darkroom.command.wish import Wish
 from darkroom.job import Job
 from darkroom.request import PictureFormat
 
-models = typer.Typer(
-    help="List the models on offer; check that they work; download them.", no_args_is_help=True
-)
+models = typer.Typer(help="List models, check that they work, download them.", no_args_is_help=True)
 
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
 
@@ -107,7 +105,9 @@ def generate(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Make a picture: send the request, show progress, write files. Ctrl-C cancels the job."""
+    """Make a picture.
+
+    Sends the request, shows progress and writes files. Ctrl-C cancels the job."""
     values: dict[str, Any] = {
         "model": model,
         "num_inference_steps": steps,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from darkroom import __version__
+from darkroom.command import flags
 from darkroom.settings import Settings
 from tests.commands import invoke
 from tests.running import RunningUp, darkroom
@@ -35,6 +36,19 @@ def test_each_command_explains_itself(command: str) -> None:
     done = invoke(*command.split(), "--help")
     assert done.exit_code == 0
     assert "Usage:" in done.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["jobs"], ["models"]])
+def test_help_fits_a_terminal(group: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    assert "..." not in invoke(*group, "--help").stdout.replace("[ARGS]...", "")
+
+
+def test_settings_are_grouped() -> None:
+    text = invoke("up", "--help").stdout
+    assert [title for title in flags.GROUPS if f"{title}:" not in text] == []
+    assert "DARKROOM_..." in text
 
 
 def test_help_lists_every_command() -> None:
