@@ -5,8 +5,10 @@ Several may run: each step is one atomic script, or deletes what nobody refers t
 
 import threading
 import time
+from collections.abc import Collection
 
 from darkroom import logs
+from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.errors import DependencyError
 from darkroom.images import ImageStore
 from darkroom.queue.queue import Queue
@@ -19,10 +21,15 @@ TIDY_EVERY_S = 600.0
 ORPHAN_AGE_S = 3600.0
 """A file that no job refers to may be one whose job is about to end, until it is so old."""
 
+ABANDONED_AFTER_S = 3600.0
+"""A job whose model was taken out of models.toml waits so long for a worker that comes with a file
+of its own."""
+
 
 def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out."""
-    keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s)
+    offered = _models_on_offer(settings)
+    keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
     log.info("keeper_started", interval_s=settings.keeper_interval_s)
     well = True
     while not stop.is_set():
@@ -42,8 +49,16 @@ def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
 class Keeper:
     """One round of what is due, per `turn`."""
 
-    def __init__(self, queue: Queue, store: ImageStore, retention_s: float) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        store: ImageStore,
+        retention_s: float,
+        offered: Collection[str] | None = None,
+    ) -> None:
+        """`offered`: names of the models on offer; None if they are not known here."""
         self._queue = queue
+        self._offered = offered
         self._store = store
         self._retention_s = retention_s
         self._tidy_at = time.monotonic()
@@ -57,6 +72,7 @@ class Keeper:
         self._forget_old_jobs()
         if time.monotonic() >= self._tidy_at:
             self.put_off_tidying()
+            self._end_abandoned()
             self.tidy()
 
     def put_off_tidying(self) -> None:
@@ -79,10 +95,23 @@ class Keeper:
         if unfinished or orphans or inputs:
             log.info("files_deleted", unfinished=unfinished, orphans=orphans, inputs=inputs)
 
+    def _end_abandoned(self) -> None:
+        if self._offered is not None:
+            for job_id in self._queue.end_abandoned(self._offered, ABANDONED_AFTER_S):
+                log.warning("model_gone", job_id=job_id)
+
     def _forget_old_jobs(self) -> None:
         for job_id, images in self._queue.sweep_retention().items():
             self._store.delete(images)
             log.info("retention_passed", job_id=job_id, images=len(images))
+
+
+def _models_on_offer(settings: Settings) -> Collection[str] | None:
+    try:
+        return Catalog.read(settings.models).cards
+    except ModelsFileError as error:
+        log.warning("models_not_known", reason=str(error))
+        return None
 
 
 def _belongs(store: ImageStore, queue: Queue) -> bool:

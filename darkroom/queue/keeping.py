@@ -5,7 +5,7 @@ Each function is an exchange (`exchange.py`).
 """
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from darkroom.queue.exchange import Exchange, Question, Send, run, send
@@ -15,12 +15,24 @@ BATCH = 100
 """What one call of reap, deadlines or retention handles, so that none holds Redis up for long."""
 
 _SCAN = 500
+_QUEUES = "darkroom:queues"
 _STORE_MARK = "darkroom:store"
 
 
 def expire_deadlines() -> Exchange[list[str]]:
     """Cancel queued jobs whose deadline has passed; returns their ids."""
     return [job_id.decode() for job_id in (yield from _repeat("deadlines"))]
+
+
+def end_abandoned(offered: Collection[str], patience_s: float) -> Exchange[list[str]]:
+    """Fail the jobs for models that are not `offered` any more, which have waited so many seconds
+    and which no worker serves; returns their ids."""
+    names = [name.decode(errors="replace") for name in (yield from send("SMEMBERS", _QUEUES))]
+    ended: list[bytes] = []
+    for name in sorted(names):
+        if name.rpartition(".")[0] not in offered:
+            ended += yield from run("abandoned", name, patience_s)
+    return [job_id.decode(errors="replace") for job_id in ended]
 
 
 def sweep_retention() -> Exchange[dict[str, list[str]]]:

@@ -213,6 +213,7 @@ class Queue(Client):
     # The keeper
 
     expire_deadlines = _blocking(keeping.expire_deadlines)
+    end_abandoned = _blocking(keeping.end_abandoned)
     sweep_retention = _blocking(keeping.sweep_retention)
     image_ids = _blocking(keeping.kept_images)
     input_ids = _blocking(keeping.kept_inputs)

@@ -36,6 +36,17 @@ def keeping(queue: Queue, store: ImageStore) -> Keeper:
     return Keeper(queue, store, retention_s=7 * 86400)
 
 
+def test_jobs_for_a_model_that_is_gone_end(
+    queue: Queue, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "ABANDONED_AFTER_S", 0.0)
+    job = queue.submit({}, model="gone").job
+    Keeper(queue, store, 9).turn()
+    assert queue.fetch(job.id).status is JobStatus.QUEUED
+    Keeper(queue, store, 9, {"pix"}).turn()
+    assert queue.fetch(job.id).status is JobStatus.FAILED
+
+
 def picture(store: ImageStore, age_s: float = 0) -> str:
     image_id = new_image_id()
     store.put(image_id, b"png")

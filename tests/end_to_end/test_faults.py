@@ -4,11 +4,13 @@ import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import httpx2
 import pytest
 from PIL import Image
 
+MOMENTS = ("created", "finished")
 LONG = {"prompt": "a cat", "num_inference_steps": 20_000}
 
 
@@ -56,6 +58,11 @@ def test_no_job_is_lost_or_done_twice_when_an_engine_is_killed_among_two_hundred
     assert killed.is_set()
     assert Counter(job["status"] for job in ended) == {"succeeded": 200}
     assert max(job["attempts"] for job in ended) <= 2
+    for job in ended:
+        *stages, total = (seconds or 0.0 for seconds in job["timings"].values())
+        began, done_at = (datetime.fromisoformat(job[f"{name}_at"]) for name in MOMENTS)
+        assert sum(stages) == pytest.approx(total, abs=0.01)
+        assert total <= (done_at - began).total_seconds() + 0.1
     images = [image for job in ended for image in job["images"]]
     assert len({image["id"] for image in images}) == 200
     for image in images:

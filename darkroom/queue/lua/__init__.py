@@ -5,7 +5,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 
-from darkroom.errors import DeadlineExceeded, MalformedJobError, PoisonError
+from darkroom.errors import (
+    DeadlineExceeded,
+    MalformedJobError,
+    ModelNotFoundError,
+    PoisonError,
+)
 from darkroom.job import RQ_WORDS, JobError
 from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.settings import Settings
@@ -23,6 +28,10 @@ _ERRORS = {
     ),
     "deadline": JobError(
         code=DeadlineExceeded.code, message="The deadline passed before the job was started."
+    ),
+    "abandoned": JobError(
+        code=ModelNotFoundError.code,
+        message="Its model is no longer on offer, and no worker serves it; ask for another one.",
     ),
 }
 

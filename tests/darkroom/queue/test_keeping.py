@@ -3,6 +3,7 @@
 import pytest
 from redis import Redis
 
+from darkroom.job import JobStatus
 from darkroom.queue import keeping
 from darkroom.queue.queue import Queue
 
@@ -29,3 +30,19 @@ def test_a_store_is_marked_once(queue: Queue, redis: Redis) -> None:
     assert mark == queue.new_store_mark() == queue.store_mark()
     redis.flushall()
     assert queue.store_mark() is None
+
+
+def test_jobs_for_a_model_that_is_gone_fail_once_they_have_waited(
+    queue: Queue, redis: Redis
+) -> None:
+    gone, kept = (queue.submit({"model": name}, model=name).job for name in ("gone", "pix"))
+    assert queue.end_abandoned({"pix"}, patience_s=3600) == []
+    served = "rq:worker:elsewhere"
+    redis.sadd("rq:workers:gone.normal", served)
+    redis.hset(served, "name", "elsewhere")
+    assert queue.end_abandoned({"pix"}, patience_s=0) == []
+    redis.delete(served)
+    assert queue.end_abandoned({"pix"}, patience_s=0) == [gone.id]
+    ended = queue.fetch(gone.id)
+    assert (ended.status, ended.error.code) == (JobStatus.FAILED, "model_not_found")
+    assert queue.fetch(kept.id).status is JobStatus.QUEUED
