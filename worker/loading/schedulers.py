@@ -40,8 +40,11 @@ OPTIONS = MappingProxyType({**SIGMAS, "timestep_spacing": "timestep_spacing"})
 DEAF = frozenset({"DDIMInverseScheduler", "LCMScheduler", "TCDScheduler"})
 
 # What a class takes for granted when the model's own configuration is silent does not fit latent
-# diffusion: clipping is meant for pixels, and PNDM's first steps need four of them.
-FITTING = MappingProxyType({"clip_sample": False, "skip_prk_steps": True})
+# diffusion: clipping is meant for pixels, and PNDM's first steps need four of them. The last is
+# what DPM++ 2S comes to by itself, with a complaint.
+FITTING = MappingProxyType(
+    {"clip_sample": False, "skip_prk_steps": True, "lower_order_final": True}
+)
 
 
 class StepListener(Protocol):
@@ -71,8 +74,15 @@ class Schedulers:
         those that its pipeline can work with, if it cannot work with all."""
         self.own = type(own).__name__
         self._config = own.to_json_string()
+        self.sigmas = next((each for each in SIGMAS if own.config.get(SIGMAS[each])), None)
+        self.timestep_spacing: str | None = own.config.get("timestep_spacing")
         names = [n for n in compatible(type(own)) if only is None or n in {*only, self.own}]
-        self._fresh = {name: made for name in names if (made := _make(name, self._config))}
+        self._fresh = {
+            name: made
+            for name in names
+            if (made := _make(name, self._config))
+            and (name == self.own or _can_step(name, self._config))
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,6 +167,23 @@ def _changes(
         else:
             changes[field] = value
     return tuple(changes.items())
+
+
+@functools.cache
+def _can_step(name: str, config: str) -> bool:
+    """Whether a scheduler knows what the network predicts: some take over the configuration of a
+    rectified flow, or of a network that predicts the picture, and fail at their first step."""
+    scheduler = copy.deepcopy(_make(name, config))
+    if scheduler is None or scheduler.config.get("use_dynamic_shifting"):
+        return scheduler is not None  # its timesteps depend on the size of the picture
+    sample = torch.zeros(1, 4, 8, 8)
+    try:
+        scheduler.set_timesteps(2)
+        timestep = scheduler.timesteps[0]
+        scheduler.step(scheduler.scale_model_input(sample, timestep), timestep, sample)
+    except (ValueError, NotImplementedError):
+        return False
+    return True
 
 
 def _is_flow(scheduler: SchedulerMixin) -> bool:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,11 @@ def call_pipeline(
     try:
         with replace_step(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)
-    except ValueError as error:
+    except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
         if _raiser_of(error) == "check_inputs":  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
+        if _is_of_scheduler(error):
+            raise UnsupportedError(_beyond(request, error)) from error
         raise
 
 
@@ -83,6 +86,19 @@ def step_seeder(drawn_from: list[torch.Generator]) -> Layer:
 def _raiser_of(error: BaseException) -> str:
     """The name of the function that raised."""
     return traceback.extract_tb(error.__traceback__)[-1].name
+
+
+def _is_of_scheduler(error: BaseException) -> bool:
+    """Whether a noise scheduler of diffusers raised it: it would whenever it is asked the same."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any("/diffusers/schedulers/" in Path(frame.filename).as_posix() for frame in frames)
+
+
+def _beyond(request: Request, error: BaseException) -> str:
+    asked = f"{request.num_inference_steps} steps with {request.scheduler}"
+    options = request.scheduler_options.model_dump(exclude_none=True)
+    with_options = "".join(f", {name} {value}" for name, value in options.items())
+    return f"This model cannot make {asked}{with_options}: {type(error).__name__}: {error}"[:500]
 
 
 def _pixels(images: torch.Tensor | np.ndarray) -> tuple[np.ndarray, ...]:

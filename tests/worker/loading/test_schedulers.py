@@ -50,6 +50,16 @@ def test_rectified_flow_keeps_to_its_own_scheduler() -> None:
     )
 
 
+def test_what_cannot_follow_a_model_s_prediction_is_not_on_offer() -> None:
+    own = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction")
+    names = Schedulers(own).names
+    assert {"DPMSolverMultistepScheduler", "UniPCMultistepScheduler"} <= set(names)
+    assert not {"DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler"} & set(names)
+    of_picture = Schedulers(EulerDiscreteScheduler(**BETAS, prediction_type="sample")).names
+    assert "DDIMScheduler" in of_picture
+    assert not {"KDPM2DiscreteScheduler", "PNDMScheduler"} & set(of_picture)
+
+
 @pytest.mark.parametrize("name", USUAL)
 def test_two_jobs_never_share_a_scheduler(name: str) -> None:
     schedulers = Schedulers(EulerDiscreteScheduler(**BETAS))

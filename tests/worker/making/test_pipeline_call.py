@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import ImageToImage, TextToImage
@@ -109,3 +109,17 @@ def test_strength_leaves_out_the_first_steps() -> None:
     request = ImageToImage(**fields | {"strength": 0.3, "num_inference_steps": 10})
     assert steps_of(request) == 3
     assert steps_of(asked(num_inference_steps=10)) == 10
+
+
+def test_what_a_scheduler_cannot_do_is_unsupported_since_it_never_will(
+    pipeline: StableDiffusionPipeline,
+) -> None:
+    pipeline.scheduler = DDIMScheduler(**tiny.BETAS)
+    with pytest.raises(UnsupportedError, match="cannot make 1001 steps with DDIMScheduler"):
+        made_of(
+            pipeline,
+            asked(num_inference_steps=1001, scheduler="DDIMScheduler"),
+            prompt="a cat",
+            width=16,
+            height=16,
+        )
