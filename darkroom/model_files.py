@@ -18,6 +18,7 @@ from darkroom.networks import AUTOENCODERS, main_names
 from darkroom.safe_files import load_json
 from darkroom.weight_headers import read_header
 
+SIGMAS = ("karras", "exponential", "beta")
 INDEX, CONFIG = "model_index.json", "config.json"
 SAFETENSORS = ".safetensors"
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -109,6 +110,22 @@ class ModelFiles:
     def scheduler(self) -> str | None:
         """The class of its noise scheduler."""
         return self.parts.get("scheduler", (None, None))[1]
+
+    @property
+    def sigmas(self) -> str | None:
+        """The kind of sigmas that its noise scheduler is configured to have."""
+        return next((kind for kind in SIGMAS if self._steps.get(f"use_{kind}_sigmas")), None)
+
+    @property
+    def timestep_spacing(self) -> str | None:
+        """How its noise scheduler is configured to space timesteps."""
+        spacing = self._steps.get("timestep_spacing")
+        return spacing if isinstance(spacing, str) else None
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """How its noise scheduler is configured."""
+        return read_json(self.folder / "scheduler" / "scheduler_config.json")
 
     def native_size(self, vae: PartFiles | None = None) -> tuple[int, int] | None:
         """Width and height in pixels that its network was trained at, with `vae` in place of the

@@ -33,6 +33,10 @@ class ModelRecord(BaseModel):
     """Noise schedulers that work with it, by diffusers class name."""
     scheduler: str | None = None
     """The model's own noise scheduler."""
+    sigmas: str | None = None
+    """The kind of sigmas that its configuration asks for; null: as they are."""
+    timestep_spacing: str | None = None
+    """How its configuration spaces timesteps; null if its class has no such option."""
     width: int | None = None
     """Its usual size, in pixels."""
     height: int | None = None
@@ -105,6 +109,9 @@ class Offer:
     controlnets: tuple[str, ...] = ()
     classes: int | None = None
     vocabulary: Vocabulary | None = None
+    sigmas: str | None = None
+    timestep_spacing: str | None = None
+    """These two as the model's own noise scheduler has them, and the others after it."""
     is_known: bool = True
     """Whether it is known what kind of model it is. Until then every task is offered, with every
     field that some model takes for it: the worker that loads the model has the last word."""
@@ -148,6 +155,8 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         controlnets=known.controlnets,
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
+        sigmas=known.sigmas,
+        timestep_spacing=known.timestep_spacing,
         is_known=known.pipeline is not None or loaded is not None,
     )
 
@@ -205,6 +214,9 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
         width=width,
         height=height,
         classes=files.classes,
+        sigmas=files.sigmas,
+        timestep_spacing=files.timestep_spacing
+        or table["timestep_spacing"].get(files.scheduler or ""),
     )
 
 
@@ -228,7 +240,8 @@ def _named(card: ModelCard, **known: Any) -> ModelRecord:
 @cache
 def diffusers_table() -> dict[str, Any]:
     """What diffusers' classes can do, made by `python -m worker.loading.diffusers_table --write`:
-    `pipelines` (class name -> tasks) and `schedulers` (class name -> compatible class names)."""
+    `pipelines` (class name -> tasks), `schedulers` (class name -> compatible class names), and of
+    each what `scheduler_options` it takes and its `timestep_spacing`."""
     table = resources.files("darkroom").joinpath("diffusers_table.json")
     content: dict[str, Any] = json.loads(table.read_text())
     return content

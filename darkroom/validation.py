@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom import prompts, schedulers
+from darkroom import prompts, scheduler_table, schedulers
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 from darkroom.field_errors import field_errors, pointer
@@ -63,9 +63,9 @@ def parse(
     if filled is None or options is None or errors:
         raise InvalidRequestError(errors)
     values = filled.model_dump(mode="json")
-    if errors := list(_disagreements(values)):
+    if errors := list(_disagreements(values, offer)):
         raise InvalidRequestError(errors)
-    warnings = (*plain.warnings, *prompts.warnings(values, offer), *warnings_about(values))
+    warnings = (*plain.warnings, *prompts.warnings(values, offer), *warnings_about(values, offer))
     if not offer.is_known:
         values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
     return Draft(task, values, options, warnings)
@@ -108,7 +108,7 @@ def completed(draft: Draft, offer: Offer, image_size: Sides | None) -> Request:
     known = _valid_or_raise(narrow, values).model_dump()
     width, height = _size_of(replace(draft, values=known), offer, image_size)
     whole = _valid_or_raise(narrow, known | {"width": width, "height": height})
-    if errors := list(_disagreements(whole.model_dump(mode="json"))):
+    if errors := list(_disagreements(whole.model_dump(mode="json"), offer)):
         raise InvalidRequestError(errors)
     return _valid_or_raise(TASKS[draft.task].request, whole.model_dump())
 
@@ -162,7 +162,7 @@ def _plain_scheduler(asked: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
-def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
+def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldError]:
     """Fields that are right one by one and wrong together. A scheduler that is not known yet is
     not judged."""
     scheduler, options = values["scheduler"], values["scheduler_options"]
@@ -173,6 +173,7 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
     if scheduler and options["timestep_spacing"] and "timestep_spacing" not in able:
         detail = f"{scheduler} has no timestep_spacing."
         yield FieldError("/scheduler_options/timestep_spacing", detail, "unsupported_field")
+    yield from scheduler_table.refusals(values, offer)
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
@@ -185,8 +186,9 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[FieldError]:
         yield FieldError("/mask_image", detail, "missing")
 
 
-def warnings_about(values: Mapping[str, Any]) -> Iterator[str]:
+def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     """What is to be said of a request that can be done."""
+    yield from scheduler_table.warnings(values, offer)
     guidance = values.get("guidance_scale", 0.0)
     if guidance > SATURATED_GUIDANCE:
         yield (

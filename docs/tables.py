@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-PAGES = ("api", "architecture", "models", "operations", "tasks")
+PAGES = ("api", "architecture", "models", "operations", "schedulers", "tasks")
 PACKAGES = ("darkroom", "service", "worker", "training", "benchmarks")
 
 
@@ -27,9 +27,10 @@ def main() -> None:
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should read."""
     from docs.api_tables import of_api
+    from docs.scheduler_tables import of_schedulers
 
     tables = {"files": _files(), "settings": _settings(), "cards": _cards(), "tasks": _tasks()}
-    tables |= of_api()
+    tables |= of_api() | of_schedulers()
     written = {}
     for page in (DOCS / f"{name}.md" for name in PAGES):
         text = page.read_text()

@@ -105,7 +105,7 @@ class RunningJob:
         request = completed(kept, offer, image.size if image else None)
         self.stored = stored(request, offer)
         if isinstance(self.asked, Draft):
-            late = warnings_about(self.stored)
+            late = warnings_about(self.stored, offer)
             self.warnings.extend(each for each in late if each not in self.claim.warnings)
         self.asked = request
 

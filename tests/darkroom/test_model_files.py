@@ -132,3 +132,13 @@ def test_weights_of_a_variant_and_in_shards_are_found(tmp_path: Path) -> None:
     assert [p.name for p in PartFiles(tmp_path).weights("bf16")] == [names[4]]
     assert {p.name for p in PartFiles(tmp_path).weights()} == {names[0], names[2], names[3]}
     assert PartFiles(tmp_path).weights("fp8") == PartFiles(tmp_path).weights()
+
+
+def test_a_scheduler_s_configuration_tells_how_steps_are_laid_out(tmp_path: Path) -> None:
+    files = model(tmp_path, INDEX)
+    assert (files.sigmas, files.timestep_spacing) == (None, None)
+    (tmp_path / "scheduler").mkdir()
+    configured = {"use_karras_sigmas": True, "timestep_spacing": "leading"}
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(configured))
+    files = ModelFiles(tmp_path)
+    assert (files.sigmas, files.timestep_spacing) == ("karras", "leading")

@@ -428,7 +428,7 @@ def test_flagged_pictures_are_withheld_and_the_others_kept(running):
     body = {"seed": 7, "num_images": 3}
     plain = running.ended(running.submit(**body))
     assert [image.flagged for image in plain.images] == [None] * 3
-    running.ended(running.submit("prudent", num_inference_steps=1))
+    running.ended(running.submit("prudent", num_inference_steps=2))
     checker = running.engine.models.get("prudent").safety
     seen = list(pixels(running, plain).astype(np.uint8))
     asked = checker.processor(images=seen, return_tensors="pt")

@@ -89,7 +89,7 @@ class Loop(RuleBasedStateMachine):
     # What happens to an engine
 
     @rule(
-        steps=st.integers(1, 6),
+        steps=st.integers(2, 6),
         images=st.integers(1, 2),
         guided=st.booleans(),
         deterministic=st.booleans(),

@@ -50,20 +50,26 @@ FIELDS = {"ip_adapter_image"} | {
 
 def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
-    fields it takes; scheduler class name -> those that can take its place, and its options."""
+    fields it takes; scheduler class name -> those that can take its place, its options, and how
+    it spaces timesteps unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
     return {
         "diffusers": diffusers.__version__,
         "pipelines": dict(sorted(_pipelines())),
         "schedulers": {name: compatible(cls) for name, cls in schedulers.items()},
         "scheduler_options": {name: list(options_of(cls)) for name, cls in schedulers.items()},
+        "timestep_spacing": {
+            name: inspect.signature(cls.__init__).parameters["timestep_spacing"].default
+            for name, cls in schedulers.items()
+            if "timestep_spacing" in options_of(cls)
+        },
     }
 
 
 def text(content: Mapping[str, Any]) -> str:
     """The table as it is committed: an entry a line, so that differences can be read."""
     lines = [f'{{\n"diffusers": {json.dumps(content["diffusers"])}']
-    for part in ("pipelines", "schedulers", "scheduler_options"):
+    for part in ("pipelines", "schedulers", "scheduler_options", "timestep_spacing"):
         entries = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in content[part].items())
         lines.append(f'"{part}": {{\n' + ",\n".join(entries) + "\n}")
     return ",\n".join(lines) + "\n}\n"

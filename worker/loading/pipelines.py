@@ -158,6 +158,8 @@ def _record(
         tasks=tuple(task_classes(type(pipeline).__name__)),
         schedulers=schedulers.names,
         scheduler=schedulers.own,
+        sigmas=schedulers.sigmas,
+        timestep_spacing=schedulers.timestep_spacing,
         width=width,
         height=height,
         pipeline=type(pipeline).__name__,

@@ -1,0 +1,52 @@
+"""What the table of schedulers says is still so: some of it is measured again."""
+
+from itertools import product
+
+import pytest
+
+from benchmarks.schedulers import Bench, Case, distances
+from darkroom.scheduler_table import FAR, NOISE, STEPS, STRENGTHS, Layout, distance, layouts, table
+
+DIFFERENCE = 3
+"""Levels of 255 by which another processor may differ."""
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench()
+
+
+def test_some_of_the_table_is_measured_again(bench: Bench) -> None:
+    cases = [
+        Case(Layout("DPMSolverMultistepScheduler", "beta", "trailing"), 10, None),
+        Case(Layout("DPMSolverSinglestepScheduler", "beta", None), 10, None),
+        Case(Layout("DDIMScheduler", None, "leading"), 1, None),
+        Case(Layout("HeunDiscreteScheduler", None, "trailing"), 3, None),
+        Case(Layout("UniPCMultistepScheduler", "beta", "linspace"), 25, None),
+        Case(Layout("LMSDiscreteScheduler", "exponential", "trailing"), 25, 0.1),
+        Case(Layout("PNDMScheduler", None, "trailing"), 3, 0.5),
+        Case(Layout("DEISMultistepScheduler", "beta", "leading"), 150, 0.02),
+    ]
+    for case, far in distances(bench, cases).items():
+        listed = distance(case.layout, case.steps, case.strength)
+        assert abs(far - listed) <= DIFFERENCE, case.name
+    assert set(bench.layouts()) == set(layouts())
+
+
+@pytest.mark.long
+def test_more_of_the_table_is_measured_again(bench: Bench) -> None:
+    every = [
+        Case(*each)
+        for each in product(layouts(), STEPS, STRENGTHS)
+        if Case(*each).made and each[1] <= 25
+    ]
+    for case, far in distances(bench, every[::25]).items():
+        listed = distance(case.layout, case.steps, case.strength)
+        assert abs(far - listed) <= DIFFERENCE, case.name
+
+
+def test_limits_lie_between_good_and_bad() -> None:
+    """Euler's five steps are good; noise is no picture."""
+    euler = Layout("EulerDiscreteScheduler", None, "trailing")
+    assert max(row[0] or 0 for row in table()[euler.name][STEPS.index(5) :]) < FAR - 5
+    assert distance(Layout("DDIMScheduler", None, "leading"), 1, None) > NOISE + 20
