@@ -110,7 +110,7 @@ def test_a_wrong_value_is_named(field, value):
 
 
 def test_the_scheduler_error_lists_the_valid_ones():
-    with pytest.raises(InvalidRequestError, match=r"DDIMScheduler.*EulerDiscreteScheduler"):
+    with pytest.raises(InvalidRequestError, match="It has: DDIM, Euler"):
         parse(CAT | {"scheduler": "Foo"}, OFFER)
 
 

@@ -134,7 +134,7 @@ def test_nobody_else_may_read_what_it_writes(state_dir: Path, tiny_models: Path)
             picture = {"prompt": "x", "image": TASKS["image-to-image"].example["image"]}
             assert httpx2.post(f"{hint[1]}/api/v1/jobs", json=picture).status_code == 202
             written = [state_dir, *state_dir.rglob("*")]
-            assert {path.name for path in written} > {"socket", "api.log", "lock", "images"}
+            assert {path.name for path in written} > {"url", "api.log", "lock", "images"}
             assert [path for path in written if path.lstat().st_mode & 0o077] == []
     finally:
         os.umask(before)

@@ -99,7 +99,7 @@ def test_strong_guidance_is_accepted_with_a_warning(submitted, announced):
 # What bad input gets
 
 
-@pytest.mark.parametrize("prompt", ["", "x" * 10_000, "nul\0", "\x1b[2J", 5, None, ["a"]])
+@pytest.mark.parametrize("prompt", ["x" * 10_000, "nul\0", "\x1b[2J", 5, None, ["a"]])
 def test_prompts_that_cannot_be(api, prompt):
     assert pointers(api.post(JOBS, json={"prompt": prompt})) == ["/prompt"]
 
@@ -122,7 +122,7 @@ def test_sizes_that_cannot_be(api, size):
 
 
 def test_several_wrong_fields_are_named_at_once(api):
-    response = api.post(JOBS, json={"prompt": "", "seed": -2, "steps": 20, "tags": "s3cret"})
+    response = api.post(JOBS, json={"prompt": 5, "seed": -2, "steps": 20, "tags": "s3cret"})
     assert sorted(pointers(response)) == ["/prompt", "/seed", "/steps", "/tags"]
     assert "s3cret" not in response.text
 
@@ -131,8 +131,7 @@ def test_an_unknown_scheduler_lists_the_valid_ones(api):
     response = api.post(JOBS, json={"prompt": "a cat", "scheduler": "Eule"})
     (error,) = problem(response, 422, "invalid_parameters")["errors"]
     assert error["pointer"] == "/scheduler"
-    assert "EulerDiscreteScheduler" in error["detail"]
-    assert "DDIMScheduler" in error["detail"]
+    assert "Did you mean Euler? It has: DDIM, Euler." in error["detail"]
 
 
 def test_an_unknown_model_gets_near_matches(api):
@@ -195,7 +194,7 @@ def test_json_is_taken_in_utf_8_alone(api, kind, status):
 
 
 def test_nothing_refused_is_queued(api, jobs):
-    api.post(JOBS, json={"prompt": ""})
+    api.post(JOBS, json={"prompt": 5})
     api.post(JOBS, content=b"{bad")
     assert jobs.page().jobs == []
 
