@@ -150,7 +150,7 @@ def _check(cls: type[Model], values: Mapping[str, Any]) -> tuple[Model | None, l
     try:
         return cls.model_validate(values), []
     except ValidationError as error:
-        return None, field_errors(error, cls, JobOptions.model_fields)
+        return None, field_errors(error, cls, {*JobOptions.model_fields, *FIELDS})
 
 
 def _plain_scheduler(asked: dict[str, Any]) -> dict[str, Any]:

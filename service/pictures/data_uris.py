@@ -10,7 +10,8 @@ LONGEST_HEADER = 1000
 MOST_ESCAPES = 2_000_000
 """Each takes as long as a hundred bytes of base64."""
 
-_HEADER = re.compile(rb"data:([^,]{0,%d})," % LONGEST_HEADER, re.IGNORECASE)
+_HEADER = re.compile(rb'data:((?:[^",]|"[^"]*")*),', re.IGNORECASE)
+"""Its parameters may be quoted, with commas inside (RFC 2045)."""
 _IS_BASE64 = re.compile(rb"(?:^|;)\s*base64\s*$", re.IGNORECASE)
 _URL = re.compile(rb"(?:https?|ftp|file|blob):", re.IGNORECASE)
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
@@ -28,7 +29,7 @@ def read(text: bytes) -> bytes:
         if _URL.match(text):
             raise InvalidImageError("Nothing is fetched from a URL; send the picture itself.")
         return _base64(text)
-    header = _HEADER.match(text)
+    header = _HEADER.match(text, 0, LONGEST_HEADER)
     if header is None:
         raise InvalidImageError("A data URI must have a comma after its header: data:...;base64, .")
     content = text[header.end() :]

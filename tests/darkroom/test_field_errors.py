@@ -77,6 +77,12 @@ def test_pointers_escape_what_rfc_6901_escapes() -> None:
     [
         ({"steps": 20}, "num_inference_steps"),
         ({"tag": ["x"]}, "tags"),
+        ({"mask": FILE}, "mask_image"),
+        ({"init_image": FILE}, "image"),
+        ({"init_images": [FILE]}, "image"),
+        ({"denoising_strength": 0.5}, "strength"),
+        ({"lora": "ink"}, "loras"),
+        ({"num_images_per_prompt": 2}, "num_images"),
         ({"output": {"type": "png"}}, "format"),
         ({"scheduler_options": {"karras": True}}, "sigmas"),
         ({"scheduler_options": {"spacing": "leading"}}, "timestep_spacing"),
