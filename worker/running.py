@@ -43,6 +43,20 @@ def too_large(job: "RunningJob", error: DeviceMemoryError) -> DeviceMemoryError:
     )
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """The stage that a job is in, since when, and the seconds by stage before. Replaced as a whole:
+    other threads read it, and a stage that was both over and still going on would count twice."""
+
+    stage: Stage
+    since: float
+    spent: Mapping[str, float]
+
+    def spent_at(self, now: float) -> dict[str, float]:
+        """Seconds by stage up to `now`."""
+        return {**self.spent, self.stage: self.spent.get(self.stage, 0.0) + now - self.since}
+
+
 @dataclass(eq=False)
 class RunningJob:
     """One job from its claim to its last write. The engine's thread changes it; other threads
@@ -68,22 +82,19 @@ class RunningJob:
     """The last rung of the memory ladder that the job needed."""
     ticks_waited: int = 0
     """Ticks in a row in which the engine ran others and not this job."""
-    spent: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage, in all attempts and so far."""
     telling: threading.Lock = field(default_factory=threading.Lock)
     """Held while its news are told, so that nothing is told twice."""
 
     stored: Mapping[str, Any] = field(init=False)
     """What the job and its pictures say of the request: posted back it gives the same ones."""
-    _stage_since: float = field(init=False)
+    _clock: _Clock = field(init=False)
     _left: tuple[Progress, ...] = ()
     """How far it was when it left each stage."""
     _told: tuple[Progress, ...] = ()
 
     def __post_init__(self) -> None:
         self.stored = self.claim.request
-        self.spent |= self.claim.spent
-        self._stage_since = self.claimed_at
+        self._clock = _Clock(self.progress.stage, self.claimed_at, self.claim.spent)
 
     @property
     def request(self) -> Request:
@@ -130,8 +141,7 @@ class RunningJob:
         if stage == before.stage:
             return
         now = time.monotonic()
-        self.spent[before.stage] = self.spent.get(before.stage, 0.0) + now - self._stage_since
-        self._stage_since = now
+        self._clock = _Clock(stage, now, self._clock.spent_at(now))
         self._left = (*self._left, before)
         step = before.steps if stage == "save" else before.step
         self.progress = self._progress(stage, step, before.steps, before.eta_s)
@@ -145,7 +155,7 @@ class RunningJob:
         """`i` of `n` denoising steps are done."""
         self.enter("denoise")
         before = self.claim.spent.get("denoise", 0.0)
-        denoising = time.monotonic() - self._stage_since + self.spent.get("denoise", 0.0) - before
+        denoising = self._clock.spent_at(time.monotonic())["denoise"] - before
         eta_s = round(denoising / i * (n - i), 2) if i else None
         self.progress = self._progress("denoise", i, n, eta_s)
 
@@ -173,10 +183,9 @@ class RunningJob:
         self._told = (*(each for each in self._told if any(each is old for old in known)), event)
 
     def spent_so_far(self) -> dict[str, float]:
-        """Seconds by stage up to now, in all attempts."""
-        stage, spent = self.progress.stage, dict(self.spent)
-        spent[stage] = spent.get(stage, 0.0) + time.monotonic() - self._stage_since
-        return {name: round(value, 4) for name, value in spent.items()}
+        """Seconds by stage up to now, in all attempts. From any thread."""
+        spent = self._clock.spent_at(time.monotonic())
+        return {stage: round(seconds, 4) for stage, seconds in spent.items()}
 
     def timings(self) -> Timings:
         """Seconds by stage up to now; `total` counts from submission and is their sum."""

@@ -1,3 +1,9 @@
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+
 import pytest
 
 from darkroom.draft import Draft
@@ -134,10 +140,34 @@ def test_each_stage_gets_its_own_time_and_the_total_counts_from_submission():
 
 
 def test_coming_back_to_a_stage_adds_to_it():
-    one = job()
+    one = job(spent={"encode": 5.0})
     one.enter("encode")
-    one.spent["encode"] = 5.0
+    before = one.timings().encode
     one.enter("denoise")
     one.enter("encode")
-    assert one.timings().encode >= 5.0
+    assert one.timings().encode >= before >= 5.0
     assert one.progress == Progress(stage="encode")
+
+
+def test_no_time_counts_twice_for_who_reads_while_the_stage_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Leases are told of from a thread of their own, which may read between any two steps."""
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    one, most = job(), 0.0
+
+    def read_on(frame: FrameType, *_: object) -> Callable[..., object] | None:
+        nonlocal most
+        if frame.f_code is RunningJob.enter.__code__:
+            most = max(most, sum(one.spent_so_far().values()))
+            return read_on
+        return None
+
+    one.claimed_at, one._clock = 0.0, replace(one._clock, since=0.0)
+    before = sys.gettrace()
+    sys.settrace(read_on)
+    try:
+        one.enter("encode")
+    finally:
+        sys.settrace(before)
+    assert most == 100.0
