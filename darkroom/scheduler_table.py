@@ -7,7 +7,7 @@ diffusion; schedulers that the demo model does not offer are not judged.
 """
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -132,13 +132,16 @@ def layouts() -> Iterator[Layout]:
 
 
 def distance(layout: Layout, steps: int, strength: float | None) -> int:
-    """That of the most steps and the greatest strength measured that are no more than those asked
-    for, or of the least strength that makes a step; 0 if none does."""
+    """That of the most steps measured that are no more than those asked for, and of the two
+    strengths around the one asked for the worse, or of the least that makes a step; 0 if none
+    does."""
     row = table()[layout.name][bisect_right(STEPS, steps) - 1]
     if strength is None:
         return row[0] or 0
-    least = max(bisect_right(STRENGTHS[1:], strength), 1)
-    return next((each for each in row[least:] if each is not None), 0)
+    below = max(bisect_right(STRENGTHS[1:], strength), 1)
+    above = bisect_left(STRENGTHS[1:], strength) + 1
+    around = [each for each in row[below : above + 1] if each is not None]
+    return max(around, default=next((each for each in row[above:] if each is not None), 0))
 
 
 def _is_far(layout: Layout, steps: int, strength: float | None) -> bool:

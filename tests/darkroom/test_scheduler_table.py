@@ -116,6 +116,13 @@ def test_between_two_that_were_measured_the_lower_one_counts() -> None:
     assert told_of[-1] + 1 in STEPS
 
 
+def test_between_two_strengths_the_worse_one_counts() -> None:
+    """At 0.5 two of four steps are made, and are near; at 0.8 three, and are not."""
+    unipc = {"scheduler": "UniPC Beta", "num_inference_steps": 4, "image": FILE}
+    said = [bool(told(**unipc, strength=strength)) for strength in (0.5, 0.79, 0.8, 1.0)]
+    assert said == [False, True, True, True]
+
+
 def test_leading_steps_that_leave_out_the_top_are_told() -> None:
     many = replace(EMOJI, card=EMOJI.card.model_copy(update={"limits": LIMITS}))
     leading = {"scheduler_options": {"timestep_spacing": "leading"}}
