@@ -6,7 +6,6 @@ every file appears whole or not at all: it is written under a temporary name, sy
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import time
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from darkroom.errors import ImageNotFoundError, InvalidImageError, StoreUnavailableError
-from darkroom.job import INPUT_ID
+from darkroom.job import IMAGE_ID, INPUT_ID
 from darkroom.private import FILE, FOLDER, SHARED_FILE, SHARED_FOLDER, make_folder, open_file
 from darkroom.settings import Settings
 
 _INPUTS = "inputs/*/file_*.png"
-_IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 """What names of files end with, by format."""
@@ -206,7 +204,7 @@ class ImageStore:
         return self._root / "store-id"
 
     def _image(self, image_id: str, image_format: str) -> Path:
-        if not _IMAGE_ID.fullmatch(image_id):
+        if not IMAGE_ID.fullmatch(image_id):
             raise ImageNotFoundError(f"{image_id[:50]!r} is not an image id.")
         return self._root / "images" / image_id[-2:] / f"{image_id}{SUFFIXES[image_format]}"
 

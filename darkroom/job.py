@@ -63,6 +63,8 @@ def new_image_id() -> str:
     return f"img_{uuid7().hex}"
 
 
+JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
+IMAGE_ID = re.compile(r"img_[0-9a-f]{32}", re.ASCII)
 INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
 """The hash of an input picture: what requests hold in its place."""
 

@@ -1,6 +1,5 @@
 """What routes ask for, as typed aliases; built once per process by `create_app`."""
 
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import JobNotFoundError
 from darkroom.images import ImageStore
+from darkroom.job import JOB_ID
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
@@ -22,8 +22,6 @@ from service.access import Asker, Jobs, who_asks
 from service.crowd import Crowd
 from service.pictures.intake import InputImages
 from service.preferences import EVENT_ID, LONGEST_WAIT_S
-
-_JOB_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ async def _job_id(
         str, Path(description="The job's id.", examples=["job_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"])
     ],
 ) -> str:
-    if not _JOB_ID.fullmatch(job_id):
+    if not JOB_ID.fullmatch(job_id):
         raise JobNotFoundError("No job has this id.")
     return job_id
 

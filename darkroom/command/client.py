@@ -1,6 +1,5 @@
 """A client of any Darkroom URL, for the command line; knows HTTP, nothing of queue or models."""
 
-import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,8 @@ from pydantic import ValidationError
 
 from darkroom import __version__
 from darkroom.errors import DarkroomError
-from darkroom.job import Job
+from darkroom.job import JOB_ID, Job
 
-_WHOLE_ID = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 SHORTEST_ID = 4
 """Characters that tell one job from others."""
 LOOKED_AT = 1000
@@ -135,7 +133,7 @@ class Client:
         """The id of the job whose id begins or ends with `part`, among the latest ones.
 
         Raises ClientError unless there is just one."""
-        if _WHOLE_ID.fullmatch(part):
+        if JOB_ID.fullmatch(part):
             return part
         wanted = part.removeprefix("job_").lower()
         looked_at = self.jobs(limit=LOOKED_AT) if len(wanted) >= SHORTEST_ID else ()

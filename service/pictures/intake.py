@@ -26,6 +26,7 @@ from darkroom.errors import (
 from darkroom.field_errors import pointer
 from darkroom.images import ImageStore, StoredImage, StoredInput
 from darkroom.input_images import IMAGE, MASK, Place, input_images, with_images
+from darkroom.job import IMAGE_ID
 from darkroom.settings import Settings
 from darkroom.sizes import Sides
 from service.pictures.messages import Decoded, Wish
@@ -33,7 +34,7 @@ from service.pictures.pool import Decoders
 
 WHITE = "#ffffff"
 
-_FINISHED = re.compile(r"\s*(?:/api/v1/images/)?(img_[0-9a-f]{32})\s*", re.ASCII)
+_FINISHED = re.compile(rf"\s*(?:/api/v1/images/)?({IMAGE_ID.pattern})\s*", re.ASCII)
 _PNG_SIZE = struct.Struct(">16xII")
 
 FindImage = Callable[[str], Awaitable[StoredImage]]
