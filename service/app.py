@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
+        openapi_url=None,  # a route of pages.py: FastAPI's own would take any query
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,

@@ -21,6 +21,7 @@ from darkroom.errors import (
 )
 from darkroom.field_errors import pointer
 from darkroom.input_images import PICTURE_FIELDS
+from service.preferences import charset
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -59,6 +60,22 @@ _HINTS = {
     "Invalid \\uXXXX escape": "\\u wants four hexadecimal digits",
     "Unterminated string starting at": "the text that begins there does not end",
 }
+
+
+def require_json(http: Request) -> None:
+    """Refuse what a form or another site's page can send unasked (CSRF), and what is no JSON.
+
+    Raises HTTPException 415."""
+    given = http.headers.get("content-type", "")
+    declared = given.partition(";")[0].strip().lower()
+    is_json = declared == "application/json" or (
+        declared.startswith("application/") and declared.endswith("+json")
+    )
+    from_a_program = not declared and "origin" not in http.headers
+    if not is_json and not from_a_program:
+        raise HTTPException(415, "Send JSON with the header 'Content-Type: application/json'.")
+    if charset(given) not in ("utf-8", "utf8", "us-ascii"):
+        raise HTTPException(415, "JSON is sent in UTF-8; leave the charset out of Content-Type.")
 
 
 async def read_body(http: Request, most_text: int) -> tuple[dict[str, Any], int]:

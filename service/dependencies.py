@@ -20,6 +20,7 @@ from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
 from service.crowd import Crowd
+from service.parameters import NUMBER
 from service.pictures.intake import InputImages
 from service.preferences import EVENT_ID, LONGEST_WAIT_S
 
@@ -96,6 +97,7 @@ Place = Depends(_place)
 JobId = Annotated[str, Depends(_job_id)]
 Wait = Annotated[
     float | None,
+    NUMBER,
     Query(
         ge=0,
         allow_inf_nan=False,

@@ -1,16 +1,39 @@
 """Query parameters: those that a route does not know are refused, as unknown fields of a body are;
 in the service only."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any, Literal
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
 
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.field_errors import pointer
 from darkroom.near_names import did_you_mean
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+"""As JSON writes it, but for zeros in front."""
+
+
+def _in_digits(fault: Literal["int_parsing", "float_parsing"]) -> BeforeValidator:
+    """Refuses what Python alone takes for a number: `1_0`, ` 5`, `+5`, `nan`."""
+
+    def check(text: Any) -> Any:
+        if isinstance(text, str) and not _NUMBER.fullmatch(text):
+            raise PydanticKnownError(fault)
+        return text
+
+    return BeforeValidator(check)
+
+
+WHOLE_NUMBER = _in_digits("int_parsing")
+NUMBER = _in_digits("float_parsing")
+"""What a parameter that is a number is checked for before pydantic reads it."""
 
 
 async def refuse_others(http: Request) -> None:

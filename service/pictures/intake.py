@@ -34,7 +34,17 @@ from service.pictures.pool import Decoders
 
 WHITE = "#ffffff"
 
-_FINISHED = re.compile(rf"\s*(?:/api/v1/images/)?({IMAGE_ID.pattern})\s*", re.ASCII)
+_BLANKS = "\t\n\v\f\r \x85\xa0\xad\u1680\u180e\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x2010))
+)
+"""What comes along with a text that was copied from a page or a file, and cannot be seen."""
+_FINISHED = re.compile(rf"(?:/api/v1/images/)?({IMAGE_ID.pattern})", re.ASCII)
+_AN_ID = re.compile(r"(?:/api/v1/(?:images|jobs)/)?(img|job)_", re.ASCII)
+_NO_PICTURE = {
+    "img": "Is not the id of a picture, which is img_ and 32 characters of 0-9 and a-f.",
+    "job": "Is the id of a job; give that of one of its pictures, img_...",
+}
+"""No base64 of a picture begins so."""
 _PNG_SIZE = struct.Struct(">16xII")
 
 FindImage = Callable[[str], Awaitable[StoredImage]]
@@ -110,6 +120,7 @@ class InputImages:
     async def _take(
         self, place: Place, text: str, values: Mapping[str, Any], find_image: FindImage
     ) -> _Kept:
+        text = text.strip(_BLANKS)
         try:
             if text.startswith("file_"):
                 return await to_thread.run_sync(self._known, text)
@@ -139,6 +150,8 @@ class InputImages:
         if finished := _FINISHED.fullmatch(text):
             image = await find_image(finished[1])
             return await to_thread.run_sync(self._read, image), False
+        if begun := _AN_ID.match(text):
+            raise InvalidImageError(_NO_PICTURE[begun[1]])
         try:
             return text.encode("ascii"), True
         except UnicodeEncodeError as error:

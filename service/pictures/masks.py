@@ -32,9 +32,21 @@ def mask(picture: Seen, *, is_lossy: bool) -> tuple[Image.Image, tuple[str, ...]
         raise InvalidImageError(f"Is transparent everywhere; {_SAY_IT_IN_COLOURS}")
     if picture.alpha is None or 2 * least > most:  # no hole: its colours say it
         grey = picture.colours.convert("L")
-        return (grey.point(_without_loss) if is_lossy else grey), ()
+        if is_lossy:
+            return grey.point(_without_loss), ()
+        _refuse_zero_and_one(grey)
+        return grey, ()
     visible = picture.alpha.point(_at_least((most + 1) // 2))
     return ImageChops.invert(picture.alpha), _notes(picture.colours, visible)
+
+
+def _refuse_zero_and_one(grey: Image.Image) -> None:
+    """Programs that keep masks as 0 and 1 write what looks all black."""
+    if values(grey)[1] == 1:
+        raise InvalidImageError(
+            "Looks like a mask of 0 and 1, whose greatest value is 1 of 255; multiply it by 255: "
+            "255 where to repaint, 0 where to keep."
+        )
 
 
 def _without_loss(value: int) -> int:

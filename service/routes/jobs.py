@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
-from starlette.exceptions import HTTPException
 
 from darkroom.errors import BusyError, ModelNotFoundError, TooManyAtOnceError
 from darkroom.job import Job, JobStatus
 from darkroom.request import Output
 from service import preferences
-from service.bodies import read_body
+from service.access import Jobs
+from service.bodies import read_body, require_json
 from service.conditions import listed, matches, require_match
 from service.dependencies import (
     Darkroom,
@@ -29,6 +29,7 @@ from service.dependencies import (
 )
 from service.documentation import JOB_BODY, JOB_EVENTS, JOB_OR_PICTURE, PICTURE_OR_JOB
 from service.negotiation import as_wished, check_format, picture_format, wants_picture
+from service.parameters import WHOLE_NUMBER
 from service.problems import NO_PICTURE, problems
 from service.responses import JobPage, etag, job_body, job_response
 from service.streaming import event_stream, wait_for, wait_for_end
@@ -80,7 +81,7 @@ async def create_job(
     `picture_not_ready` (406) while it goes on. A request sent again with the same
     `Idempotency-Key` within 24 hours returns the same job; with another body it is refused.
     """
-    _require_json(http)
+    require_json(http)
     body, size = await read_body(http, int(here.settings.max_json_kb * 2**10))
 
     def agree(output: Output) -> None:
@@ -98,7 +99,9 @@ async def create_job(
 
 
 @router.get(
-    "/jobs", response_model=JobPage, responses=problems("invalid_parameters", "queue_unavailable")
+    "/jobs",
+    response_model=JobPage,
+    responses=problems("invalid_parameters", "model_not_found", "queue_unavailable"),
 )
 async def list_jobs(
     http: Request,
@@ -108,12 +111,16 @@ async def list_jobs(
         JobStatus | None, Query(description="Only jobs in this status.", examples=["succeeded"])
     ] = None,
     model: Annotated[
-        str | None, Query(max_length=200, description="Name or alias.", examples=["emoji"])
+        str | None,
+        Query(min_length=1, max_length=200, description="Name or alias.", examples=["emoji"]),
     ] = None,
     tag: Annotated[
-        str | None, Query(max_length=64, description="Only jobs so tagged.", examples=["poster"])
+        str | None,
+        Query(min_length=1, max_length=64, description="Only jobs so tagged.", examples=["poster"]),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Jobs per page.", examples=[20])] = 20,
+    limit: Annotated[
+        int, WHOLE_NUMBER, Query(ge=1, le=100, description="Jobs per page.", examples=[20])
+    ] = 20,
     cursor: Annotated[
         str | None,
         Query(
@@ -127,6 +134,8 @@ async def list_jobs(
     page = await jobs.page(
         status=status, model=_name(here, model), tag=tag, limit=limit, cursor=cursor
     )
+    if model and not (cursor or page.jobs or page.next_cursor):
+        await _require_model(here, jobs, model)
     body = JobPage(
         data=page.jobs, next_cursor=page.next_cursor, has_more=page.next_cursor is not None
     )
@@ -263,23 +272,19 @@ def _preference_applied(http: Request) -> dict[str, str]:
     return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
 
 
-def _require_json(http: Request) -> None:
-    """Refuse what a form or another site's page can send unasked (CSRF), and what is no JSON."""
-    given = http.headers.get("content-type", "")
-    declared = given.partition(";")[0].strip().lower()
-    is_json = declared == "application/json" or (
-        declared.startswith("application/") and declared.endswith("+json")
-    )
-    from_a_program = not declared and "origin" not in http.headers
-    if not is_json and not from_a_program:
-        raise HTTPException(415, "Send JSON with the header 'Content-Type: application/json'.")
-    if preferences.charset(given) not in ("utf-8", "utf8", "us-ascii"):
-        raise HTTPException(415, "JSON is sent in UTF-8; leave the charset out of Content-Type.")
-
-
 def _name(here: Darkroom, model: str | None) -> str | None:
     """A model's own name for an alias; jobs of models no longer on offer can still be listed."""
     try:
         return model and here.catalog.find(model).name
     except ModelNotFoundError:
         return model
+
+
+async def _require_model(here: Darkroom, jobs: Jobs, name: str) -> None:
+    """Raises ModelNotFoundError for a name that no model has and no job: one that was mistyped."""
+    try:
+        here.catalog.find(name)
+    except ModelNotFoundError:
+        theirs = await jobs.page(status=None, model=name, tag=None, limit=1, cursor=None)
+        if not (theirs.jobs or theirs.next_cursor):
+            raise

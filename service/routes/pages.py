@@ -9,8 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -80,6 +80,13 @@ async def read_root(http: Request) -> Response:
     if wants_page(http.headers):
         return RedirectResponse("docs", 307, headers)
     return Response(Root().model_dump_json(), 200, headers, "application/json")
+
+
+@router.get("/openapi.json", response_class=JSONResponse)
+async def read_openapi(http: Request) -> Response:
+    """The API, for programs."""
+    app: FastAPI = http.app
+    return JSONResponse(app.openapi())
 
 
 @router.get("/docs", response_class=Response)

@@ -27,9 +27,12 @@ def test_every_route_refuses_what_it_does_not_read(api):
     assert tried >= 15
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
-def test_pages_for_people_refuse_it_too_or_do_not_care(api, path):
-    assert api.get(path, params={"foo": "1"}).status_code in (200, 422)
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/start.js", "/openapi.json"])
+def test_what_openapi_does_not_list_refuses_it_too(api, path):
+    for method in ("GET", "HEAD"):
+        assert api.request(method, path, params={"foo": "1"}).status_code == 422
+    assert faults(api.get(path, params={"foo": "1"})) == [("/query/foo", "unknown_parameter")]
+    assert api.get(path, follow_redirects=True).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,24 @@ def test_many_parameters_are_answered_shortly(api):
 
 def test_names_are_pointed_at_as_in_a_body(api):
     assert faults(api.get("/api/v1/jobs?a/b~=1")) == [("/query/a~1b~0", "unknown_parameter")]
+
+
+ODD_NUMBERS = ["1_0", "+5", " 5", "5\n", "1e", "0x10", ".5", "5.", "٣", "nan", "inf", "", "1,0"]
+
+
+@pytest.mark.parametrize("written", ODD_NUMBERS)
+def test_numbers_are_written_as_every_program_reads_them(api, written):
+    for path, name in (("/api/v1/jobs", "limit"), (f"/api/v1/jobs/{JOB}", "wait")):
+        assert faults(api.get(path, params={name: written})) == [(f"/query/{name}", "wrong_type")]
+
+
+def test_every_number_that_a_route_reads_is_checked_so(api):
+    paths = api.get("/openapi.json").json()["paths"]
+    numbers = {
+        parameter["name"]
+        for operations in paths.values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["schema"].get("type") in ("integer", "number")
+    }
+    assert numbers == {"limit", "wait"}

@@ -108,7 +108,8 @@ def test_a_redis_that_does_not_answer_is_named_before_anything_is_written(
     url: str, tmp_path: Path, tiny_models: Path
 ) -> None:
     state = tmp_path / "state"
-    done = darkroom("up", "--redis-url", url, "--state-dir", state, "--models", tiny_models)
+    where = ("--port", "0", "--redis-url", url, "--state-dir", state)
+    done = darkroom("up", *where, "--models", tiny_models)
     assert done.returncode == 1
     assert "No Redis can be used at" in done.stderr
     assert "secret" not in done.stderr

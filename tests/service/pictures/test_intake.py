@@ -92,6 +92,31 @@ def test_what_cannot_be_had_is_told_at_its_field_and_leaves_nothing(
     assert list(store.input_ids(-10)) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("img_1", "Is not the id of a picture"),
+        ("img_" + "0" * 33, "Is not the id of a picture"),
+        ("img_" + "0" * 31 + "G", "Is not the id of a picture"),
+        ("/api/v1/images/img_019A", "Is not the id of a picture"),
+        ("job_" + "0" * 32, "Is the id of a job; give that of one of its pictures"),
+        ("/api/v1/jobs/job_" + "0" * 32, "Is the id of a job"),
+        ("\ufeffjob_1", "Is the id of a job"),
+    ],
+)
+def test_of_what_is_no_id_of_a_picture_it_is_said_what_is_wrong(take, text, told):
+    with pytest.raises(InvalidRequestError, match=told):
+        take(image=text)
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\u200b", "\ufeff", "\u3000\r\n", "\u2060\u200d\x85 \t"])
+@pytest.mark.parametrize("form", ["{}", "data:image/png;base64,{}"])
+def test_unseen_blanks_around_a_picture_say_nothing(take, blank, form):
+    plain = take(image=PICTURE).draft.values
+    assert take(image=blank + form.format(PICTURE) + blank).draft.values == plain
+    assert take(image=blank + plain["image"] + blank).draft.values == plain
+
+
 def test_a_mask_is_read_as_one_and_told_of(store, take):
     with_hole = noise()
     with_hole.putalpha(Image.linear_gradient("L").resize((32, 32)))

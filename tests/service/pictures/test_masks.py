@@ -111,3 +111,26 @@ def test_files_that_look_alike_are_the_same_mask(hidden, grey, colourful):
             return str(error)
 
     assert outcome(colours) == outcome(other.astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+def test_a_mask_of_zero_and_one_is_told_apart_from_black(mode):
+    ones = HALF // 255
+    mask = Image.fromarray(ones.astype(np.uint16) * 257) if mode == "I;16" else of_mode(ones, mode)
+    with pytest.raises(InvalidImageError, match=r"a mask of 0 and 1, .*multiply it by 255"):
+        read(encoded(mask))
+    assert read(encoded(Image.fromarray(0 * HALF))).max() == 0
+    assert read(encoded(Image.fromarray(HALF > 0))).max() == 255
+    two = np.where(ones, 2, 0).astype(np.uint8)
+    assert read(encoded(Image.fromarray(two))).max() == 2
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("quality", [10, 40, 75, 90])
+def test_black_that_lost_a_little_is_still_black(fmt, quality):
+    black = encoded(Image.new("RGB", (16, 16)), fmt, quality=quality)
+    assert read(black).max() == 0
+
+
+def of_mode(greys: np.ndarray, mode: str) -> Image.Image:
+    return Image.fromarray(greys).convert(mode)

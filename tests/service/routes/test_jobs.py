@@ -749,7 +749,16 @@ def test_jobs_are_found_by_status_model_and_tag(api, submitted, work):
     assert ids(model="other") == [other["id"]]
     assert ids(tag="x&y") == [tagged["id"]]
     assert ids(status="queued", model="demo") == [tagged["id"]]
-    assert ids(model="never-heard-of") == []
+
+
+def test_a_model_that_nobody_knows_is_told_and_one_that_had_jobs_is_not(api, jobs):
+    unknown = problem(api.get(JOBS, params={"model": "othr"}), 404, "model_not_found")
+    assert "other" in unknown["near"]
+    assert api.get(JOBS, params={"model": "other"}).json()["data"] == []
+    jobs.submit({"task": "text-to-image"}, model="withdrawn")
+    for status, count in (("queued", 1), ("failed", 0)):
+        response = api.get(JOBS, params={"model": "withdrawn", "status": status})
+        assert (response.status_code, len(response.json()["data"])) == (200, count)
 
 
 @pytest.mark.parametrize(
@@ -757,6 +766,8 @@ def test_jobs_are_found_by_status_model_and_tag(api, submitted, work):
     [
         ("limit", "0"),
         ("limit", "101"),
+        ("model", ""),
+        ("tag", ""),
         ("limit", "x"),
         ("status", "done"),
         ("cursor", "../x"),
