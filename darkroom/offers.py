@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from darkroom.cards import Limits
 from darkroom.catalog import Catalog, ModelCard
+from darkroom.costs import Cost
 from darkroom.request import Adapter, Argument, Need, needs
 from darkroom.tasks import TASKS, Task
 from darkroom.vocabulary import Vocabulary
@@ -71,7 +72,10 @@ class ModelRecord(BaseModel):
     load_s: float | None = None
     """Seconds that loading it took."""
     step_s: float | None = None
-    """Median seconds per denoising step of a job, as measured lately."""
+    """Seconds of a denoising step of one picture of its usual size, without guidance, as measured
+    lately."""
+    costs: tuple[Cost, ...] = ()
+    """What its passes took, as measured lately."""
     error: str | None = None
     """Why it could not be loaded; null if it could."""
     worker: str | None = None

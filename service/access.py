@@ -50,6 +50,7 @@ class Jobs:
         warnings: Sequence[str],
         idempotency_key: str | None,
         fingerprint: str | None,
+        work_s: float,
     ) -> jobs.Submitted:
         """Accept a job. Raises QueueFullError, IdempotencyMismatchError."""
         return await self.client.carry_out(
@@ -60,6 +61,7 @@ class Jobs:
                 idempotency_key=idempotency_key,
                 fingerprint=fingerprint,
                 owner=self.asker.owner,
+                work_s=work_s,
                 **options.model_dump(),
             )
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
+from darkroom.costs import solo_s
 from darkroom.draft import Draft, stored
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.input_images import input_images, with_images
@@ -58,14 +59,15 @@ async def submit(
             return earlier
     taken = await unless_gone(http, jobs.take_inputs(draft))
     async with jobs.accepting(taken):
-        request = filled_in(taken.draft, offer, taken.image_size)
+        kept = stored(filled_in(taken.draft, offer, taken.image_size), offer)
         return await jobs.submit(
-            stored(request, offer),
+            kept,
             draft.options,
             model=card.name,
             warnings=[*taken.draft.warnings, *await _doubts(here, card.name)],
             idempotency_key=idempotency_key,
             fingerprint=mark,
+            work_s=solo_s(kept, records.get(card.name)),
         )
 
 

@@ -90,6 +90,7 @@ def submit(
     fingerprint: str | None = None,
     owner: str = "",
     max_active: int | None = None,
+    work_s: float | None = None,
 ) -> Exchange[Submitted]:
     """Accept a job.
 
@@ -97,6 +98,7 @@ def submit(
     `idempotency_key`: scoped by `owner`, kept for 24 h or as long as the job, if that is less;
     `fingerprint` is a hash of the body that came with it.
     `max_active`: how many queued and running jobs the owner may have.
+    `work_s`: seconds that it is likely to take alone; see `costs.solo_s`.
 
     Raises QueueFullError, TooManyActiveJobsError, IdempotencyMismatchError.
     """
@@ -116,6 +118,7 @@ def submit(
         as_json(list(warnings)),
         as_json(list(tags)),
         as_json(metadata or {}),
+        "" if work_s is None else f"{work_s:.3f}",
     )
     _check_verdict(verdict, answer)
     job = read_job(answer, job_id)
@@ -134,7 +137,7 @@ def ask(
     belongs to, None if a new one would be accepted. Raises what `submit` raises."""
     key = _idempotency_key(owner, idempotency_key)
     asked = (new_job_id(), "", "", owner, key, fingerprint or "", _or_empty(max_active))
-    verdict, *answer = yield from run("submit", *asked, *[""] * 6)
+    verdict, *answer = yield from run("submit", *asked, *[""] * 7)
     if verdict == b"room":
         return None
     _check_verdict(verdict, answer[0])

@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom import forms
+from darkroom.costs import Cost
 from darkroom.queue.model_records import ModelRecords
 from service.bodies import read_object
 from service.submission import fingerprint
@@ -68,6 +69,25 @@ def test_what_the_client_gives_for_a_model_that_nobody_knows_is_checked_as_far_a
     assert asked["scheduler"] == "DPMSolverMultistepScheduler"
     assert asked["scheduler_options"]["sigmas"] == "karras"
     assert (asked["width"], asked["height"]) == (512, None)
+
+
+def test_a_job_carries_the_seconds_that_it_is_likely_to_take(api, redis):
+    """By what its model was measured to take, or else by a stated value."""
+    shape = {"width": 64, "height": 64, "dtype": "float32", "passes": 50}
+    took = {"unet": (2, 0.5), "encode": (1, 0.25), "decode": (1, 1.0)}
+    costs = tuple(Cost(module=m, rows=n, seconds=s, **shape) for m, (n, s) in took.items())
+    ModelRecords(redis).put(RECORDS[0].model_copy(update={"dtype": "float32", "costs": costs}))
+
+    def work(**body) -> float:
+        asked = {"prompt": "a cat", "num_inference_steps": 10} | body
+        job = api.post("/api/v1/jobs", json=asked).json()
+        return float(redis.hget(f"rq:job:{job['id']}", "dr_work"))
+
+    assert work(model="pix") == pytest.approx(6.25)
+    assert work(model="pix", num_inference_steps=20) == pytest.approx(11.25)
+    assert 0 < work(model="other") < 2
+    redis.delete("darkroom:models")
+    assert work(model="pix") > 0
 
 
 def test_twenty_that_come_first_at_once_are_all_taken(served, here, redis):  # noqa: ARG001

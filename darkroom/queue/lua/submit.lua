@@ -1,6 +1,6 @@
 -- Accept a job, or say why not; all or nothing. A repeat of the same call changes nothing.
 local id, model, priority, owner, idem, fingerprint, max_active, deadline_s,
-  data, description, warnings, tags, metadata = unpack(ARGV)
+  data, description, warnings, tags, metadata, work_s = unpack(ARGV)
 local key = key_of(id)
 local queue = model .. '.' .. priority
 
@@ -52,6 +52,9 @@ redis.call('HSET', key, 'status', RQ_WORD.queued, 'created_at', iso(), 'enqueued
   'dr_created', unix(NOW), 'dr_queued', unix(NOW), 'dr_ticket', ticket, 'dr_attempt', 0,
   'dr_model', model, 'dr_priority', priority, 'dr_owner', owner,
   'dr_warnings', warnings, 'dr_tags', tags, 'dr_metadata', metadata)
+if work_s ~= '' then -- seconds that it is likely to take alone
+  redis.call('HSET', key, 'dr_work', work_s)
+end
 if deadline_s ~= '' then
   local deadline = unix(NOW + tonumber(deadline_s))
   redis.call('HSET', key, 'dr_deadline', deadline)

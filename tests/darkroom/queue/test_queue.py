@@ -82,6 +82,12 @@ def test_submitted_job_reads_back_as_given(queue: Queue) -> None:
     assert abs(job.created_at.timestamp() - time.time()) < 5
 
 
+def test_the_work_of_a_job_is_kept_in_plain_digits(queue: Queue, redis: Redis) -> None:
+    for given, kept in ((0.00001, b"0.000"), (12.3456, b"12.346"), (1e7, b"10000000.000")):
+        assert redis.hget(f"rq:job:{submit(queue, work_s=given).id}", "dr_work") == kept
+    assert redis.hget(f"rq:job:{submit(queue).id}", "dr_work") is None
+
+
 @pytest.mark.parametrize("key", [None, "k"])
 def test_submit_repeated_after_a_lost_reply_has_one_effect(
     queue: Queue, redis: Redis, key: str | None

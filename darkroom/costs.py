@@ -1,0 +1,232 @@
+"""What passes of a model cost, as measured, and what a job therefore takes; used by all processes,
+knows neither torch nor Redis.
+
+A worker learns `Cost`s while it works and keeps them in the model's record. All that speaks of how
+long something takes reads them here. What was not measured yet follows from what was, or from
+`stated_s`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from darkroom.networks import main_names
+
+if TYPE_CHECKING:
+    from darkroom.offers import ModelRecord
+
+Sides = tuple[int, int]
+"""Width and height in pixels."""
+
+ENCODE, DECODE = "encode", "decode"
+"""What a job does before its first step and after its last one, as modules of their own; their rows
+are pictures."""
+
+UNSURE = 3
+"""Passes that a measurement must have seen: the first ones may have warmed something up."""
+WEIGHT = 0.1
+"""How much the newest pass counts in the running mean, once there are many."""
+OUTLIER = 2.0
+"""A pass counts as no more than so many times the mean: somebody else had the machine."""
+MOST_COSTS = 96
+"""Measurements kept of a model."""
+
+_SQUARE = 512 * 512
+_USUAL_STEPS = 25
+_USUAL_SIDE = 512
+_CALLS_A_STEP = {
+    "HeunDiscreteScheduler": 2,
+    "FlowMatchHeunDiscreteScheduler": 2,
+    "KDPM2DiscreteScheduler": 2,
+    "KDPM2AncestralDiscreteScheduler": 2,
+    "DPMSolverSDEScheduler": 2,
+}
+"""Schedulers that call the network more than once a step."""
+_GUIDED_BY_EMBEDDING = "Flux"
+"""Pipelines whose network is told the scale of guidance, and so needs no second row."""
+
+
+class Cost(BaseModel):
+    """What passes of one kind took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    module: str
+    """The network, such as `unet`; `encode` and `decode` are all that a job does before its first
+    step and after its last one."""
+    width: int
+    """Of the pictures, in pixels."""
+    height: int
+    """Of the pictures, in pixels."""
+    dtype: str
+    """The numbers that the model's weights are kept in."""
+    rows: int
+    """Rows that shared the pass: one for each picture, and one more for each that is guided. Of
+    `encode` and `decode`, pictures of the job."""
+    seconds: float
+    """A running mean."""
+    passes: int
+    """How many it saw."""
+
+    def seen(self, seconds: float) -> Cost:
+        """With one pass more. The first ones can only be too slow, so that the fastest counts."""
+        passes = self.passes + 1
+        if passes <= UNSURE:
+            mean = min(self.seconds, seconds)
+        else:
+            weight = max(1 / passes, WEIGHT)
+            mean = self.seconds + weight * (min(seconds, OUTLIER * self.seconds) - self.seconds)
+        return self.model_copy(update={"seconds": mean, "passes": passes})
+
+
+def stated_s(pixels: int, rows: int) -> float:
+    """Seconds of a pass of which nothing is known: a tenth for one row of 512 x 512, half of which
+    more rows share."""
+    return 0.05 + 0.05 * rows * pixels / _SQUARE
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds of a pass by its rows, for one module at one size. More rows never cost less."""
+
+    pixels: int
+    points: tuple[tuple[int, float, bool], ...] = ()
+    """Rows, seconds, whether that is sure; rows ascending, seconds never falling."""
+
+    @classmethod
+    def through(cls, costs: Iterable[Cost], pixels: int) -> Curve:
+        """The curve of measurements that differ in rows alone. What takes longer than more rows do
+        was measured badly: nothing makes a pass too fast."""
+        least, points = math.inf, []
+        for cost in sorted(costs, key=lambda cost: cost.rows, reverse=True):
+            least = min(least, cost.seconds)
+            points.append((cost.rows, least, cost.passes >= UNSURE))
+        return cls(pixels, tuple(reversed(points)))
+
+    def seconds(self, rows: int) -> float:
+        """As measured; in between on a line, beyond in the proportions of `stated_s`."""
+        at = bisect.bisect_left(self.points, rows, key=lambda point: point[0])
+        if at < len(self.points) and self.points[at][0] == rows:
+            return self.points[at][1]
+        if 0 < at < len(self.points):
+            (fewer, low, _), (more, high, _) = self.points[at - 1], self.points[at]
+            return low + (high - low) * (rows - fewer) / (more - fewer)
+        if not self.points:
+            return stated_s(self.pixels, rows)
+        known, took, _ = self.points[min(at, len(self.points) - 1)]
+        return took * stated_s(self.pixels, rows) / stated_s(self.pixels, known)
+
+    def hoped_s(self, rows: int) -> float:
+        """As `seconds`, but a number of rows that is not known well is taken to cost no more than
+        the next smaller one that is, so that it is tried."""
+        sure = [took for count, took, is_sure in self.points if is_sure and count <= rows]
+        return sure[-1] if sure else self.seconds(rows)
+
+    def at(self, pixels: int) -> Curve:
+        """What it is likely to be at another size."""
+        most, points = 0.0, []
+        for rows, took, _ in self.points:
+            most = max(most, took * stated_s(pixels, rows) / stated_s(self.pixels, rows))
+            points.append((rows, most, False))
+        return Curve(pixels, tuple(points))
+
+
+def curve(costs: Iterable[Cost], module: str, size: Sides, dtype: str | None = None) -> Curve:
+    """What passes of `module` cost at `size`: as measured there or, where nothing was, as follows
+    from the nearest size. `dtype` None: any."""
+    pixels = size[0] * size[1]
+    fitting = [cost for cost in costs if cost.module == module and dtype in (None, cost.dtype)]
+    if not fitting:
+        return Curve(pixels)
+
+    def distance(cost: Cost) -> tuple[float, bool]:
+        """In pixels; of the same number, first the same sides."""
+        far = abs(math.log(cost.width * cost.height / pixels))
+        return far, (cost.width, cost.height) != size
+
+    nearest = min(fitting, key=distance)
+    same = [c for c in fitting if (c.width, c.height) == (nearest.width, nearest.height)]
+    found = Curve.through(same, nearest.width * nearest.height)
+    return found if found.pixels == pixels else found.at(pixels)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a request asks of a model, in passes."""
+
+    size: Sides
+    images: int
+    """Pictures that are made at a time."""
+    rounds: int
+    """How often: pictures of a deterministic job are made one by one."""
+    rows: int
+    """Of the job in each of its passes."""
+    passes: int
+    """Of the network, in each round."""
+    controls: int = 0
+    """ControlNets that each of them waits for."""
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> Work:
+        """Of a request as its job keeps it; what it lacks is taken as usual for the model."""
+        count = request.get("num_images") or 1
+        images, rounds = (1, count) if request.get("deterministic") else (count, 1)
+        pipeline = (record and record.pipeline) or ""
+        is_doubled = not pipeline.startswith(_GUIDED_BY_EMBEDDING)
+        is_guided = (request.get("guidance_scale") or 0) > 1
+        strength = request.get("strength")
+        steps = request.get("num_inference_steps") or _USUAL_STEPS
+        steps = int(steps * (1.0 if strength is None else strength))
+        calls = _CALLS_A_STEP.get(str(request.get("scheduler")), 1)
+        return cls(
+            size=(
+                request.get("width") or (record and record.width) or _USUAL_SIDE,
+                request.get("height") or (record and record.height) or _USUAL_SIDE,
+            ),
+            images=images,
+            rounds=rounds,
+            rows=images * (2 if is_guided and is_doubled else 1),
+            passes=steps * calls,
+            controls=len(request.get("controls") or ()),
+        )
+
+
+def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
+    """Seconds that a job takes if nobody shares the model with it, from its first call to its last:
+    encoding, every step, decoding. Neither loading the model nor writing the pictures counts.
+
+    `request` is what the job keeps of it, `record` that of its model."""
+    work = Work.of(request, record)
+    costs = record.costs if record else ()
+    dtype = record.dtype if record else None
+
+    def took(module: str, rows: int) -> float:
+        return curve(costs, module, work.size, dtype).seconds(rows)
+
+    a_pass = took(network_in(costs), work.rows) + work.controls * took("controlnet", work.rows)
+    ends = took(ENCODE, work.images) + took(DECODE, work.images)
+    return work.rounds * (ends + work.passes * a_pass)
+
+
+def pass_s(record: ModelRecord | None, module: str, size: Sides, rows: int) -> float:
+    """Seconds of one pass of a model's `module` for pictures of `size`."""
+    costs = record.costs if record else ()
+    return curve(costs, module, size, record.dtype if record else None).seconds(rows)
+
+
+def network_in(costs: Iterable[Cost]) -> str:
+    """The network that makes the prediction, by the name under which it was measured."""
+    measured = {cost.module for cost in costs}
+    return next((name for name in main_names() if name in measured), main_names()[0])
+
+
+def most_used(costs: Iterable[Cost]) -> tuple[Cost, ...]:
+    """The measurements to keep: as many as a record may hold, those of the most passes."""
+    kept = sorted(costs, key=lambda cost: cost.passes, reverse=True)[:MOST_COSTS]
+    return tuple(sorted(kept, key=lambda c: (c.module, c.width, c.height, c.dtype, c.rows)))
