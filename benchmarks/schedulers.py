@@ -10,8 +10,9 @@ nearest. Schedulers that draw noise of their own end elsewhere by design: theirs
 to the nearest of the references of four seeds, made by DPM++ 2M and by Euler a.
 
 The jobs run as an engine runs them: the same pipelines, joined calls. `--write` writes
-darkroom/scheduler_table.json, by which requests are judged, and the page docs/schedulers.md is made
-of that by `make docs`. About forty minutes of a core; `--pictures` keeps the pictures in a folder
+darkroom/scheduler_table.json, by which requests are judged, and from how many steps on a picture
+that is given changes, darkroom/scheduler_still.json; the page docs/schedulers.md is made of the
+first by `make docs`. About forty minutes of a core; `--pictures` keeps the pictures in a folder
 and goes on from those that are there.
 """
 
@@ -22,7 +23,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from PIL import Image
 from darkroom.catalog import Catalog
 from darkroom.input_images import IMAGE
 from darkroom.request import ImageToImage, Request, SchedulerOptions, TextToImage
-from darkroom.scheduler_table import STEPS, STRENGTHS, TABLE, Layout
+from darkroom.scheduler_table import ALMOST_NONE, STEPS, STILL_TABLE, STRENGTHS, TABLE, Layout
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel, load
@@ -112,6 +113,13 @@ class Bench:
                     Image.fromarray(picture).save(self._file(case))
             print(f"{min(i + AT_ONCE, len(todo))} of {len(todo)}", file=sys.stderr, flush=True)
         return {case: made[same[0]].astype(float) for same in alike.values() for case in same}
+
+    def changes(self, cases: Iterable[Case]) -> dict[Case, float]:
+        """By how many levels of 255 pictures are from the one that was given."""
+        given = np.asarray(self._input).astype(float)
+        return {
+            case: float(np.abs(made - given).mean()) for case, made in self.pictures(cases).items()
+        }
 
     @cache  # noqa: B019  # lives as long as the program
     def noise_at_begin(self, case: Case) -> float:
@@ -221,6 +229,16 @@ def measure(bench: Bench, layouts: Sequence[Layout]) -> dict[str, Any]:
     return table
 
 
+def measure_still(bench: Bench, layouts: Sequence[Layout]) -> dict[str, list[int]]:
+    """What `scheduler_table.still` tells; no picture is made for it."""
+    return {layout.name: [_still(bench, layout, steps) for steps in STEPS] for layout in layouts}
+
+
+def _still(bench: Bench, layout: Layout, steps: int) -> int:
+    some = (Case(layout, steps, (made + 0.5) / steps) for made in range(1, steps + 1))
+    return sum(1 for _ in takewhile(lambda each: bench.noise_at_begin(each) < ALMOST_NONE, some))
+
+
 def text(table: dict[str, Any]) -> str:
     """As it is committed: a layout a line, so that differences can be read."""
     return "{\n" + ",\n".join(f'"{k}": {json.dumps(v)}' for k, v in table.items()) + "\n}\n"
@@ -245,6 +263,7 @@ def main() -> None:
     table = text(measure(bench, layouts))
     if arguments.write:
         TABLE.write_text(table)
+        STILL_TABLE.write_text(text(measure_still(bench, layouts)))
     print(table, end="")
     print(f"{time.process_time() - began:.0f} s of CPU")
 

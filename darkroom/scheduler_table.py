@@ -8,9 +8,10 @@ diffusion; schedulers that the demo model does not offer are not judged.
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +21,7 @@ from darkroom.request import Sigmas, Spacing
 from darkroom.schedulers import short
 
 TABLE = Path(__file__).with_name("scheduler_table.json")
+STILL_TABLE = Path(__file__).with_name("scheduler_still.json")
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 25, 50, 150)
 STRENGTHS = (None, 0.02, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0)
 """None: from noise."""
@@ -29,6 +31,9 @@ FAR = 26
 pictures of other seeds are from one another (15 to 37). Euler is below 15 from five steps on."""
 NOISE = 60
 """From here on one step has left nearly all noise: that alone is 91 to 93 levels away."""
+ALMOST_NONE = 0.05
+"""Noise, as a share of the picture's own spread, that shows a picture nearly as it is: its pixels
+change by 2 to 5 levels of 255, of which the autoencoder alone makes 2."""
 FEW_STEPS = 8
 """Models whose card asks for no more are made for them."""
 _WHOLE = 0.8
@@ -81,6 +86,12 @@ def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
             f"{layout.title} in {steps} steps begins as if {1 - begin:.0%} of the noise were gone: "
             "use timestep_spacing trailing."
         )
+    elif strength and _is_still(layout, steps, strength):
+        yield (
+            f"{layout.title} in {steps} step{'s' * (steps > 1)} at strength {strength:g} begins "
+            "with almost no noise and leaves the picture nearly as it is"
+            f"{_use(_livelier(layout, steps, strength))}."
+        )
     elif _is_far(layout, steps, strength):
         other = _nearer(layout, steps, strength)
         if other is None and offer.steps <= FEW_STEPS:
@@ -91,7 +102,7 @@ def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
         of = "" if strength is None else f" at strength {strength:g}"
         yield (
             f"{layout.title} in {steps} step{'s' * (steps > 1)}{of} is far from a finished picture"
-            f"{': use ' if ways else ''}{' or '.join(ways)}."
+            f"{_use(ways)}."
         )
 
 
@@ -119,6 +130,14 @@ def table() -> dict[str, list[list[int | None]]]:
     """By name of a layout a row for each of `STEPS`: for each of `STRENGTHS` how many levels of 255
     the picture is from the reference; None where no step is made."""
     content: dict[str, list[list[int | None]]] = json.loads(TABLE.read_text())
+    return content
+
+
+@cache
+def still() -> dict[str, list[int]]:
+    """By name of a layout, for each of `STEPS`: of so many steps, or fewer, that a strength leaves
+    the first begins at less noise than `ALMOST_NONE`."""
+    content: dict[str, list[int]] = json.loads(STILL_TABLE.read_text())
     return content
 
 
@@ -150,15 +169,46 @@ def _is_far(layout: Layout, steps: int, strength: float | None) -> bool:
     return distance(layout, steps, strength) > FAR
 
 
+def _is_still(layout: Layout, steps: int, strength: float | None) -> bool:
+    """Whether a picture is given and no step changes it to speak of."""
+    made, at = 0 if strength is None else int(steps * strength), bisect_right(STEPS, steps) - 1
+    if not 0 < made <= still()[layout.name][at]:
+        return False
+    least = next((each for each in table()[layout.name][at][1:] if each is not None), 0)
+    return least <= FAR  # some make a mess even of a single step at almost no noise
+
+
+def _is_bad(layout: Layout, steps: int, strength: float | None) -> bool:
+    return _is_still(layout, steps, strength) or _is_far(layout, steps, strength)
+
+
+def _livelier(layout: Layout, steps: int, strength: float) -> Iterator[str]:
+    """What would change a picture that is left nearly as it is."""
+    if enough := _enough(layout, steps, strength):
+        yield f"at least {enough} steps"
+    if layout.spacing and not _is_bad(replace(layout, spacing="trailing"), steps, strength):
+        yield "timestep_spacing trailing"
+    elif other := _nearer(layout, steps, strength):
+        yield short(other.scheduler)
+    more = still()[layout.name][bisect_right(STEPS, steps) - 1] + 1
+    if more <= steps:
+        yield f"strength {ceil(100 * more / steps) / 100:g}"
+
+
+def _use(ways: Iterable[str]) -> str:
+    listed = " or ".join(ways)
+    return f": use {listed}" if listed else ""
+
+
 def _is_noise(layout: Layout) -> bool:
     return distance(layout, 1, None) > NOISE
 
 
 def _enough(layout: Layout, steps: int, strength: float | None) -> int | None:
-    """The least number of steps above `steps` from which on none that was measured is far."""
+    """The least number of steps above `steps` from which on none that was measured is bad."""
     enough = None
     for more in reversed([each for each in STEPS if each > steps]):
-        if _is_far(layout, more, strength):
+        if _is_bad(layout, more, strength):
             break
         enough = more
     return enough
@@ -170,7 +220,7 @@ def _nearer(layout: Layout, steps: int, strength: float | None) -> Layout | None
         Layout(name, None, layout.spacing or "trailing")
         for name in ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
     )
-    return next((each for each in others if not _is_far(each, steps, strength)), None)
+    return next((each for each in others if not _is_bad(each, steps, strength)), None)
 
 
 def _leading(steps: int) -> float:

@@ -4,8 +4,18 @@ from itertools import product
 
 import pytest
 
-from benchmarks.schedulers import Bench, Case, distances
-from darkroom.scheduler_table import FAR, NOISE, STEPS, STRENGTHS, Layout, distance, layouts, table
+from benchmarks.schedulers import Bench, Case, distances, measure_still
+from darkroom.scheduler_table import (
+    FAR,
+    NOISE,
+    STEPS,
+    STRENGTHS,
+    Layout,
+    distance,
+    layouts,
+    still,
+    table,
+)
 
 DIFFERENCE = 3
 """Levels of 255 by which another processor may differ."""
@@ -31,6 +41,19 @@ def test_some_of_the_table_is_measured_again(bench: Bench) -> None:
         listed = distance(case.layout, case.steps, case.strength)
         assert abs(far - listed) <= DIFFERENCE, case.name
     assert set(bench.layouts()) == set(layouts())
+
+
+def test_steps_on_a_picture_begin_at_as_much_noise_as_is_told(bench: Bench) -> None:
+    some = list(layouts())[::3]
+    assert measure_still(bench, some) == {layout.name: still()[layout.name] for layout in some}
+
+
+def test_such_steps_leave_a_picture_nearly_as_it_is_and_others_do_not(bench: Bench) -> None:
+    both = [Case(Layout("DDIMScheduler", None, each), 2, 0.5) for each in ("leading", "trailing")]
+    karras = Case(Layout("DPMSolverMultistepScheduler", "karras", "trailing"), 25, 0.05)
+    changes = bench.changes([*both, karras])
+    assert max(changes[both[0]], changes[karras]) < 6
+    assert changes[both[1]] > 20
 
 
 @pytest.mark.long

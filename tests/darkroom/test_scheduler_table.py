@@ -11,7 +11,7 @@ from darkroom.catalog import Catalog
 from darkroom.draft import Draft
 from darkroom.errors import InvalidRequestError
 from darkroom.offers import ModelRecord, Offer, diffusers_table, offer
-from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, table
+from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, still, table
 from darkroom.validation import completed, parse
 from tests.offers import FILE, UNSEEN
 
@@ -49,6 +49,8 @@ def test_all_that_is_offered_was_measured() -> None:
         for sigmas in (None, *(each for each in able if each != "timestep_spacing")):
             offered |= {Layout(name, sigmas, spacing) for spacing in spacings}
     assert offered == set(layouts())
+    assert still().keys() == table().keys()
+    assert all(len(row) == len(STEPS) for row in still().values())
     assert all(len(rows) == len(STEPS) for rows in table().values())
     assert all(len(row) == len(STRENGTHS) for rows in table().values() for row in rows)
 
@@ -62,10 +64,12 @@ def test_what_is_far_is_refused_or_told(layout: Layout) -> None:
             values = body(layout, steps, strength)
             refused = list(scheduler_table.refusals(values, EMOJI))
             warned = list(scheduler_table.warnings(values, EMOJI))
+            assert len(warned) <= 1
             if far is not None and far > FAR:
                 assert refused or warned
             elif not refused:
-                assert not warned
+                is_still = 0 < made <= still()[layout.name][STEPS.index(steps)]
+                assert bool(warned) == (is_still and strength is not None)
 
 
 def test_usual_requests_are_not_bothered() -> None:
@@ -103,10 +107,63 @@ def test_usual_requests_are_not_bothered() -> None:
             "refused: One step of DEIS Karras with trailing timesteps leaves nearly all noise: "
             "ask for at least 4 steps, or for DPM++ 2M.",
         ),
+        (
+            {
+                "num_inference_steps": 2,
+                "image": FILE,
+                "strength": 0.5,
+                "scheduler_options": {"timestep_spacing": "leading"},
+            },
+            "DDIM with leading timesteps in 2 steps at strength 0.5 begins with almost no noise "
+            "and leaves the picture nearly as it is: use at least 4 steps or strength 1.",
+        ),
+        (
+            {
+                "num_inference_steps": 10,
+                "image": FILE,
+                "strength": 0.1,
+                "scheduler": "DPM++ 2M Karras",
+            },
+            "DPM++ 2M Karras with trailing timesteps in 10 steps at strength 0.1 begins with "
+            "almost no noise and leaves the picture nearly as it is: use at least 20 steps or "
+            "Euler or strength 0.2.",
+        ),
+        (
+            {
+                "num_inference_steps": 3,
+                "image": FILE,
+                "strength": 0.5,
+                "scheduler": "PLMS",
+                "scheduler_options": {"timestep_spacing": "linspace"},
+            },
+            "PLMS with linspace timesteps in 3 steps at strength 0.5 is far from a finished "
+            "picture: use at least 15 steps.",
+        ),
+        (
+            {
+                "num_inference_steps": 25,
+                "image": FILE,
+                "strength": 0.05,
+                "scheduler_options": {"timestep_spacing": "linspace"},
+            },
+            "DDIM with linspace timesteps in 25 steps at strength 0.05 begins with almost no noise "
+            "and leaves the picture nearly as it is: use at least 50 steps or timestep_spacing "
+            "trailing or strength 0.08.",
+        ),
     ],
 )
 def test_what_is_said_tells_what_to_do(fields: dict[str, Any], sentence: str) -> None:
     assert told(**fields) == sentence
+
+
+@pytest.mark.parametrize("spacing", ["leading", "linspace"])
+def test_one_step_that_changes_nothing_is_told_whatever_the_strength(spacing: str) -> None:
+    asked = {"image": FILE, "scheduler_options": {"timestep_spacing": spacing}}
+    for steps in range(2, 51):
+        for made in (1, 2):
+            said = told(num_inference_steps=steps, strength=min((made + 0.5) / steps, 1.0), **asked)
+            assert ("nearly as it is" in said) == (made == 1)
+    assert told(num_inference_steps=25, strength=0.01, **asked) == "", "no step, told by the worker"
 
 
 def test_between_two_that_were_measured_the_lower_one_counts() -> None:
