@@ -1,5 +1,6 @@
 """Connections to Redis or Valkey, and the one place where their faults become ours."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,11 +31,23 @@ _OPTIONS: dict[str, Any] = {
 }
 _PAUSES = ExponentialBackoff(cap=0.2, base=0.05)
 
-_PASSING = (
-    *("OOM", "LOADING", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY", "TRYAGAIN"),
-    "UNBLOCKED",  # a server that is made a replica says so to those who block on its lists
+_REFUSALS = frozenset(
+    (
+        *("OOM", "LOADING", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY"),
+        *("CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),  # a failover of a server in cluster mode
+        *("NOAUTH", "WRONGPASS", "NOPERM"),  # somebody changed the password, or the rights
+        "UNBLOCKED",  # a server that is made a replica says so to those who block on its lists
+    )
 )
 """First words of error replies that tell of the server's state and not of a fault of ours."""
+_IN_A_PIPELINE = " of pipeline caused error: "
+"""What redis-py writes between the command, with all that is in it, and the reply."""
+_IN_A_TRANSACTION = "Transaction discarded because of: "
+_IN_A_SCRIPT = re.compile(
+    # Redis 6.2 wraps what a script met: "ERR Error running script (...): ...: -OOM command not ..."
+    rf" -({'|'.join(sorted(_REFUSALS))}) |ACL failure in script: |Script killed by user"
+    "|non local key in a cluster"
+)
 
 
 def connect(url: str) -> Redis:
@@ -61,21 +74,27 @@ def connect_async(url: str) -> asyncio.Redis:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what says that Redis is away, starting, full or read-only into QueueUnavailableError.
+    """Turn what says that Redis is away, starting, full, read-only or otherwise refuses to serve
+    into QueueUnavailableError, wherever it says so: to a command, in a pipeline, a transaction or a
+    script.
 
     Other error replies are bugs of ours and pass unchanged."""
     try:
         yield
     except ResponseError as error:
-        if not _is_passing(error):
+        word, reply = _reply(error)
+        if word not in _REFUSALS and not _IN_A_SCRIPT.search(reply):
             raise
-        raise QueueUnavailableError(f"Redis cannot be used: {error}") from error
+        raise QueueUnavailableError(f"Redis cannot be used: {reply}") from error
     except RedisError as error:
         reason = "all connections to it stay in use" if str(error) == _NONE_FREE else error
         raise QueueUnavailableError(f"Redis cannot be reached: {reason}") from error
 
 
-def _is_passing(error: ResponseError) -> bool:
-    word = error.status_code or str(error).partition(" ")[0]
-    # Redis 6.2 wraps what a script met: "ERR Error running script (...): ...: -OOM command not ..."
-    return word in _PASSING or any(f"-{word} " in str(error) for word in _PASSING)
+def _reply(error: ResponseError) -> tuple[str, str]:
+    """The word that says what was refused, and the reply, without the command that got it."""
+    reply = str(error).rpartition(_IN_A_PIPELINE)[2]
+    word = error.status_code
+    if word == "EXECABORT":
+        word, reply = None, reply.removeprefix(_IN_A_TRANSACTION)
+    return word or reply.partition(" ")[0], reply
