@@ -1,4 +1,7 @@
-"""One log format for every process: a line per event, to standard error; no prompt in any line."""
+"""One log format for every process: a line per event, to standard error; no prompt in any line.
+
+No call of a logger raises, whatever is logged and wherever to: see streams.py.
+"""
 
 import json
 import logging
@@ -8,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -35,7 +39,8 @@ MOST_KINDS = 1000
 
 
 def setup(settings: Settings, **bound: Any) -> None:
-    """Configure logging for this process; `bound` goes into each of its lines."""
+    """Configure logging for this process, whose streams are guarded; `bound` goes into each of its
+    lines."""
     as_text = settings.log_format == "text" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
@@ -44,6 +49,7 @@ def setup(settings: Settings, **bound: Any) -> None:
         if as_text
         else structlog.processors.JSONRenderer(sort_keys=False)
     )
+    lines = _Lines(sys.stderr)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -55,21 +61,57 @@ def setup(settings: Settings, **bound: Any) -> None:
             structlog.processors.EventRenamer("event"),
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=_logger_class(_LEVELS[settings.log_level.upper()]),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(**bound)
     logging.basicConfig(handlers=[FromLibraries()], level=logging.WARNING, force=True)
 
 
+class _Lines:
+    """Writes lines. structlog's own writers hold a lock, for which a finaliser that logs would wait
+    in vain."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+
+    debug = info = warning = error = critical = _write
+
+
+class _Calm:
+    """What is logged is never worth the work that it tells of: a line that cannot be made is one
+    that says so."""
+
+    _logger: Any
+
+    def _proxy_to_logger(self, method_name: str, event: object = None, **about: Any) -> Any:
+        try:
+            return super()._proxy_to_logger(method_name, event, **about)  # type: ignore[misc] # the other base's
+        except Exception as error:
+            told = {"event": str(event), "level": method_name, "not_told": type(error).__name__}
+            with suppress(Exception):
+                self._logger.error(json.dumps(told))
+
+
+def _logger_class(level: int) -> type[Any]:
+    return type("Logger", (_Calm, structlog.make_filtering_bound_logger(level)), {})
+
+
 class FromLibraries(logging.Handler):
     """Hands on what libraries log in Python's own way, so that it is written as our lines are."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        event, _, detail = record.getMessage().strip().partition("\n")
+        try:
+            event, _, detail = record.getMessage().strip().partition("\n")
+        except Exception:  # what was to be filled in does not fit
+            event, detail = str(record.msg), ""
         more = {"detail": detail} if detail else {}
-        get(record.name).log(record.levelno, event, exc_info=record.exc_info, **more)
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        get(record.name).log(level, event, exc_info=record.exc_info, **more)
 
 
 class Floods:
@@ -80,7 +122,7 @@ class Floods:
         self._clock = clock
         self._kinds: dict[tuple[Any, Any], tuple[float, float, int]] = {}
         """How many more may be written, as of when, and how many were left out since the last."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may log
 
     def __call__(
         self, _logger: Any, level: str, line: MutableMapping[str, Any]
@@ -135,7 +177,7 @@ class Repeats:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._written: dict[tuple[Any, ...], tuple[float, int]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may log
 
     def __call__(
         self, _logger: Any, level: str, line: MutableMapping[str, Any]

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from darkroom import logs
+from darkroom import logs, streams
 from darkroom.errors import DarkroomError
 from darkroom.settings import Settings
 from service.app import create_app
@@ -148,6 +148,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
 
 
 def main() -> None:
+    streams.guard()
     settings = Settings()
     logs.setup(settings, process="service")
     try:

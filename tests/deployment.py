@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import IO, Any, TypeVar
 import httpx2
 from redis import Redis
 
+from darkroom.command.ports import free_port
 from darkroom.command.valkey import RedisServer
 from darkroom.queue.connection import connect
 
@@ -33,6 +35,8 @@ class Deployment:
         self._models = models
         self._settings = settings
         self._logs: list[IO[bytes]] = []
+        self.log_to: Path | None = None
+        """Where all processes write their logs instead."""
 
     def __enter__(self) -> "Deployment":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,7 @@ class Deployment:
 
     def start(self, name: str, *command: str, **settings: Any) -> subprocess.Popen[bytes]:
         """Start `python -m <command>`."""
-        log = (self.folder / f"{name}.log").open("ab")
+        log = (self.log_to or self.folder / f"{name}.log").open("ab")
         self._logs.append(log)
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -85,8 +89,14 @@ class Deployment:
         return process
 
     def start_api(self) -> str:
-        self.start("api", "service", port=0)
-        self.url = self.until(self._url, "the API listens")
+        if self.log_to:
+            port = free_port()
+            self.start("api", "service", port=port)
+            self.until(lambda: _listens(port), "the API listens")
+            self.url = f"http://127.0.0.1:{port}"
+        else:
+            self.start("api", "service", port=0)
+            self.url = self.until(self._url, "the API listens")
         self.http.base_url = self.url
         return self.url
 
@@ -144,3 +154,8 @@ class Deployment:
             if line.startswith("{") and (url := json.loads(line).get("url")):
                 return url
         return None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

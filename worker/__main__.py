@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from darkroom import __version__, logs
+from darkroom import __version__, logs, streams
 from darkroom.back_off import back_off_s
 from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
@@ -70,7 +70,11 @@ class EngineProcess:
         """Take in what the engine reported since the last call."""
         *lines, self._rest = (self._rest + (self.reports.read() or b"")).split(b"\n")
         for line in lines:
-            report = Report.parse(line)
+            try:
+                report = Report.parse(line)
+            except (ValueError, TypeError, KeyError):  # of a library, as the engine starts
+                log.warning("no_report", engine=self.id, bytes=len(line))
+                continue
             if (report.tick, report.state) != (self.report.tick, self.report.state):
                 self.progressed_at = time.monotonic()
             self.report = report
@@ -112,7 +116,6 @@ class Supervisor:
         self._serves = serves
         self._queue = queue
         self._workers = workers
-        self._engine: EngineProcess | None = None
         self._started_at = datetime.now(UTC)
         self._announced_at = 0.0
         self._announced: WorkerInfo | None = None
@@ -130,7 +133,13 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         back_off, finished = 0.0, 0
         while self._drain_until is None:
-            engine = self._engine = EngineProcess(self.name, self._settings)
+            try:
+                engine = EngineProcess(self.name, self._settings)
+            except OSError as error:  # there are too many processes, or too little memory
+                back_off = back_off_s(back_off, steady=False)
+                log.error("engine_not_started", reason=error.strerror, in_s=back_off)
+                self._pause(back_off)
+                continue
             log.info("engine_started", engine=engine.id, pid=engine.process.pid)
             status = self._watch(engine)
             self._bury(engine, status)
@@ -259,6 +268,7 @@ def _without_counts(info: WorkerInfo) -> WorkerInfo:
 
 
 def main() -> int:
+    streams.guard()
     settings = Settings()
     logs.setup(settings, process="supervisor")
     if settings.redis_url is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from darkroom import logs
+from darkroom import logs, streams
 from darkroom.catalog import Catalog
 from darkroom.images import ImageStore
 from darkroom.queue.connection import connect
@@ -30,6 +30,7 @@ from worker.loaded import LoadedModels
 from worker.loop import Engine
 from worker.pulse import Pulse
 from worker.report import obey, private_stdout, report_for_ever
+from worker.vital import or_exit
 
 log = logs.get("engine")
 
@@ -105,6 +106,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     out = private_stdout()
+    streams.guard()
     settings = Settings()
     if settings.redis_url is None:
         parser.error("DARKROOM_REDIS_URL is not set.")
@@ -123,6 +125,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with or_exit("engine"):
+        main()
     # All that matters is written by now, and taking torch apart in order can take seconds.
     os._exit(0)

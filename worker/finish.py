@@ -5,7 +5,6 @@ deleted here or, if this process dies first, swept by the keeper.
 """
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from darkroom.request import MetadataLevel
 from worker.encode import encode
 from worker.held import HeldJobs
 from worker.running import RunningJob, unexpected
+from worker.vital import or_exit
 
 log = logs.get("finish")
 
@@ -84,23 +84,20 @@ class Finisher:
         self._pool.submit(self._do, job, work)
 
     def _do(self, job: RunningJob, work: Callable[[], str]) -> None:
-        try:
+        # Who cannot end a job leaves it to another engine.
+        with or_exit("finish", job_id=job.id):
             outcome = self._do_or_fail(job, work)
-        except Exception:
-            # Nobody can end this job any more; another engine can.
-            log.exception("thread_died", thread="finish", job_id=job.id)
-            os._exit(1)
-        log.info(
-            "job_ended",
-            job_id=job.id,
-            outcome=outcome,
-            attempt=job.claim.attempt,
-            model=job.model,
-            total_s=job.timings().total,
-        )
-        with self._lock:
-            self._succeeded += outcome == "succeeded"
-        self._held.remove(job)
+            log.info(
+                "job_ended",
+                job_id=job.id,
+                outcome=outcome,
+                attempt=job.claim.attempt,
+                model=job.model,
+                total_s=job.timings().total,
+            )
+            with self._lock:
+                self._succeeded += outcome == "succeeded"
+            self._held.remove(job)
 
     def _do_or_fail(self, job: RunningJob, work: Callable[[], str]) -> str:
         """A job whose pictures cannot be saved fails, and does not come back for ever."""

@@ -15,6 +15,7 @@ from typing import IO
 
 from darkroom import logs
 from darkroom.queue.workers import WorkerState
+from worker.vital import or_exit
 
 log = logs.get("report")
 
@@ -48,6 +49,7 @@ class Report:
 
     @classmethod
     def parse(cls, line: bytes) -> "Report":
+        """Raises ValueError, TypeError or KeyError for what is no report."""
         content = json.loads(line)
         return cls(**{**content, "models": tuple(content["models"])})
 
@@ -61,19 +63,32 @@ def private_stdout() -> IO[bytes]:
 
 def report_for_ever(ask: Callable[[], Report], out: IO[bytes]) -> None:
     """Tell the supervisor how the engine is; end the process when nobody listens."""
-    while True:
-        try:
-            out.write(ask().line())
-        except OSError:
-            os._exit(PARENT_GONE)
-        except Exception:
-            log.exception("report_failed")
-        time.sleep(EVERY_S)
+    with or_exit("report"):
+        while True:
+            if line := _line(ask):
+                _tell(out, line)
+            time.sleep(EVERY_S)
+
+
+def _line(ask: Callable[[], Report]) -> bytes | None:
+    try:
+        return ask().line()
+    except Exception:
+        log.exception("report_failed")
+        return None
+
+
+def _tell(out: IO[bytes], line: bytes) -> None:
+    try:
+        out.write(line)
+    except OSError:
+        os._exit(PARENT_GONE)
 
 
 def obey(drain: Callable[[], None]) -> None:
     """Follow the supervisor's words; end the process when it is gone."""
-    for word in sys.stdin:
-        if word.strip() == "drain":
-            drain()
-    os._exit(PARENT_GONE)
+    with or_exit("orders"):
+        for word in sys.stdin:
+            if word.strip() == "drain":
+                drain()
+        os._exit(PARENT_GONE)

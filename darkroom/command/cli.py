@@ -62,8 +62,10 @@ def up(
 
     API, keeper, workers and, unless a Redis is named, an embedded Valkey. Ctrl-C stops all of it.
     """
+    from darkroom import streams
     from darkroom.command.up import run
 
+    streams.guard()
     with faults():
         run(settings, workers, out.print)
 
@@ -87,10 +89,11 @@ def worker(settings: Settings) -> None:
 @with_settings(*flags.EVERYWHERE, *flags.KEEPER)
 def keeper(settings: Settings) -> None:
     """Start the keeper alone: leases, deadlines, retention. Several may run."""
-    from darkroom import keeper, logs
+    from darkroom import keeper, logs, streams
     from darkroom.queue.connection import connect
     from darkroom.queue.queue import Queue
 
+    streams.guard()
     settings = _with_redis(settings)
     logs.setup(settings, process="keeper")
     stop = threading.Event()

@@ -147,3 +147,26 @@ def test_libraries_log_so_too(lines: Callable[[], list[dict[str, str]]]) -> None
 def test_lines_of_a_log_for_people(line: str, fault: bool, told: str) -> None:
     assert logs.is_fault(line) is fault
     assert logs.readable(line) == told
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise KeyError("nothing can be said")
+
+    __str__ = __repr__
+
+
+def test_nothing_that_is_logged_raises(lines: Callable[[], list[dict[str, str]]]) -> None:
+    logs.get("engine").error("odd", about=Unspeakable())
+    for level, *said in ((logging.WARNING, "%d of %s", ("one",)), (35, "a level of its own", ())):
+        logs.FromLibraries().handle(logging.LogRecord("library", level, "", 0, *said, None))
+    first, second, third = lines()
+    assert first == {"event": "odd", "level": "error", "not_told": "KeyError"}
+    assert (second["event"], second["level"]) == ("%d of %s", "warning")
+    assert (third["event"], third["level"]) == ("a level of its own", "warning")
+
+
+def test_a_finaliser_may_log_while_a_line_is_looked_at() -> None:
+    floods = Floods()
+    with floods._lock:
+        assert floods(None, "error", {"event": "of the finaliser"})

@@ -57,6 +57,19 @@ report(state="idle", device="cpu", models=["tiny"])
 assert sys.stdin.readline() == "drain\\n"
 (folder / "finish").read_text()
 """
+TALKATIVE = """
+for said in ("what a library says as it is imported", "{}", "[]", "3", '{"models": 3}'):
+    print(said, flush=True)
+report(state="idle")
+assert sys.stdin.readline() == "drain\\n"
+"""
+LEAVING = """
+if start == 1:
+    Path(__file__).rename(folder / "away")
+    sys.exit(7)
+report(state="idle")
+assert sys.stdin.readline() == "drain\\n"
+"""
 TELLING = """
 (folder / "told").write_text(json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ)}))
 """
@@ -136,6 +149,23 @@ def test_a_worker_that_cannot_work_says_why(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_report_is_passed_over(tmp_path: Path, valkey: RedisServer) -> None:
+    with Supervised(tmp_path, valkey.url, TALKATIVE) as supervised:
+        for _ in range(5):
+            supervised.says("no_report")
+        assert supervised.stop() == 0
+
+
+def test_an_engine_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, valkey: RedisServer
+) -> None:
+    with Supervised(tmp_path, valkey.url, LEAVING) as supervised:
+        assert "No such file" in supervised.says("engine_not_started")["reason"]
+        (tmp_path / "away").rename(tmp_path / "engine")
+        supervised.says("engine_started")
+        assert supervised.stop() == 0
 
 
 def test_an_engine_is_told_whose_it_is_and_how_it_is_set_up(
