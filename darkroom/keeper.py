@@ -73,6 +73,7 @@ class Keeper:
         if time.monotonic() >= self._tidy_at:
             self.put_off_tidying()
             self._end_abandoned()
+            self._queue.forget_silent_workers()
             self.tidy()
 
     def put_off_tidying(self) -> None:

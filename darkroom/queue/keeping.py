@@ -1,5 +1,5 @@
-"""What the keeper asks of the queue: deadlines, retention, which pictures are referred to; sends
-nothing itself.
+"""What the keeper asks of the queue: deadlines, retention, which pictures are referred to,
+dead workers; sends nothing itself.
 
 Each function is an exchange (`exchange.py`).
 """
@@ -40,6 +40,12 @@ def sweep_retention() -> Exchange[dict[str, list[str]]]:
     flat = yield from _repeat("retention", width=2)
     pairs = zip(flat[::2], flat[1::2], strict=True)
     return {job_id.decode(): image_ids(images) for job_id, images in pairs}
+
+
+def forget_silent_workers() -> Exchange[int]:
+    """Take workers that died without a word off RQ's lists; returns how many."""
+    forgotten: int = yield from run("silent")
+    return forgotten
 
 
 def kept_images() -> Exchange[set[str]]:

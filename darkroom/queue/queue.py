@@ -215,6 +215,7 @@ class Queue(Client):
     expire_deadlines = _blocking(keeping.expire_deadlines)
     end_abandoned = _blocking(keeping.end_abandoned)
     sweep_retention = _blocking(keeping.sweep_retention)
+    forget_silent_workers = _blocking(keeping.forget_silent_workers)
     image_ids = _blocking(keeping.kept_images)
     input_ids = _blocking(keeping.kept_inputs)
     store_mark = _blocking(keeping.store_mark)

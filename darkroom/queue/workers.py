@@ -8,16 +8,18 @@ import os
 import platform
 import socket
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter, ValidationError
+from redis import Redis
 from rq.utils import utcformat, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from darkroom.queue.exchange import Client, Exchange, Send, send
+from darkroom.queue.exchange import Client, Exchange, Send, run, send
+from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.queue import queue_names
 
 _KEY = BaseWorker.redis_worker_namespace_prefix
@@ -85,8 +87,12 @@ def worker_name() -> str:
 class Workers(Client):
     """The workers that give signs of life. Methods raise QueueUnavailableError."""
 
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis, {"announce": scripts(PLAIN_RULES)["announce"]})
+
     def announce(self, info: WorkerInfo, ttl_s: float) -> None:
-        """Say that the worker lives; without another word it is forgotten after `ttl_s` seconds."""
+        """Say that the worker lives; without another word it is forgotten after `ttl_s` seconds.
+        A full Redis takes it."""
         self.carry_out(_announce(info, ttl_s))
 
     def leave(self, name: str) -> None:
@@ -102,25 +108,12 @@ def living() -> Exchange[list[WorkerInfo]]:
     """The living workers by name. Workers that are not Darkroom's are left out."""
     keys = sorted((yield from send("SMEMBERS", REDIS_WORKER_KEYS)))
     rows = yield Send(tuple(("HMGET", key, _INFO, "last_heartbeat") for key in keys))
-    if dead := [key for key, row in zip(keys, rows, strict=True) if row == [None, None]]:
-        yield from send("SREM", REDIS_WORKER_KEYS, *dead)
     return [info for row in rows if (info := _read(*row))]
 
 
 def _announce(info: WorkerInfo, ttl_s: float) -> Exchange[None]:
-    key, queues = _KEY + info.name, queue_names(info.serves)
-    seconds, microseconds = yield from send("TIME")
-    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-    fields = _rq_fields(info, queues, utcformat(now))
-    yield Send(
-        (
-            ("HSET", key, *chain.from_iterable(fields.items())),
-            ("PEXPIRE", key, int(ttl_s * 1000)),
-            ("SADD", REDIS_WORKER_KEYS, key),
-            *(("SADD", WORKERS_BY_QUEUE_KEY % queue, key) for queue in queues),
-        ),
-        atomic=True,
-    )
+    queues, fields = queue_names(info.serves), chain.from_iterable(_rq_fields(info).items())
+    yield from run("announce", _KEY + info.name, int(ttl_s * 1000), len(queues), *queues, *fields)
 
 
 def _leave(name: str) -> Exchange[None]:
@@ -136,12 +129,12 @@ def _leave(name: str) -> Exchange[None]:
     )
 
 
-def _rq_fields(info: WorkerInfo, queues: list[str], now: str) -> dict[str, str | int | bytes]:
-    """The worker's hash as RQ's BaseWorker.serialize writes it, and ours beside it."""
+def _rq_fields(info: WorkerInfo) -> dict[str, str | int | bytes]:
+    """The worker's hash as RQ's BaseWorker.serialize writes it, and ours beside it; the script adds
+    when that was."""
     return {
         "birth": utcformat(info.started_at.astimezone(UTC)),
-        "last_heartbeat": now,
-        "queues": ",".join(queues),
+        "queues": ",".join(queue_names(info.serves)),
         "pid": info.pid,
         "hostname": info.host,
         "ip_address": "",

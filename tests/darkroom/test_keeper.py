@@ -17,7 +17,9 @@ from darkroom.job import ImageRecord, JobStatus, new_image_id
 from darkroom.keeper import Keeper
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Claim, Queue, queue_names
+from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
+from tests.darkroom.queue.test_workers import INFO
 from tests.stored import file_of
 
 
@@ -135,6 +137,13 @@ def test_pictures_of_another_redis_are_no_orphans(
     (Path(str(store)) / "store-id").unlink()
     keeping.tidy()
     assert orphan not in store.image_ids()
+
+
+def test_dead_workers_are_forgotten(keeping: Keeper, redis: Redis) -> None:
+    Workers(redis).announce(INFO, ttl_s=10)
+    redis.delete("rq:worker:w1")
+    keeping.turn()
+    assert not redis.keys("rq:workers*")
 
 
 def test_fault_puts_tidying_off(keeping: Keeper, store: ImageStore) -> None:

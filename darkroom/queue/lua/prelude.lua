@@ -7,6 +7,7 @@
 --   darkroom:ticket             the number of the last job accepted
 --   darkroom:jobs               all jobs, by ticket: listings
 --   darkroom:queues             names of our queues
+--   darkroom:served             names of queues that workers have served, with or without jobs
 --   darkroom:waiting:<queue>    jobs never claimed yet, by ticket: positions
 --   darkroom:leases             running jobs, by the time at which their lease ends
 --   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds

@@ -58,16 +58,34 @@ def test_silent_worker_is_forgotten(workers: Workers, redis: Redis) -> None:
     assert 9 < redis.ttl("rq:worker:w1") <= 10
     redis.pexpire("rq:worker:w1", 0)
     assert [w.name for w in workers.all()] == ["w2"]
-    assert redis.smembers("rq:workers") == {b"rq:worker:w2"}
+
+
+def test_the_dead_stay_on_no_list_of_rq(workers: Workers, redis: Redis) -> None:
+    for number in range(6):
+        workers.announce(replace(INFO, name=f"killed-{number}"), ttl_s=10)
+        redis.pexpire(f"rq:worker:killed-{number}", 0)
+    workers.announce(INFO, ttl_s=10)
+    assert Queue(redis).forget_silent_workers() == 6
+    lists = redis.keys("rq:workers*")
+    assert len(lists) == 1 + 3 * len(INFO.serves)
+    assert all(redis.smembers(each) == {b"rq:worker:w1"} for each in lists)
+    assert Queue(redis).forget_silent_workers() == 0
+
+
+def test_a_full_redis_still_hears_of_workers(workers: Workers, redis: Redis) -> None:
+    redis.config_set("maxmemory", 1)
+    workers.announce(INFO, ttl_s=10)
+    workers.announce(replace(INFO, state="idle"), ttl_s=100)
+    assert [worker.state for worker in workers.all()] == ["idle"]
+    assert redis.ttl("rq:worker:w1") > 10
 
 
 def test_leaving_worker_is_gone_at_once(workers: Workers, redis: Redis) -> None:
-    before = redis.keys()
     workers.announce(INFO, ttl_s=10)
     workers.leave("w1")
     workers.leave("w1")
     assert workers.all() == []
-    assert redis.keys() == before
+    assert redis.keys() == [b"darkroom:served"]
 
 
 def test_queues_count_the_workers_that_serve_them(workers: Workers, redis: Redis) -> None:
