@@ -194,23 +194,28 @@ def page(
 ) -> Exchange[Page]:
     """Jobs that match, newest first. Raises ValueError for a cursor that was never given out.
 
-    There is no index per filter: one call looks at up to 5,000 jobs, in at most 10 round trips;
-    if that finds fewer than `limit`, or jobs of more than a MiB, the page is short and the cursor
-    goes on from there.
+    There is no index per filter; Redis is held up for 500 jobs at a time. Once 5,000 were looked
+    at, the page ends with what was found, but neither without a job nor before it is known whether
+    more follow: a filter that hardly any job matches looks at all that are kept.
     """
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise ValueError(f"{cursor[:50]!r} is no cursor of this list")
     before = cursor or ""
     matching = (status.rq if status else "", model or "", tag or "")
-    found: list[list[Any]] = []
-    for _ in range(_PAGE_SCANS):
-        room = (limit - len(found), _PAGE_BYTES - sum(map(_size, found)))
+    found: list[Job] = []
+    bytes_left, scans = _PAGE_BYTES, 0
+    while True:
+        enough = found and scans >= _PAGE_SCANS
+        room = (0 if enough else limit - len(found), bytes_left)
         last, rows, more = yield from run("list", before, *room, *matching, _SCAN, *_given(owner))
-        found += rows
+        for row in rows:
+            if jobs := list(read_jobs([row])):
+                found += jobs
+                bytes_left -= _size(row)
         before = last.decode()
-        if more or not before:
-            break
-    return Page(list(read_jobs(found)), before or None)
+        scans += 1
+        if not before or (more and found):
+            return Page(found, before or None)
 
 
 def queues() -> Exchange[list[QueueState]]:

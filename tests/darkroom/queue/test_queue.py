@@ -859,20 +859,43 @@ def test_list_refuses_cursors_it_never_gave_out(queue: Queue) -> None:
             queue.page(cursor=cursor)
 
 
-def test_list_finds_rare_jobs_in_a_bounded_number_of_calls(queue: Queue, redis: Redis) -> None:
-    rare = submit(queue, tags=["rare"])
-    first = queue.fetch(rare.id)
-    fields = redis.hgetall(f"rq:job:{rare.id}") | {b"dr_tags": b"[]"}
+def fill(queue: Queue, redis: Redis, count: int) -> None:
+    """So many jobs of no tag, the newest of all."""
+    fields = redis.hgetall(f"rq:job:{submit(queue).id}")
+    first = int(redis.get("darkroom:ticket"))
     with redis.pipeline() as pipe:
-        for ticket in range(2, 6002):
+        for ticket in range(first + 1, first + 1 + count):
             pipe.zadd("darkroom:jobs", {f"job_{ticket}": ticket})
             pipe.hset(f"rq:job:job_{ticket}", mapping=fields)
+        pipe.set("darkroom:ticket", first + count)
         pipe.execute()
-    redis.config_resetstat()
+
+
+def test_a_page_is_never_empty_while_more_follow(queue: Queue, redis: Redis) -> None:
+    oldest = submit(queue, tags=["rare"]).id
+    fill(queue, redis, 6000)
+    newer = [submit(queue, tags=["rare"]).id for _ in range(2)]
+    fill(queue, redis, 6000)
     page = queue.page(tag="rare")
-    assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] <= 10
-    assert page.jobs == []
-    assert queue.page(tag="rare", cursor=page.next_cursor).jobs == [first]
+    assert page.jobs
+    found, pages = [job.id for job in page.jobs], 1
+    while page.next_cursor:
+        page = queue.page(tag="rare", cursor=page.next_cursor)
+        assert page.jobs
+        found += [job.id for job in page.jobs]
+        pages += 1
+    assert found == [*newer[::-1], oldest]
+    assert pages < 4
+    none = queue.page(tag="nothing")
+    assert (none.jobs, none.next_cursor) == ([], None)
+
+
+def test_no_page_consists_of_what_nobody_can_read(queue: Queue, redis: Redis) -> None:
+    oldest = submit(queue)
+    for _ in range(5):
+        redis.hset(f"rq:job:{submit(queue).id}", "data", "[]")
+    page = queue.page(limit=2)
+    assert ([job.id for job in page.jobs], page.next_cursor) == ([oldest.id], None)
 
 
 # Queues and bells
