@@ -28,7 +28,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"(?<!\\)<(?:lora|lyco|locon|loha|lokr|hypernet):[^<>\n]{0,40}(?![^>]{0,200}>)", re.I
+            r"(?<!\\)<(?:lora|lyco|locon|loha|lokr|hypernet):[^<>\n]{0,40}(?![^<>]{0,200}>)", re.I
         ),
         "a tag without its end, read as words",
     ),

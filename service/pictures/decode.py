@@ -49,9 +49,9 @@ def _picture(image: Image.Image, file: PictureFile, wish: Wish) -> Decoded:
 
 
 def _mask(image: Image.Image, file: PictureFile, wish: Wish) -> Decoded:
-    before, is_lossy = image.size, image.format != "PNG"
+    before = image.size
     look = seen(image, file, before)
-    shape, notes = mask(look, is_lossy=is_lossy)
+    shape, notes = mask(look, is_lossy=file.is_lossy)
     return _decoded(resized(shape, _fitting(shape.size, wish.max_pixels)), before, look, notes)
 
 

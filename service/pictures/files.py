@@ -14,6 +14,8 @@ MAX_SEGMENTS = 10_000
 """Profiles and notes are cut into pieces of 64 KiB: even 20 MB of them are some hundreds."""
 MAX_CHUNKS = 50_000
 """Pixels come in chunks of 8 KiB from libpng, and of 2 KiB at the least from what else was seen."""
+MAX_WEBP_CHUNKS = 100
+"""Before the first frame there are four at the most, by the standard."""
 MAX_PROFILE = 8 * 2**20
 """Bytes of a colour profile; those of printers have two million."""
 
@@ -40,6 +42,8 @@ _FIRST_WITH_LENGTH = 0xC0
 
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"iCCP"})
 _GREY, _COLOUR = 0, 2
+_FRAME_HEAD = 16
+"""Bytes of an animation's frame before its own chunks."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,19 @@ class PictureFile:
     clear: tuple[int, ...] | None = None
     """The one colour of a PNG without palette that is transparent, in 8 bits a channel, or in 16
     for a grey of 16 bits."""
+    is_lossy: bool = False
+    """Whether its pixels are only nearly those that were written."""
 
 
 def opened(data: bytes) -> PictureFile:
     """Raises InvalidImageError for other formats and for what would take long to go through."""
     if data.startswith(_JPEG):
         _check_scans(data)
-        return PictureFile(data)
+        return PictureFile(data, is_lossy=True)
     if data.startswith(_PNG):
         return _png(data)
     if data.startswith(_RIFF) and data[8:12] == _WEBP:
-        return PictureFile(data)
+        return PictureFile(data, is_lossy=_is_lossy(data))
     raise not_a_picture()
 
 
@@ -92,6 +98,17 @@ def _check_scans(data: bytes) -> None:
         f"A JPEG may have at most {MAX_SCANS} scans and {MAX_SEGMENTS} segments; save it anew, "
         "not progressive or as a PNG."
     )
+
+
+def _is_lossy(data: bytes) -> bool:
+    """Of a WebP (RFC 9649), by the kind of its first frame."""
+    at = 12
+    for _ in range(MAX_WEBP_CHUNKS):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8L", b"VP8 ", b""):
+            return kind != b"VP8L"
+        at += 8 + (_FRAME_HEAD if kind == b"ANMF" else length + length % 2)
+    return True
 
 
 def _png(data: bytes) -> PictureFile:

@@ -111,7 +111,7 @@ def test_a_number_of_rows_that_was_never_tried_is_hoped_to_cost_no_more():
     assert (known.hoped_s(4), known.hoped_s(8), known.hoped_s(9)) == (0.1, 0.9, 0.9)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     st.dictionaries(st.integers(1, 16), st.floats(0.001, 10), max_size=6),
     st.integers(64, 2048),

@@ -16,7 +16,7 @@ TOLD = {
     "wildcard": ["__colour__", "a __hair/long-1__ cat"],
     "textual inversion": ["embedding:easynegative", "(embedding:bad-hands:1.2)"],
     "of such tags": ["<wildcard:hair>", "<segment:face>", "<random:a|b>"],
-    "without its end": ["a cat <lora:ink:0.8", "<lora:ink:0.8 <lora:ink:1"],
+    "without its end": ["a cat <lora:ink:0.8", "<lora:ink:0.8 <lora:ink:1", "<lora:a <b>"],
     "another program": ["(cat)1.3", "(cat)++", "(cat)--", "ball++", "hot:: dog", "1.3::cat::"],
     "not joined": ['("a", "b").blend(1, 1)', "cat.swap(dog)"],
     "fields of the request": ["a castle --ar 16:9", "cat --no dogs --seed 4"],
@@ -96,3 +96,20 @@ def test_any_text_is_read_and_brackets_with_a_bar_or_a_moment_are_told(parts):
         closed = text.replace("\\", "").replace("[", "").replace("]", "") + f" {syntax} "
         if not any(each in closed for each in "()"):
             assert any(told in each for each in doubts({"prompt": closed}))
+
+
+WORDS = st.text(st.sampled_from(" ,.abcdeäß猫😀"), max_size=20).map(lambda words: f"{words} ")
+
+
+@given(
+    st.lists(st.tuples(WORDS, st.sampled_from(sorted(TOLD))), min_size=1, max_size=3),
+    WORDS,
+    st.data(),
+)
+def test_no_syntax_is_lost_among_words_and_other_syntax(pieces, last, data):
+    """Of a job too, whose tags become LoRAs before its prompt is looked at."""
+    lines = [(words, data.draw(st.sampled_from(TOLD[kind]))) for words, kind in pieces]
+    text = "".join(f"{words}\n{syntax} " for words, syntax in lines)
+    said = parse({"prompt": text + last}, SD).warnings
+    for _, kind in pieces:
+        assert any(kind in each for each in said), (text, kind)

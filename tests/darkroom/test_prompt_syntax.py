@@ -3,7 +3,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.prompt_syntax import MAX_WEIGHT, STRONGER, Fragment, groups, parse, unescaped
@@ -68,7 +68,6 @@ def letters(prompt: tuple[tuple[Fragment, ...], ...]) -> list[tuple[str, float]]
     return [(letter, fragment.weight) for fragment in chunk for letter in fragment.text]
 
 
-@settings(deadline=None)
 @given(trees())
 def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) -> None:
     found, expected = letters(parse(written(tree))), list(meant(tree))
@@ -76,21 +75,18 @@ def test_every_letter_has_the_product_of_the_weights_around_it(tree: list[Any]) 
     assert [w for _, w in found] == pytest.approx([w for _, w in expected])
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(blacklist_characters="()[]<"), max_size=40))
 def test_a_prompt_without_brackets_survives_exactly(text: str) -> None:
     if "BREAK" not in text:
         assert parse(text) == ((Fragment(text, 1.0),),)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_escaped_text_survives_exactly(text: str) -> None:
     if "BREAK" not in text:
         assert parse(escaped(text)) == ((Fragment(text, 1.0),),)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("ab:1.2 ()[]\\|<"), max_size=40))
 def test_no_text_breaks_the_parser_and_weights_stay_in_range(text: str) -> None:
     for chunk in parse(text):

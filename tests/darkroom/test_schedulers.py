@@ -3,7 +3,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom import schedulers
@@ -55,7 +55,6 @@ def test_a_name_that_nobody_knows_stands_for_nothing(name: str) -> None:
     assert resolve(name) is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_either_a_name_or_none(name: str) -> None:
     found = resolve(name)

@@ -39,7 +39,6 @@ bodies = st.one_of(
 
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(body=bodies, ascii=st.booleans())
@@ -90,7 +89,6 @@ def nearly_right(draw) -> dict:
 
 @settings(
     max_examples=200,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(body=nearly_right(), ascii=st.booleans())
@@ -109,7 +107,8 @@ def test_what_is_taken_is_taken_again_as_it_is(api, redis, body, ascii):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     query=st.dictionaries(

@@ -67,6 +67,46 @@ def test_any_bytes_are_an_object_or_refused(raw):
         assert isinstance(read(raw), dict)
 
 
+@st.composite
+def json_of(draw: st.DrawFn, value: object) -> str:
+    """JSON of a value, as one or another program writes it."""
+    blank = draw(st.sampled_from(["", " ", "\n\t", "\r\n"]))
+    if isinstance(value, dict):
+        names = draw(st.permutations(sorted(value)))
+        inner = [f"{draw(json_of(name))}{blank}:{draw(json_of(value[name]))}" for name in names]
+    elif isinstance(value, list):
+        inner = [draw(json_of(each)) for each in value]
+    elif isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=draw(st.booleans()))
+        return blank + (text.replace("/", "\\/") if draw(st.booleans()) else text) + blank
+    elif isinstance(value, int) and not isinstance(value, bool):
+        forms = [f"{value}", f"{value}.0", f"{value}e0", f"{value}0E-1", f"{value}.00e+0"]
+        return draw(st.sampled_from(forms)) + blank
+    else:
+        return json.dumps(value) + blank
+    ends = "{}" if isinstance(value, dict) else "[]"
+    return blank + ends[0] + f"{blank},".join(inner) + blank + ends[1] + blank
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+            max_leaves=8,
+        ),
+        max_size=5,
+    ),
+    st.data(),
+)
+def test_an_object_is_the_same_however_it_is_written(value, data):
+    text = data.draw(json_of(value))
+    found = read(data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + text.encode())
+    assert found == value
+    assert json.dumps(found, sort_keys=True) == json.dumps(value, sort_keys=True), "42, not 42.0"
+
+
 def test_numbers_that_are_none_are_left_to_the_check_of_their_field():
     body = read(b'{"a": NaN, "b": Infinity, "c": -1e999, "d": 1e400}')
     assert set(body) == {"a", "b", "c", "d"}

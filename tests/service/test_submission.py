@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from darkroom import forms
@@ -11,6 +13,7 @@ from darkroom.costs import Cost
 from darkroom.queue.model_records import ModelRecords
 from service.bodies import read_object
 from service.submission import fingerprint
+from tests.picture_files import files_of, looks, texts_of
 from tests.service.conftest import MODELS, RECORDS
 
 
@@ -151,3 +154,21 @@ def test_a_service_starts_beside_a_model_folder_of_nonsense(serving, valkey, tmp
     served = serving(redis_url=valkey.url, state_dir=tmp_path, models=models)
     with httpx2.Client(base_url=served.url, timeout=20) as client:
         assert client.post("/api/v1/jobs", json={"prompt": "a cat"}).status_code == 202
+
+
+@settings(
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_pictures_that_look_alike_make_the_same_job_however_they_are_sent(api, redis, data):
+    redis.delete("darkroom:queues")  # a full queue would hide the rest
+    seen = data.draw(looks())
+    body = {"task": "image-to-image", "prompt": "a cat", "seed": 1}
+    one, two = (
+        api.post("/api/v1/jobs", json=body | {"image": data.draw(texts_of(file))})
+        for file in (data.draw(files_of(seen)), data.draw(files_of(seen)))
+    )
+    assert one.status_code == two.status_code == 202, one.text + two.text
+    assert one.json()["request"] == two.json()["request"]
+    assert one.json()["warnings"] == two.json()["warnings"]

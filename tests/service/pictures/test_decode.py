@@ -3,12 +3,14 @@ import random
 from functools import reduce
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from darkroom.errors import InvalidImageError
 from service.pictures.decode import decode
 from service.pictures.messages import Decoded
-from tests.picture_files import encoded, noise, wish
+from tests.picture_files import encoded, files_of, looks, noise, wish
 
 
 def shown(data: bytes, **given: object) -> Image.Image:
@@ -165,3 +167,35 @@ def test_texts_are_read():
     data = encoded(noise())
     text = reduce(bytes.__add__, (b"data:image/png,", *(b"%%%02x" % each for each in data)))
     assert isinstance(decode(text, wish(is_text=True)), Decoded)
+
+
+# Files that look alike
+
+
+def outcome(data: bytes, kind: str) -> object:
+    try:
+        decoded = decode(data, wish(kind=kind))
+    except InvalidImageError as error:
+        return str(error)
+    return decoded.png, decoded.notes
+
+
+@pytest.mark.parametrize("kind", ["picture", "mask"])
+@settings(max_examples=200)
+@given(data=st.data())
+def test_whatever_program_wrote_it_what_looks_alike_is_the_same(data, kind):
+    seen = data.draw(looks(grey=kind == "mask"))
+    one, two = (data.draw(files_of(seen)) for _ in range(2))
+    assert outcome(one, kind) == outcome(two, kind)
+
+
+@given(looks().filter(lambda seen: len(set(map(tuple, seen.reshape(-1, 4)))) > 1), st.data())
+def test_what_looks_otherwise_is_another_picture(seen, data):
+    """Or all could be the same."""
+    opaque = seen.copy()
+    opaque[..., 3] = 255
+    other = opaque.copy()
+    other[..., 1] ^= 8
+    assert outcome(data.draw(files_of(opaque)), "picture") != outcome(
+        data.draw(files_of(other)), "picture"
+    )

@@ -47,9 +47,13 @@ def test_what_lossy_formats_do_to_black_and_white_is_undone(fmt):
     assert (mask[:, 9:] == 255).all()
 
 
-def test_greys_of_a_lossless_mask_are_kept():
+@pytest.mark.parametrize("fmt", ["PNG", "WEBP"])
+@pytest.mark.parametrize("more", [{}, {"exif": b"Exif\0\0"}, {"save_all": True}])
+def test_greys_of_a_lossless_mask_are_kept(fmt, more):
     steps = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert (read(encoded(Image.fromarray(steps))) == steps).all()
+    mask = Image.fromarray(steps).convert("RGB")
+    frames = {"append_images": [Image.new("RGB", (16, 16))]} if "save_all" in more else {}
+    assert (read(encoded(mask, fmt, lossless=True, **more, **frames)) == steps).all()
 
 
 def test_a_picture_with_a_hole_is_painted_anew_in_the_hole():

@@ -59,8 +59,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(
     max_examples=8,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(asked_for=st.lists(requests(), min_size=2, max_size=5), twice=st.booleans())
 def test_jobs_in_any_company_make_what_they_make_alone(

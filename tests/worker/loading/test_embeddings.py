@@ -62,8 +62,7 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(
     max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     prompt=st.lists(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DiffusionPipeline, FluxPipeline, StableDiffusionPipeline
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AddedToken
@@ -404,7 +404,6 @@ def test_every_pipeline_takes_embeddings(
 # --- Whatever people type
 
 
-@settings(deadline=None)
 @given(
     st.text(st.sampled_from("ab,. ()[]:12\\é"), max_size=30)
     | st.lists(
