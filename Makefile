@@ -4,6 +4,7 @@
 #   make test        the whole suite without the tests that take minutes
 #   make test-all    with them
 #   make smoke       imports, an example of each task, pictures end to end: for other Pythons
+#   make chaos       a storm of faults over all processes: MINUTES=10, SEED=n to repeat one
 #   make lint        ruff check, ruff format --check and mypy
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
@@ -31,11 +32,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
 # Nothing is written outside the checkout and nothing is downloaded behind the user's back.
-demo test test-all smoke bench: export HF_HUB_OFFLINE := 1
-demo test test-all smoke bench: export HF_HOME := $(CURDIR)/build/huggingface
+demo test test-all smoke bench chaos: export HF_HUB_OFFLINE := 1
+demo test test-all smoke bench chaos: export HF_HOME := $(CURDIR)/build/huggingface
 test test-all smoke bench: export TMPDIR := $(CURDIR)/build/tmp
 
-.PHONY: help install demo test test-all smoke lint bench docs constraints clean
+.PHONY: help install demo test test-all smoke chaos lint bench docs constraints clean
 
 help:
 	@sed -n '/^#  *make /s/^#  *//p' Makefile
@@ -54,6 +55,12 @@ test-all: $(VENV)/.installed-dev
 smoke: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
 	@$(BIN)/python -m pytest $(SPREAD) $(SMOKE) $(PYTEST)
+
+MINUTES ?= 10
+SEED ?=
+chaos: export OMP_NUM_THREADS := 1
+chaos: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.chaos.storm --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

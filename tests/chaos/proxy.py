@@ -70,6 +70,10 @@ class Link:
         """Hang up instead of passing on the next reply: to a script of this name, else to any."""
         self._lose.append(script)
 
+    def expect_replies(self) -> None:
+        """Lose none of those that were still to be lost."""
+        self._lose.clear()
+
     def _close_all(self) -> None:
         for pair in list(self._pairs):
             pair.close()
