@@ -12,7 +12,7 @@ import bisect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Sides = tuple[int, int]
 """Width and height in pixels."""
 
-ENCODE, DECODE = "encode", "decode"
+ENCODE: Literal["encode"] = "encode"
+DECODE: Literal["decode"] = "decode"
 """What a job does before its first step and after its last one, as modules of their own; their rows
 are pictures."""
 

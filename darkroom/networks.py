@@ -49,7 +49,7 @@ def network_of(pipeline: object) -> Any:
 def stage_of(called: str) -> Stage | None:
     """The stage that a job enters with a call of `called`, such as `unet` or `vae.decode`; None:
     it stays in the one it is in."""
-    if called == "vae.decode":
+    if called in [f"{name}.decode" for name in AUTOENCODERS]:
         return "decode"
     return NETWORKS[called].stage if called in NETWORKS else None
 

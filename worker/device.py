@@ -2,6 +2,9 @@
 
 import gc
 import resource
+import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,3 +88,35 @@ def free_device_memory() -> None:
 def device_is_lost(error: BaseException | None) -> bool:
     """Whether nothing can run on the device in this process any more."""
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
+
+
+Heard = Callable[[float], None]
+"""Is told of seconds."""
+
+
+class Stopwatch:
+    """Times work on the device, in the order in which it is given, and never waits for it: on CUDA
+    the host runs ahead, so that times are told when they are known."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._open: deque[tuple[torch.cuda.Event, torch.cuda.Event, Heard]] = deque()
+
+    def time(self, work: Callable[[], bool], heard: Heard) -> None:
+        """Do `work`, and tell how long it took unless it says that this is not worth knowing."""
+        if self._is_cuda:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            if work():
+                end.record()
+                self._open.append((begin, end, heard))
+            return
+        began = time.perf_counter()
+        if work():
+            heard(time.perf_counter() - began)
+
+    def tell(self) -> None:
+        """Tell what has become known since."""
+        while self._open and self._open[0][1].query():
+            begin, end, heard = self._open.popleft()
+            heard(begin.elapsed_time(end) / 1000)

@@ -20,6 +20,7 @@ from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from worker import device
+from worker.costs import Costs
 from worker.finish import Finisher
 from worker.gathering.gather import Gather
 from worker.gathering.runner import Runner
@@ -28,6 +29,7 @@ from worker.intake import Intake
 from worker.leases import Leases
 from worker.loaded import LoadedModels
 from worker.loop import Engine
+from worker.passes import Passes
 from worker.pulse import Pulse
 from worker.report import obey, private_stdout, report_for_ever
 from worker.vital import or_exit
@@ -49,9 +51,10 @@ def assemble(
     gather = Gather(row_counts=device.row_counts(place))
     pulse = Pulse(step_timeout_s=settings.step_timeout_s, load_timeout_s=settings.load_timeout_s)
     most_rows: dict[Hashable, int] = {}
+    costs = Costs(records)
     models = LoadedModels(
         catalog,
-        records.put,
+        costs.tell,
         gather,
         place,
         worker=worker,
@@ -60,6 +63,7 @@ def assemble(
         evicted=most_rows.clear,
         limit_gb=settings.model_memory_gb,
     )
+    runner = Runner(gather, most_rows=most_rows, evict_idle=models.evict_idle)
     held, store = HeldJobs(), ImageStore.of(settings)
     beat_now, store_is_full = threading.Event(), threading.Event()
     return Engine(
@@ -67,7 +71,6 @@ def assemble(
         catalog=catalog,
         device=place,
         gather=gather,
-        runner=Runner(gather, most_rows=most_rows, evict_idle=models.evict_idle),
         models=models,
         pulse=pulse,
         held=held,
@@ -95,6 +98,8 @@ def assemble(
         finisher=Finisher(
             jobs, store, held, metadata=settings.metadata, store_is_full=store_is_full
         ),
+        costs=costs,
+        passes=Passes(gather, runner, costs, models, place, max_jobs=settings.max_jobs),
     )
 
 

@@ -89,6 +89,10 @@ class LoadedModels:
         """The model called `name`, which is in memory."""
         return self._loaded[name].model
 
+    def card(self, name: str) -> ModelCard:
+        """The card of the model called `name`, which is in memory."""
+        return self._loaded[name].card
+
     def load(self, name: str) -> pipelines.LoadedModel:
         """The model called `name`, loaded now if need be, and used last of all (LRU).
 

@@ -3,13 +3,14 @@ never waits for Redis or a disk."""
 
 import sys
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import torch
 
 from darkroom import logs
 from darkroom.catalog import Catalog
+from darkroom.costs import Work
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -19,31 +20,27 @@ from darkroom.errors import (
     Released,
 )
 from darkroom.job import JobError
-from darkroom.networks import stage_of
 from darkroom.offers import offer
 from darkroom.settings import Settings
 from worker import device
 from worker.admission import in_order, must_let_others_go_first, must_wait
-from worker.batcher import Candidate, choose, slack
+from worker.costs import Costs
 from worker.finish import Finisher
-from worker.gathering.gather import Call, Ended, Gather
-from worker.gathering.ladder import higher
-from worker.gathering.runner import Parts, Runner
+from worker.gathering.gather import Ended, Gather
 from worker.held import HeldJobs
 from worker.intake import Intake
 from worker.leases import Leases
 from worker.loaded import LoadedModels
 from worker.loading.pipelines import LoadedModel
 from worker.making import tasks
+from worker.passes import Passes
 from worker.pulse import Pulse
 from worker.report import Report
-from worker.running import RunningJob, job_error, too_large
+from worker.running import RunningJob, job_error
 
 log = logs.get("engine")
 
 LONGEST_SLEEP_S = 0.5
-PASS_WEIGHT = 0.1
-"""How much the newest pass counts in the running mean of their durations."""
 
 
 @dataclass(eq=False)
@@ -54,28 +51,28 @@ class Engine:
     catalog: Catalog
     device: torch.device
     gather: Gather
-    runner: Runner
     models: LoadedModels
     pulse: Pulse
     held: HeldJobs
     intake: Intake
     leases: Leases
     finisher: Finisher
+    costs: Costs
+    passes: Passes
     _jobs: dict[Hashable, RunningJob] = field(default_factory=dict, init=False)
     """Those that have arrived and are not handed on, by token."""
-    _pass_s: float = field(default=0.1, init=False)
-    """A running mean of how long a pass takes."""
     _drain_at: float | None = field(default=None, init=False)
     """When the grace period ends, once the engine drains."""
 
     def run(self) -> None:
         """Serve until drained."""
         self.models.preload(self.catalog.names(self.settings.serves))
-        self.leases.start()
-        self.intake.start()
+        for thread in (self.leases, self.intake, self.costs):
+            thread.start()
         while not self.is_drained:
             self.tick()
         self.leases.close()
+        self.costs.close()
 
     def tick(self) -> None:
         """Come round once."""
@@ -183,7 +180,7 @@ class Engine:
         job.needs_room = model is None
         if model is None:
             return
-        job.started = True
+        job.started, job.work = True, Work.of(job.stored, model.record)
         job.enter("encode")
         self.gather.start(
             job.claim.token, lambda: _make(job, model), alone=job.request.deterministic
@@ -191,53 +188,9 @@ class Engine:
 
     def _step(self) -> None:
         """One forward for the calls that the batcher chooses."""
-        parked = self.gather.parked
-        if not parked:
-            return
-        self.pulse.enter("busy")
-        chosen = choose(
-            [self._candidate(call) for call in parked.values()],
-            max_jobs=self.settings.max_jobs,
-            most_rows=self.runner.most_rows,
-        )
-        for job in self._running:
-            job.ticks_waited = 0 if job.claim.token in chosen else job.ticks_waited + 1
-        began = time.monotonic()
-        self._run([parked[token] for token in chosen])
-        self._pass_s += PASS_WEIGHT * (time.monotonic() - began - self._pass_s)
-
-    def _candidate(self, call: Call) -> Candidate:
-        job = self._jobs[call.owner]
-        if stage := stage_of(call.module_name):
-            job.enter(stage)
-        steps = job.progress.steps or job.request.num_inference_steps
-        return Candidate(
-            owner=call.owner,
-            key=call.key,
-            rows=call.rows,
-            slack_s=slack(
-                waited_s=job.waited_s,
-                remaining_s=(steps - job.progress.step) * self._pass_s,
-                solo_s=steps * self._pass_s,
-                priority=job.claim.priority,
-                deadline_in_s=job.deadline and job.deadline - time.monotonic(),
-            ),
-            joinable=call.joinable,
-            ticks_waited=job.ticks_waited,
-            max_jobs=self.catalog.find(job.model).max_jobs,
-        )
-
-    def _run(self, calls: Sequence[Call]) -> None:
-        """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
-        one for which nothing helped fails."""
-        name = self._jobs[calls[0].owner].model
-        parts = Parts(name, self.models.get(name).components)
-        for outcome in self.runner.run(calls, parts, self._busy):
-            job = self._jobs[outcome.owner]
-            if outcome.rung is not None:
-                job.memory = higher(job.memory, outcome.rung)
-            if outcome.error is not None:
-                self.gather.throw(outcome.owner, too_large(job, outcome.error))
+        if self.gather.parked:
+            self.pulse.enter("busy")
+            self.passes.make(self._jobs, self._busy)
 
     def _settle(self) -> None:
         """Hand ended jobs on."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from darkroom.costs import Work
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
 from darkroom.input_images import IMAGE, Place
@@ -80,6 +81,10 @@ class RunningJob:
     """Of each picture whether it is to be withheld; None where nothing checks them."""
     memory: str | None = None
     """The last rung of the memory ladder that the job needed."""
+    work: Work = field(init=False)
+    """What it asks of its model; of a job that has started."""
+    apart_s: dict[Stage, float] = field(default_factory=dict)
+    """Seconds of its calls that it shared with nobody, by stage, until they are told."""
     ticks_waited: int = 0
     """Ticks in a row in which the engine ran others and not this job."""
     telling: threading.Lock = field(default_factory=threading.Lock)

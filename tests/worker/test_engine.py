@@ -223,7 +223,7 @@ def test_when_memory_is_short_for_a_group_it_is_halved(running):
     ended = [running.ended(job_id) for job_id in ids]
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
     assert "smaller_group" in {job.memory for job in ended}
-    assert running.engine.runner.most_rows
+    assert running.engine.passes.runner.most_rows
     most_rows = 0
     assert running.ended(running.submit()).error.code == "out_of_memory"
 

@@ -1,0 +1,127 @@
+import pytest
+
+from darkroom.costs import UNSURE, Work
+from darkroom.errors import QueueUnavailableError
+from darkroom.offers import ModelRecord
+from darkroom.queue.claim import Claim
+from darkroom.queue.model_records import ModelRecords
+from worker.costs import Costs
+from worker.running import RunningJob
+
+RECORD = ModelRecord(name="m", source="s", dtype="float32", device="cpu", width=64, height=64)
+
+
+class Asked:
+    model = "m"
+
+
+def job(stage="denoise", **request) -> RunningJob:
+    claim = Claim("job_1", "t", {}, 1, None, 0.0, "normal")
+    one = RunningJob(claim, asked=Asked(), inputs={}, deadline=None)
+    one.work = Work.of({"width": 64, "height": 64, **request}, RECORD)
+    one.enter(stage)
+    return one
+
+
+def see(costs: Costs, module: str, rows: int, seconds: float, times: int = UNSURE, **more) -> None:
+    for _ in range(times):
+        costs.seeing([job(**more)], module, rows)(seconds)
+
+
+@pytest.fixture
+def records(redis):
+    return ModelRecords(redis)
+
+
+@pytest.fixture
+def costs(records):
+    one = Costs(records)
+    one.tell(RECORD)
+    return one
+
+
+def told(records) -> dict[tuple[str, int], float]:
+    return {(c.module, c.rows): c.seconds for c in records.all()["m"].costs}
+
+
+def test_what_passes_take_is_known_at_once_and_written_where_it_is_new(costs, records):
+    see(costs, "unet", 2, 0.2)
+    assert costs.curve(job(), "unet").seconds(2) == 0.2
+    assert told(records) == {}
+    costs.write_news()
+    assert told(records) == {("unet", 2): 0.2}
+    assert 0 < records.all()["m"].step_s < 0.2
+
+
+def test_records_are_left_alone_where_little_is_new(costs, records):
+    see(costs, "unet", 2, 0.2)
+    costs.write_news()
+    records.put(RECORD)  # what is written again now can be seen
+    see(costs, "unet", 2, 0.21, times=20)
+    see(costs, "unet", 4, 0.3, times=UNSURE - 1)
+    costs.write_news()
+    assert told(records) == {}
+    see(costs, "unet", 2, 0.3, times=20)
+    costs.write_news()
+    assert set(told(records)) == {("unet", 2)}
+
+
+def test_what_a_job_does_apart_is_told_by_its_pictures(costs):
+    for _ in range(UNSURE):
+        one = job("encode", num_images=2)
+        costs.seeing([one], "text_encoder", 2)(0.1)
+        costs.seeing([one], "vae.encode", 2)(0.3)
+        one.enter("denoise")
+        costs.seeing([one], "unet", 4)(0.2)
+        costs.seeing([one], "unet", 4)(0.2)
+        one.enter("decode")
+        costs.seeing([one], "vae.decode", 2)(0.7)
+    assert costs.curve(one, "encode").seconds(2) == pytest.approx(0.4)
+    assert costs.curve(one, "decode").seconds(2) == pytest.approx(0.7)
+    assert costs.network(one) == "unet"
+
+
+def test_a_job_that_makes_its_pictures_one_by_one_tells_of_its_steps_alone(costs):
+    one = job("encode", num_images=2, deterministic=True)
+    before = costs.curve(one, "encode").seconds(1)
+    costs.seeing([one], "text_encoder", 1)(9.0)
+    costs.seeing([one], "unet", 1)(0.2)
+    costs.seeing([one], "vae.decode", 1)(9.0)
+    assert costs.curve(one, "encode").seconds(1) == before
+    assert costs.curve(one, "unet").seconds(1) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("other", "is_kept"), [({}, True), ({"device": "cuda"}, False), ({"revision": "b"}, False)]
+)
+def test_an_engine_goes_on_where_another_left_off(costs, records, other, is_kept):
+    see(costs, "unet", 2, 0.2)
+    costs.write_news()
+    Costs(records).tell(RECORD.model_copy(update=other))
+    assert (told(records) != {}) is is_kept
+
+
+def test_a_model_that_could_not_be_loaded_is_told_without_costs(records):
+    Costs(records).tell(ModelRecord(name="m", error="no such folder"))
+    assert (records.all()["m"].error, told(records)) == ("no such folder", {})
+
+
+def test_a_record_that_could_not_be_written_is_written_later(records, redis):
+    costs = Costs(records)
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(QueueUnavailableError):
+            costs.tell(RECORD)
+        costs.write_news()
+        assert records.all() == {}
+    finally:
+        redis.config_set("maxmemory", 0)
+    costs.write_news()
+    assert records.all() == {"m": RECORD}
+
+
+def test_the_thread_writes_what_is_left_when_it_is_closed(costs, records):
+    costs.start()
+    see(costs, "unet", 2, 0.2)
+    costs.close()
+    assert told(records) == {("unet", 2): 0.2}

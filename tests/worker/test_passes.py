@@ -1,0 +1,70 @@
+import uuid
+
+import pytest
+
+from darkroom.catalog import Catalog
+from darkroom.costs import UNSURE
+from darkroom.draft import stored
+from darkroom.offers import offer
+from darkroom.queue.model_records import ModelRecords
+from darkroom.queue.queue import Queue
+from darkroom.settings import Settings
+from darkroom.validation import completed, parse
+from tests import tiny
+from worker.engine import assemble
+
+MODELS = """
+[[models]]
+name = "tiny"
+source = "{}"
+limits = {{ min_size = 8, max_size = 64, size_multiple = 4 }}
+"""
+
+
+@pytest.fixture(params=["sd15", "flux"])
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def engine(redis, tmp_path, family):
+    tiny.write(family, tmp_path / family)
+    (tmp_path / "models.toml").write_text(MODELS.format(family))
+    settings = Settings(_env_file=None, state_dir=tmp_path, models=tmp_path / "models.toml")
+    return assemble(
+        settings, Queue(redis), ModelRecords(redis), worker="w", engine=uuid.uuid4().hex
+    )
+
+
+def submit(engine, **body) -> None:
+    catalog: Catalog = engine.catalog
+    known = offer(catalog, catalog.find("tiny"), engine.models.get("tiny").record)
+    asked = {"prompt": "a cat", "num_inference_steps": 3, "width": 16, "height": 16} | body
+    request = stored(completed(parse(asked, known), known, None), known)
+    engine.intake._jobs.submit(request, model="tiny")
+
+
+def work_off(engine) -> None:
+    engine.intake._take_what_fits()
+    for _ in range(1000):
+        if len(engine.held) == 0:
+            return
+        engine.tick()
+    raise AssertionError("jobs did not come to an end")
+
+
+def test_passes_are_told_by_module_and_rows(engine, redis, family):
+    engine.models.preload(["tiny"])
+    for _ in range(UNSURE):
+        submit(engine, guidance_scale=5.0)
+        work_off(engine)
+        submit(engine, guidance_scale=1.0, num_images=4)
+        work_off(engine)
+    engine.costs.write_news()
+    record = ModelRecords(redis).all()["tiny"]
+    network = "transformer" if family == "flux" else "unet"
+    alone = 1 if family == "flux" else 2
+    found = {(cost.module, cost.rows) for cost in record.costs}
+    ends = {(name, images) for name in ("encode", "decode") for images in (1, 4)}
+    assert found == {(network, alone), (network, 4), *ends}
+    assert {(cost.width, cost.height, cost.dtype) for cost in record.costs} == {(16, 16, "float32")}

@@ -1,0 +1,168 @@
+"""Learns what passes cost while the engine makes them, and keeps it in the records of its models; a
+thread of the engine writes them, no torch."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from darkroom import logs
+from darkroom.costs import DECODE, ENCODE, UNSURE, Cost, Curve, Sides, curve, most_used, network_in
+from darkroom.errors import QueueUnavailableError
+from darkroom.networks import NETWORKS, stage_of
+from darkroom.offers import ModelRecord
+from darkroom.queue.model_records import ModelRecords
+from worker.running import RunningJob
+from worker.vital import Vital
+
+log = logs.get("costs")
+
+LOOK_EVERY_S = 5.0
+"""How often the records are compared with what was learned, and written where they differ."""
+LONGEST_WRITE_S = 10.0
+"""How long the end of the engine waits for the last one: what is lost is measured again."""
+WORTH_TELLING = 0.1
+"""By what share a cost must have changed."""
+
+
+class _Kind(NamedTuple):
+    module: str
+    size: Sides
+    rows: int
+
+
+class Costs(Vital):
+    """What the engine knows of the costs of each model's passes. Its loop tells what it saw and
+    asks for curves; the thread writes records. `close` ends it."""
+
+    def __init__(self, records: ModelRecords) -> None:
+        super().__init__(name="costs", daemon=True)
+        self._kept = records
+        self._records: dict[str, ModelRecord] = {}
+        self._costs: dict[str, dict[_Kind, Cost]] = defaultdict(dict)
+        self._curves: dict[tuple[str, str, Sides], Curve] = {}
+        self._written: dict[str, tuple[Cost, ...]] = {}
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+
+    # For the engine's loop.
+
+    def tell(self, record: ModelRecord) -> None:
+        """Write what was found of a model that was loaded, with what was learned of it before, by
+        whichever engine. Raises QueueUnavailableError; the thread then writes it later."""
+        with self._lock:
+            self._records[record.name] = record
+            self._written.pop(record.name, None)
+        if record.error is None and not self._costs[record.name]:
+            self._remember(record, self._kept.all().get(record.name))
+        self._write(record.name)
+
+    def seeing(self, jobs: Sequence[RunningJob], module: str, rows: int) -> Callable[[float], None]:
+        """Whom to tell how long a pass took, in which calls of `jobs` shared so many rows."""
+        stages = [job.progress.stage for job in jobs]
+
+        def saw(seconds: float) -> None:
+            if module in NETWORKS:
+                self._learn(jobs[0], module, rows, seconds)
+                for job in jobs:
+                    self._learn_apart(job, ENCODE, job.apart_s.pop(ENCODE, 0.0))
+            elif stage_of(module) == DECODE:
+                self._learn_apart(jobs[0], DECODE, seconds)
+            else:
+                for job, stage in zip(jobs, stages, strict=True):
+                    job.apart_s[stage] = job.apart_s.get(stage, 0.0) + seconds / len(jobs)
+
+        return saw
+
+    def curve(self, job: RunningJob, module: str) -> Curve:
+        """What passes of `module` cost at the size of `job`, as far as is known now."""
+        name = (job.model, module, job.work.size)
+        found = self._curves.get(name)
+        if found is None:
+            costs = self._costs[job.model].values()
+            self._curves[name] = found = curve(costs, module, job.work.size)
+        return found
+
+    def network(self, job: RunningJob) -> str:
+        """The network of the job's model, by the name of its calls."""
+        return network_in(self._costs[job.model].values())
+
+    def close(self) -> None:
+        """Write what is new, and wait until the thread has ended."""
+        self._closed.set()
+        self.join(LONGEST_WRITE_S)
+
+    def _learn_apart(self, job: RunningJob, stage: str, seconds: float) -> None:
+        """What a job did before or after its steps, which it shares with nobody."""
+        if seconds and job.work.rounds == 1:
+            self._learn(job, stage, job.work.images, seconds)
+
+    def _learn(self, job: RunningJob, module: str, rows: int, seconds: float) -> None:
+        model, size = job.model, job.work.size
+        kind = _Kind(module, size, rows)
+        with self._lock:
+            known = self._costs[model].get(kind)
+            if known is None:
+                dtype = self._records[model].dtype or ""
+                sides = {"width": size[0], "height": size[1]}
+                new = Cost(
+                    module=module, **sides, dtype=dtype, rows=rows, seconds=seconds, passes=1
+                )
+            self._costs[model][kind] = known.seen(seconds) if known else new
+        for each in [each for each in self._curves if each[:2] == (model, module)]:
+            del self._curves[each]
+
+    def _remember(self, record: ModelRecord, before: ModelRecord | None) -> None:
+        """Take over what a record tells of the same weights on the same kind of device."""
+        with self._lock:
+            if before is None or _place(before) != _place(record):
+                return
+            self._costs[record.name] = {_kind(cost): cost for cost in before.costs}
+
+    # For the thread.
+
+    def work(self) -> None:
+        while not self._closed.wait(LOOK_EVERY_S):
+            self.write_news()
+        self.write_news()
+
+    def write_news(self) -> None:
+        """Write the records of models whose costs are others than they tell."""
+        try:
+            for name in list(self._records):
+                if self._has_news(name):
+                    self._write(name)
+        except QueueUnavailableError as error:
+            log.warning("record_not_written", reason=str(error))
+
+    def _has_news(self, name: str) -> bool:
+        told = {_kind(cost): cost.seconds for cost in self._written.get(name, ())}
+        return name not in self._written or any(
+            abs(cost.seconds - told.get(_kind(cost), 0.0)) > WORTH_TELLING * cost.seconds
+            for cost in self._known(name)
+        )
+
+    def _write(self, name: str) -> None:
+        known = self._known(name)
+        record = self._records[name]
+        step_s = None
+        if known and record.width and record.height:
+            size = (record.width, record.height)
+            step_s = curve(known, network_in(known), size).seconds(1)
+        self._kept.put(record.model_copy(update={"costs": known, "step_s": step_s}))
+        self._written[name] = known
+
+    def _known(self, name: str) -> tuple[Cost, ...]:
+        """What is worth keeping."""
+        with self._lock:
+            costs = list(self._costs[name].values())
+        return most_used(cost for cost in costs if cost.passes >= UNSURE)
+
+
+def _kind(cost: Cost) -> _Kind:
+    return _Kind(cost.module, (cost.width, cost.height), cost.rows)
+
+
+def _place(record: ModelRecord) -> tuple[str | None, ...]:
+    """What its costs hang on."""
+    return record.source, record.revision, record.dtype, record.device
