@@ -3,6 +3,7 @@
 Built once by an entry point and handed on; importing this module reads nothing.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -35,6 +36,12 @@ def _address_of_redis(url: str | None) -> str | None:
             "malformed", "Must be redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH."
         )
     return url
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise PydanticCustomError("malformed", "Must be auto, cpu, cuda or, of several, cuda:N.")
+    return name
 
 
 class Settings(BaseSettings):
@@ -116,7 +123,7 @@ class Settings(BaseSettings):
     max_kept_mb: float = Field(512, gt=0)
     """MiB of Redis's memory that they may take together, likewise; their images are files."""
 
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """Where a worker runs its models: auto, cpu, cuda, cuda:1."""
     max_jobs: int = Field(8, ge=1)
     """How many jobs may share one pass of a model; a model's card can lower it."""

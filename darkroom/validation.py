@@ -179,7 +179,9 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
     seed, last = values["seed"], values["num_images"] - 1
     if seed is not None and seed + last > MAX_SEED:
-        detail = f"Picture {last + 1} would take the seed {seed} + {last}; at most {MAX_SEED} is."
+        detail = (
+            f"Picture {last + 1} would take the seed {seed} + {last}; {MAX_SEED} is the largest."
+        )
         yield FieldError("/seed", detail, "out_of_range")
     if "mask_image" in values and not values["mask_image"] and not any(values["padding"].values()):
         detail = "This field is required unless padding adds canvas to fill."

@@ -13,18 +13,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from typer.core import TyperGroup
 
 from darkroom import __version__
 from darkroom.command import flags, jobs, remote
 from darkroom.command.flags import GroupedCommand, with_settings
 from darkroom.command.terminal import AsJson, err, faults, out, print_json
+from darkroom.field_errors import in_our_words
 from darkroom.settings import Settings
 
 if TYPE_CHECKING:
     from darkroom.offers import Checked
 
+
+class Darkroom(TyperGroup):
+    """All commands; what is wrong with their options is told in Darkroom's own sentences."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = _in_our_words(error.__cause__)
+            raise
+
+
+def _in_our_words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "value_error":  # raised by typer, for what is none of several words
+        return str(first["ctx"]["error"])
+    return in_our_words(first["type"], first["msg"], first.get("ctx", {}))[1]
+
+
 app = typer.Typer(
+    cls=Darkroom,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -152,7 +175,9 @@ def doctor(
 @with_settings("models", "device", "redis_url")
 def models_check(
     settings: Settings,
-    names: Annotated[list[str] | None, typer.Argument(help="Left out: all of them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Left out: all of them.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the pictures."),
@@ -181,7 +206,7 @@ def models_check(
 @with_settings("models")
 def models_pull(
     settings: Settings,
-    names: Annotated[list[str], typer.Argument(help="Models of models.toml.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models of models.toml.")],
 ) -> None:
     """Download models of repositories from the Hub.
 

@@ -219,6 +219,10 @@ def _refusal(answer: httpx2.Response) -> ClientError:
         code = str(problem.get("code", "http_error"))
     except (ValueError, KeyError, TypeError, AttributeError):
         lines, code, fields = [_without_a_problem(answer)], "http_error", []
+    if code == "not_found":  # a client asks for nothing else than this
+        lines = [
+            f"{answer.url} is no path of a Darkroom. Is the address right? It ends at the port."
+        ]
     if "retry-after" in answer.headers:
         lines.append(f"Try again in {answer.headers['retry-after']} s.")
     return ClientError("\n".join(lines), code=code, status=answer.status_code, fields=fields)

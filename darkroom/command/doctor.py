@@ -77,7 +77,8 @@ def check_models(
     was found.
 
     Raises DarkroomError if the process cannot tell."""
-    names = Catalog.read(settings.models).names(names) if names else ()
+    # Before torch is loaded, which takes long: a file or a name that is wrong.
+    names = Catalog.read(settings.models).names(names)
     command = [sys.executable, "-m", "worker.check", *(["--load-only"] if load_only else [])]
     command += ["--output", str(output)] if output else []
     done = _ask([*command, "--", *names], settings, settings.load_timeout_s)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from darkroom.command.client import Client
 from darkroom.command.terminal import command_line, plain
-from darkroom.command.wish import Wish
+from darkroom.command.wish import Wish, check_format
 from darkroom.errors import DarkroomError
 from darkroom.job import Job, JobStatus
 
@@ -50,6 +50,10 @@ def download(client: Client, job: Job, output: str | None) -> list[str]:
     if output == "-" and len(job.kept) > 1:
         raise GenerateError("Standard output holds one picture, not several: leave out -o -")
     check_target(output)
+    try:
+        check_format(output, job.kept[0].format)
+    except ValueError as error:
+        raise GenerateError(str(error)) from error
     return _fetch(client, job, Wish(job.request, output))
 
 

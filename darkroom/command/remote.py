@@ -56,7 +56,7 @@ def generate(
     ] = None,
     image: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A picture to start from, or file_... sent earlier."),
+        typer.Option(metavar="FILE", help="A picture to start from, or img_... of another job."),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="With --image: 0 keeps it, 1 makes all new.")
@@ -162,7 +162,7 @@ _OPTIONS = {
     "controls": "--control",
     "loras": "--lora",
     "reference_images": "--reference",
-    "output": "--format",
+    "output.format": "--format",
 }
 """The options that stand for fields of the request; `--field` for all others."""
 
@@ -175,7 +175,8 @@ def _in_options(error: ClientError, client: Client) -> str:
     lines = []
     for pointer, said in error.fields:
         name, *inner = pointer.lstrip("/").split("/")
-        option = _OPTIONS.get(name) or f"--field {'.'.join([name, *inner])}"
+        path = ".".join([name, *inner])
+        option = _OPTIONS.get(path if name == "output" else name) or f"--field {path}"
         lines.append(plain(f"{option}: {said}"))
     return "\n       ".join(dict.fromkeys(lines)) or str(error)
 

@@ -3,11 +3,13 @@
 `darkroom up` and `darkroom demo` use it; it knows no HTTP beyond asking whether the API is ready.
 """
 
+import errno
 import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 from darkroom.catalog import Catalog
@@ -72,7 +74,7 @@ class Up:
         _refuse_taken_port(self.settings.host, self.settings.port)
         if self.settings.redis_url:
             _refuse_dead_redis(self.settings.redis_url)
-        make_state_dir(self.settings.state_dir)
+        _make_state_dir(self.settings.state_dir)
         if self._valkey:
             self._redis_url = self._valkey.start()
         for kind in ("api", "keeper"):
@@ -226,11 +228,26 @@ def _refuse_dead_redis(url: str) -> None:
         ) from error
 
 
+def _make_state_dir(folder: Path) -> None:
+    try:
+        make_state_dir(folder)
+    except OSError as error:
+        raise UpError(
+            f"The state directory {folder} cannot be made or used: {error.strerror}. "
+            "Name another one: --state-dir"
+        ) from error
+
+
 def _refuse_taken_port(host: str, port: int) -> None:
     try:
         free_port(host, port)
     except OSError as error:
+        # Behind a bracket Python says again what it tried.
+        reason = str(error.strerror).partition(" (while")[0]
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            remedy = f"Name another port: {command_line('up', '--port', '8001')}"
+        else:
+            remedy = "Name an address of this machine: --host 127.0.0.1"
         raise UpError(
-            f"The API cannot listen on {host}, port {port}: {error.strerror}. Name another port: "
-            "darkroom up --port 8001"
+            f"The API cannot listen on {host}, port {port}: {reason}. {remedy}"
         ) from error

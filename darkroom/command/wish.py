@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from darkroom.images import SUFFIXES
-from darkroom.job import INPUT_ID, ImageRecord
+from darkroom.job import IMAGE_ID, INPUT_ID, ImageRecord
 from darkroom.provenance import request_of
 
 _SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
@@ -71,7 +71,9 @@ class Wish:
         for option, name in {"--strength": "strength", "--mask": "mask_image"}.items():
             if name in body and "image" not in body:
                 raise ValueError(f"{option} needs --image")
-        _check_format(output, body.get("output", {}).get("format", "png"))
+        if preprocess and not controls:
+            raise ValueError("--preprocess needs --control")
+        check_format(output, body.get("output", {}).get("format", "png"))
         if output == "-" and body.get("num_images", 1) > 1:
             raise ValueError("standard output holds one picture, not several: leave out -o -")
         return cls(body, output)
@@ -106,14 +108,16 @@ def _format_of(output: str | None) -> str | None:
     return _FORMATS.get(suffix)
 
 
-def _check_format(output: str | None, image_format: Any) -> None:
+def check_format(output: str | None, image_format: Any) -> None:
+    """Raises ValueError for the name of a file that is not for pictures of this format."""
     named = _format_of(output)
     if named and named != image_format:
-        raise ValueError(f"--output {output} is to hold {named}, but --format is {image_format}")
+        raise ValueError(f"--output {output} is to hold {named}, but the format is {image_format}")
 
 
 def _picture(option: str, file: str) -> str:
-    return file if INPUT_ID.fullmatch(file) else base64.b64encode(_read(option, file)).decode()
+    named = INPUT_ID.fullmatch(file) or IMAGE_ID.fullmatch(file)
+    return file if named else base64.b64encode(_read(option, file)).decode()
 
 
 def _control(text: str, preprocess: str | None) -> dict[str, Any]:
@@ -148,6 +152,8 @@ def _set(body: dict[str, Any], text: str) -> None:
 
 
 def _read(option: str, file: str) -> bytes:
+    if "://" in file:
+        raise ValueError(f"{option} {file}: nothing is fetched from a URL; name a file")
     try:
         return Path(file).read_bytes()
     except OSError as error:

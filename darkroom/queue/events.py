@@ -165,7 +165,8 @@ class EventFeed:
         return await self._client.carry_out(_history(job_id, after))
 
     async def _listen(self) -> None:
-        while True:
+        # redis-py swallows a cancellation that meets it while it connects.
+        while not self.closing:
             try:
                 await self._hear()
             except (RedisError, OSError) as error:
@@ -180,7 +181,7 @@ class EventFeed:
             await pubsub.subscribe(CHANNEL)
             self.connected = True
             self._ring_all()  # something may have happened in the meantime
-            while True:
+            while not self.closing:
                 message = await pubsub.get_message(timeout=LISTEN_S)
                 if message and message["type"] == "message":
                     job_id, _, kind = message["data"].decode().partition(" ")

@@ -47,7 +47,14 @@ def test_models_to_serve_are_named_with_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"port": 65536}, {"max_jobs": 0}, {"metadata": "some"}, {"log_level": "loud"}]
+    "wrong",
+    [
+        {"port": 65536},
+        {"max_jobs": 0},
+        {"metadata": "some"},
+        {"log_level": "loud"},
+        {"device": "gpu"},
+    ],
 )
 def test_a_value_that_cannot_be_is_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -94,6 +95,21 @@ def test_ends_in_time_whoever_is_connected(process, redis):  # noqa: ARG001
         process.terminate()
         assert process.wait(14) == 0
     assert "Traceback" not in process.stderr.read()
+
+
+def test_ends_where_the_port_is_taken(environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = subprocess.run(
+            [sys.executable, "-m", "service"],
+            env=environment | {"DARKROOM_PORT": str(taken.getsockname()[1])},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode not in (0, None)
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ def test_a_job_is_found_by_a_part_of_its_id_and_downloaded(
     assert done.exit_code == 0, done.stderr
     files = sorted(path.read_bytes() for path in folder.iterdir())
     assert files == sorted(Path(file).read_bytes() for file in made["files"])
+    for name, said in {"a.bmp": "pictures end in", "a.jpg": "the format is png"}.items():
+        refused = invoke("jobs", "download", made["id"], "-o", f"{folder}/{name}", *at)
+        assert refused.exit_code == 1
+        assert said in refused.stderr
     for part in ("xyz", "00000000", "job_"):
         refused = invoke("jobs", "show", part, *at)
         assert refused.exit_code == 1

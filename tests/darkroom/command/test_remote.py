@@ -29,7 +29,10 @@ def test_no_service_is_said_with_what_to_do(command: str) -> None:
         (["--image", "/nowhere.png"], "/nowhere.png"),
         (["-n", "0"], "-n"),
         (["-n", "2", "-o", "-"], "-o"),
-        (["--steps", "many"], "--steps"),
+        (["--steps", "many"], "'--steps': Must be a whole number."),
+        (["--guidance", "much"], "'--guidance': Must be a number."),
+        (["-n", "0"], "Must be at least 1."),
+        (["--format", "gif"], "'--format': 'gif' is not one of 'png', 'jpeg', 'webp'."),
         (["--url", "ftp://x"], "ftp://x"),
     ],
 )
@@ -41,12 +44,15 @@ def test_wrong_usage_is_named(arguments: list[str], said: str) -> None:
 
 def test_refusal_of_the_service_is_shown(shared_up: RunningUp) -> None:
     def refused(*arguments: str) -> str:
-        done = darkroom("generate", "cat", *arguments, "--url", shared_up.url)
+        done = darkroom("generate", "cat", "--url", shared_up.url, *arguments)
         assert done.returncode == 1
         return done.stderr
 
     assert "--steps: Must be at least 1." in refused("--steps", "0")
     assert "There are: tiny" in refused("--model", "tinny")
+    assert "--field output.quality: " in refused("-f", "output.quality=500")
+    assert "--format: " in refused("-f", "output.format=gif")
+    assert "It ends at the port." in refused("--url", f"{shared_up.url}/api/v1")
     told = refused("--scheduler", "DPM++ 2M Karas", "--size", "17x17")
     assert "--scheduler: This model has no scheduler of that name." in told
     assert "Did you mean DPM++ 2M Karras? It has: DDIM, DDPM, DEIS, DPM++ 2M," in told

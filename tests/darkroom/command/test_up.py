@@ -76,6 +76,24 @@ def test_taken_port_is_named(state_dir: Path, tiny_models: Path) -> None:
     assert "--port" in done.stderr
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_of_another_machine_is_named(
+    host: str, state_dir: Path, tiny_models: Path
+) -> None:
+    done = darkroom("up", "--host", host, "--state-dir", state_dir, "--models", tiny_models)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Name an address of this machine: --host 127.0.0.1\n")
+    assert "(" not in done.stderr
+
+
+def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path, tiny_models: Path) -> None:
+    (tmp_path / "file").touch()
+    at = ("--state-dir", tmp_path / "file" / "state")
+    done = darkroom("up", "--port", "0", *at, "--models", tiny_models)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The state directory ")
+
+
 def test_child_that_cannot_start_ends_up_with_its_reason(state_dir: Path, tmp_path: Path) -> None:
     done = darkroom("up", "--port", "0", "--state-dir", state_dir, "--models", tmp_path / "none")
     assert done.returncode == 1

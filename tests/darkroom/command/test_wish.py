@@ -35,8 +35,8 @@ def test_wrong_size(size: str) -> None:
 def test_image_is_read_or_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"bytes")
     assert base64.b64decode(Wish.of("x", image=str(tmp_path / "a.png")).body["image"]) == b"bytes"
-    sent_before = "file_" + "0" * 64
-    assert Wish.of("x", image=sent_before).body["image"] == sent_before
+    for named in ("file_" + "0" * 64, "img_" + "0" * 32):
+        assert Wish.of("x", image=named).body["image"] == named
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_chosen_names_end_as_their_format_does(tmp_path: Path) -> None:
 def test_a_file_has_the_format_of_its_name(output: str, image_format: str) -> None:
     assert Wish.of("cat", output=output).body["output"] == {"format": image_format}
     other = "webp" if image_format == "png" else "png"
-    with pytest.raises(ValueError, match=f"is to hold {image_format}, but --format is {other}"):
+    with pytest.raises(ValueError, match=f"is to hold {image_format}, but the format is {other}"):
         Wish.of("cat", output=output, image_format=other)
 
 
@@ -174,6 +174,8 @@ def test_any_field_can_be_set() -> None:
         ({"fields": ["clip_skip"]}, "--field"),
         ({"mask": "nowhere.png"}, "--mask"),
         ({"references": ["nowhere.png"]}, "--reference"),
+        ({"preprocess": "canny"}, "--preprocess needs --control"),
+        ({"image": "https://host/a.png"}, "nothing is fetched from a URL"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict, named: str) -> None:
