@@ -19,7 +19,7 @@ CODES: Mapping[str, Code] = {
     "cross_site": Code("A page of another site asked for a change."),
     "deadline_exceeded": Code("The job's deadline passed before it was done.", True),
     "decoders_busy": Code("All places where input pictures are decoded are taken.", True),
-    "dependency_unavailable": Code("Something that the service needs is away.", True),
+    "dependency_unavailable": Code("Something that the service needs is away, or short.", True),
     "expired": Code("It existed; its retention has passed, or it was one of too many."),
     "head_too_large": Code("The head of the request is too large."),
     "http_version_not_supported": Code("Only HTTP/1.0 and HTTP/1.1 are spoken."),

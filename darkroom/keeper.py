@@ -27,7 +27,8 @@ of its own."""
 
 
 def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
-    """Keep house until `stop` is set. Faults of Redis or of the store are waited out."""
+    """Keep house until `stop` is set. Faults of Redis or of the store are waited out, and
+    what nobody foresaw keeps nothing but its own turn from being done."""
     offered = _models_on_offer(settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
     log.info("keeper_started", interval_s=settings.keeper_interval_s)
@@ -40,6 +41,10 @@ def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
             well = True
         except DependencyError as error:
             log.warning("keeper_waits", reason=str(error))
+            well = False
+            keeper.put_off_tidying()
+        except Exception:
+            log.exception("keeper_failed")
             well = False
             keeper.put_off_tidying()
         stop.wait(settings.keeper_interval_s)

@@ -1,5 +1,6 @@
 """Errors as answers: the one place where an error becomes an HTTP status; in the service only."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -64,6 +65,12 @@ _CODES = {
 }
 
 
+_SHORT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS),
+}
+"""Disk space, open files, memory, processes."""
+
 _SENTENCES = {
     404: "There is no such path; GET / says where everything is.",
     405: "The path has no such method; the header Allow names those it has.",
@@ -127,7 +134,9 @@ def write_problem(http: Request, fault: Fault) -> Response:
 
 
 def add_handlers(app: FastAPI) -> None:
-    for kind in (DarkroomError, RequestValidationError, HTTPException):
+    """For what routes raise, and for what the middlewares around them do: `Exception` is asked last
+    of all, and Starlette's own answer would be plain text."""
+    for kind in (DarkroomError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
 
 
@@ -147,7 +156,16 @@ def fault_of(error: Exception) -> Fault:
             headers = error.headers or {}
             return Fault(status, code_of(status), _sentence(status, error.detail), headers=headers)
     log.error("request failed", exc_info=error)
+    if _is_shortage(error):
+        return Fault(503, DependencyError.code, "The service is short of what it needs; try again.")
     return Fault(500, "internal", "Something failed here; quote the request_id.")
+
+
+def _is_shortage(error: Exception) -> bool:
+    """Whether the machine has too little of something: what passes, and is nobody's fault here."""
+    if isinstance(error, OSError):
+        return error.errno in _SHORT
+    return isinstance(error, MemoryError) or str(error) == "can't start new thread"
 
 
 def _sentence(status: int, detail: str) -> str:

@@ -95,6 +95,7 @@ EVERYWHERE = (
     "head_too_large",
     "internal",
     "busy",
+    "dependency_unavailable",
     "http_version_not_supported",
 )
 """What any path may answer, whatever it is about."""

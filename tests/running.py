@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,11 +31,14 @@ def darkroom(*arguments: str | Path, **options: Any) -> subprocess.CompletedProc
 class RunningUp:
     """A context manager; ended by SIGTERM if it still runs."""
 
-    def __init__(self, state_dir: Path, models: Path, *options: str) -> None:
+    def __init__(
+        self, state_dir: Path, models: Path, *options: str, within: Sequence[str] = ()
+    ) -> None:
+        """`within`: a command that becomes the one that is given to it."""
         self.state_dir = state_dir
         self.url = ""
         self.output = ""
-        command = [*DARKROOM, "up", "--port", "0", "--state-dir", str(state_dir)]
+        command = [*within, *DARKROOM, "up", "--port", "0", "--state-dir", str(state_dir)]
         self.process = subprocess.Popen(
             [*command, "--models", str(models), "--torch-threads", "1", *options],
             env=environment(PYTHONUNBUFFERED="1"),
@@ -68,18 +72,23 @@ class RunningUp:
 
     def descendants(self) -> dict[int, str]:
         """Process ids and command lines of all processes below this one."""
-        found: dict[int, str] = {}
-        waiting = [self.process.pid]
-        while waiting:
-            for child in _children(waiting.pop()):
-                found[child] = _command(child)
-                waiting.append(child)
-        return found
+        return below(self.process.pid)
 
     def child(self, part: str) -> int:
         """The one process below this one whose command line holds `part`."""
         [pid] = [pid for pid, command in self.descendants().items() if part in command]
         return pid
+
+
+def below(pid: int) -> dict[int, str]:
+    """Process ids and command lines of all processes below one."""
+    found: dict[int, str] = {}
+    waiting = [pid]
+    while waiting:
+        for child in _children(waiting.pop()):
+            found[child] = _command(child)
+            waiting.append(child)
+    return found
 
 
 def wait_until_gone(pids: set[int], timeout_s: float = 60) -> set[int]:

@@ -190,6 +190,9 @@ class Supervisor:
                 count = self._queue.reap(engine)
             except QueueUnavailableError:
                 return
+            except Exception:  # it costs no engine
+                log.exception("cannot_reap")
+                return
             self._to_reap.discard(engine)
             if count:
                 log.warning("jobs_given_back", engine=engine, jobs=count)
@@ -222,6 +225,8 @@ class Supervisor:
             self._announced = info
         except QueueUnavailableError as error:
             log.warning("cannot_announce", reason=str(error))
+        except Exception:  # it costs no engine either
+            log.exception("cannot_announce")
 
     def _leave(self) -> None:
         try:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -42,8 +43,9 @@ class Child:
         return self.process.poll() is None
 
     def start(self, redis_url: str) -> None:
-        """Start the process; it writes on where the last one left off."""
+        """Start the process; it writes on where the last one left off. Raises OSError."""
         self.start_again_at: float | None = None
+        self._started_at = time.monotonic()
         values = self._settings.environment() | {"DARKROOM_REDIS_URL": redis_url}
         with _log(self.log) as log:
             self._log_begin = log.tell()
@@ -59,7 +61,6 @@ class Child:
                 process_group=0,
                 preexec_fn=tether(),
             )
-        self._started_at = time.monotonic()
 
     def note_end(self) -> None:
         """Note that the process is gone and when to start it again."""
@@ -85,7 +86,8 @@ class Child:
     def last_words(self, lines: int = 8) -> str:
         """The last lines, for people to read, of what the latest process wrote of faults; of all
         that it wrote, if it wrote of none."""
-        with self.log.open("rb") as log:
+        written: list[str] = []
+        with suppress(OSError), self.log.open("rb") as log:
             log.seek(max(self._log_begin, log.seek(0, os.SEEK_END) - LONGEST_LAST_WORDS))
             written = log.read().decode(errors="replace").strip().splitlines()
         faults = [line for line in written if logs.is_fault(line)]
@@ -93,7 +95,11 @@ class Child:
 
 
 def _log(path: Path) -> IO[bytes]:
-    """Open for appending; a file that has grown large is set aside first."""
-    if path.is_file() and path.stat().st_size > LARGEST_LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return open_file(path, "ab")
+    """Open for appending; a file that has grown large is set aside first. No process stays down
+    because its log cannot be written."""
+    try:
+        if path.is_file() and path.stat().st_size > LARGEST_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return open_file(path, "ab")
+    except OSError:
+        return open(os.devnull, "ab")

@@ -9,9 +9,9 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Self
 
+from darkroom.back_off import back_off_s
 from darkroom.catalog import Catalog
 from darkroom.command.child import Child
 from darkroom.command.client import DEFAULT_URL, Client, ClientError, NoServiceError
@@ -56,6 +56,7 @@ class Up:
         self._worker_names = {f"{name}-{n}" for n in range(1, workers + 1)}
         self.children: list[Child] = []
         self._stopping = False
+        self._valkey_back_off_s, self._valkey_again_at = 0.0, 0.0
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -74,7 +75,18 @@ class Up:
         _refuse_taken_port(self.settings.host, self.settings.port)
         if self.settings.redis_url:
             _refuse_dead_redis(self.settings.redis_url)
-        _make_state_dir(self.settings.state_dir)
+        try:
+            self._start_processes()
+        except OSError as error:
+            raise UpError(
+                f"The state directory {self.settings.state_dir} cannot be made or used: "
+                f"{error.strerror}. Name another one: --state-dir"
+            ) from error
+        with Client(self.url) as client:
+            self._until(client.ready, "the API is ready")
+
+    def _start_processes(self) -> None:
+        make_state_dir(self.settings.state_dir)
         if self._valkey:
             self._redis_url = self._valkey.start()
         for kind in ("api", "keeper"):
@@ -82,8 +94,6 @@ class Up:
         for name in sorted(self._worker_names):
             own = self.settings.model_copy(update={"worker_name": name})
             self.children.append(Child("worker", own, self._redis_url))
-        with Client(self.url) as client:
-            self._until(client.ready, "the API is ready")
 
     @property
     def has_workers(self) -> bool:
@@ -96,7 +106,7 @@ class Up:
 
     def check(self) -> None:
         """Start again what died. Cheap; call it often."""
-        if self._valkey and self._valkey.pid is None:
+        if self._valkey and self._valkey.pid is None and time.monotonic() >= self._valkey_again_at:
             self._restart(self._valkey)
         for child in self.children:
             if child.running:
@@ -107,7 +117,7 @@ class Up:
                 self._say(f"{child.name} ended with status {status}; it is started again.")
                 self._say(child.last_words())
             elif time.monotonic() >= child.start_again_at:
-                child.start(self._redis_url)
+                self._start_again(child)
 
     def interrupt(self) -> None:
         """What a signal does while `stop` waits: stop at once."""
@@ -143,11 +153,26 @@ class Up:
             time.sleep(0.02)
         return any(child.running for child in children)
 
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.start(self._redis_url)
+        except OSError as error:
+            child.note_end()
+            self._say(f"{child.name} cannot be started: {error.strerror}. It is tried again.")
+
     def _restart(self, valkey: RedisServer) -> None:
         self._say("The embedded Valkey ended; it is started again.")
         self._say(valkey.log_tail())
         valkey.stop()
-        before, self._redis_url = self._redis_url, valkey.start()
+        before = self._redis_url
+        try:
+            self._redis_url = valkey.start()
+        except (QueueUnavailableError, OSError) as error:
+            self._valkey_back_off_s = back_off_s(self._valkey_back_off_s, steady=False)
+            self._valkey_again_at = time.monotonic() + self._valkey_back_off_s
+            self._say(f"It cannot be started, and is tried again: {error}")
+            return
+        self._valkey_back_off_s = 0.0
         if before != self._redis_url:
             for child in self.children:
                 child.kill()
@@ -225,16 +250,6 @@ def _refuse_dead_redis(url: str) -> None:
         raise UpError(
             f"No Redis can be used at {without_password(url)}: {reason}. Start it or correct the "
             "address (--redis-url, DARKROOM_REDIS_URL); without one `darkroom up` brings its own."
-        ) from error
-
-
-def _make_state_dir(folder: Path) -> None:
-    try:
-        make_state_dir(folder)
-    except OSError as error:
-        raise UpError(
-            f"The state directory {folder} cannot be made or used: {error.strerror}. "
-            "Name another one: --state-dir"
         ) from error
 
 

@@ -66,7 +66,8 @@ class RedisServer:
     def start(self, timeout_s: float = 60.0) -> str:
         """Start the server, wait until it has read its file and answers; returns the URL.
 
-        Raises QueueUnavailableError if another process uses the directory or no server starts.
+        Raises QueueUnavailableError if another process uses the directory or no server starts, and
+        OSError if the directory cannot be written.
         """
         make_folder(self.dir)
         self.dir.chmod(0o700)
@@ -108,7 +109,7 @@ class RedisServer:
         """The last lines that the server wrote."""
         try:
             return "\n".join((self.dir / "log").read_text(errors="replace").splitlines()[-lines:])
-        except FileNotFoundError:
+        except OSError:
             return ""
 
     def _address(self) -> tuple[dict[str, str], str]:
@@ -200,6 +201,10 @@ def _own(path: Path) -> IO[bytes]:
 
 
 def _write_private(path: Path, text: str) -> None:
+    """Write the file unless it says that already: on a full disk it would be lost."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.read_text() == text:
+            return
     with open_file(path, "wb") as file:
         file.write(text.encode())
 

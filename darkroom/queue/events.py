@@ -171,6 +171,8 @@ class EventFeed:
                 await self._hear()
             except (RedisError, OSError) as error:
                 log.warning("channel_lost", reason=str(error))
+            except Exception:
+                log.exception("channel_failed")
             finally:
                 self.connected = False
                 self._ring_all()

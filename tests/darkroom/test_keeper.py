@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import structlog
 from redis import Redis
 
 from darkroom import keeper
@@ -194,3 +195,25 @@ def test_keeper_outlives_an_absence_of_redis(state_dir: Path) -> None:
             thread.join(5)
             server.stop()
         assert not thread.is_alive()
+
+
+def test_what_nobody_foresaw_does_not_end_the_keeper(
+    queue: Queue, redis: Redis, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    redis.set("darkroom:leases", "of another program")
+    settings = Settings(_env_file=None, state_dir=tmp_path, keeper_interval_s=0.01)
+    with structlog.testing.capture_logs() as lines:
+        keeping = threading.Thread(
+            target=keeper.run, args=(stop,), kwargs={"settings": settings, "queue": queue}
+        )
+        keeping.start()
+        while not any(line["event"] == "keeper_failed" for line in lines):
+            assert keeping.is_alive()
+        redis.delete("darkroom:leases")
+        job = queue.submit({}, model="pix", deadline_s=0).job
+        while not queue.fetch(job.id).status.terminal:
+            assert keeping.is_alive()
+        stop.set()
+        keeping.join(60)
+    assert "keeper_recovered" in [line["event"] for line in lines]

@@ -1,5 +1,6 @@
 """Limits on bodies, request ids, safe headers, the last handler."""
 
+import errno
 import resource
 import select
 import socket
@@ -9,9 +10,11 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, QueueUnavailableError
+from service.errors import add_handlers
 from service.limits import LastHandler, RequestContext
 from tests.service.wire import JSON, PATIENCE_S, connected, head, one_answer, status_of
 
@@ -114,6 +117,44 @@ def test_what_nobody_expected_is_logged_and_answered_without_details(faulty):
         assert (response.json()["code"], response.json()["request_id"]) == ("internal", "r1")
         assert "detail of ours" not in response.text
         assert any(line["log_level"] == "error" for line in lines)
+
+
+class Broken:
+    """A middleware that fails, outside of the last handler."""
+
+    def __init__(self, app: ASGIApp, error: Exception) -> None:  # noqa: ARG002
+        self.error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        raise self.error
+
+
+@pytest.mark.parametrize("outermost", [False, True])
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 503, "dependency_unavailable"),
+        (OSError(errno.EMFILE, "Too many open files"), 503, "dependency_unavailable"),
+        (MemoryError(), 503, "dependency_unavailable"),
+        (RuntimeError("can't start new thread"), 503, "dependency_unavailable"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), 500, "internal"),
+        (QueueUnavailableError("away"), 503, "queue_unavailable"),
+    ],
+)
+def test_whatever_fails_is_a_problem_and_a_shortage_passes(error, status, code, outermost):
+    app = FastAPI()
+    add_handlers(app)
+    if not outermost:
+        app.add_middleware(Broken, error=error)
+        app.add_middleware(LastHandler)
+    app.add_middleware(RequestContext)
+    if outermost:
+        app.add_middleware(Broken, error=error)
+    response = TestClient(app, raise_server_exceptions=False).get("/")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert ("retry-after" in response.headers) is (status == 503)
+    assert response.json()["retryable"] is (status == 503)
 
 
 def test_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path):  # noqa: ARG001

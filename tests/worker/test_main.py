@@ -168,6 +168,21 @@ def test_an_engine_that_cannot_be_started_is_tried_again(
         assert supervised.stop() == 0
 
 
+def test_what_nobody_foresaw_of_redis_costs_no_engine(
+    tmp_path: Path, valkey: RedisServer, redis: Redis
+) -> None:
+    redis.set("rq:workers", "of another program")
+    with Supervised(tmp_path, valkey.url, DRAINING) as supervised:
+        engine = supervised.says("engine_started")["engine"]
+        assert "WRONGTYPE" in supervised.says("cannot_announce")["exception"]
+        redis.delete("rq:workers")
+        while not (living := Workers(redis).all()):
+            assert supervised.process.poll() is None
+        assert living[0].engine == engine
+        (tmp_path / "finish").write_text("")
+        assert supervised.stop() == 0
+
+
 def test_an_engine_is_told_whose_it_is_and_how_it_is_set_up(
     tmp_path: Path, valkey: RedisServer
 ) -> None:

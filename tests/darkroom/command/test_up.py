@@ -1,16 +1,28 @@
 """`darkroom up`: starts everything, keeps it running, leaves nothing behind."""
 
 import os
+import resource
 import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from darkroom.command.ports import free_port
 from darkroom.tasks import TASKS
-from tests.running import RunningUp, darkroom, kill, wait_until_gone
+from tests.running import (
+    DARKROOM,
+    RunningUp,
+    darkroom,
+    environment,
+    kill,
+    wait_until_gone,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -65,6 +77,70 @@ def test_what_dies_is_started_again(state_dir: Path, tiny_models: Path) -> None:
             body = {"prompt": "a cat", "num_inference_steps": 2}
             made = http.post("/api/v1/jobs", json=body, headers={"Prefer": "wait=60"})
         assert made.json()["status"] == "succeeded", made.text
+
+
+def test_what_cannot_be_started_again_is_tried_until_it_can(
+    state_dir: Path, tiny_models: Path
+) -> None:
+    with RunningUp(state_dir, tiny_models, "--workers", "0") as up:
+        up.says("Jobs wait until a worker runs")
+        soft, hard = resource.prlimit(up.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(up.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+        kill(up.child("keeper"))
+        up.says("^keeper cannot be started: Too many open files. It is tried again.$")
+        kill(up.child("valkey-server"))
+        up.says("^It cannot be started, and is tried again: .*Too many open files")
+        # Nor does a process stay down because its log cannot be written.
+        (state_dir / "logs").rename(state_dir / "away")
+        (state_dir / "logs").write_text("no folder")
+        resource.prlimit(up.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        while not {"keeper", "valkey-server"} <= parts(up):
+            assert up.process.poll() is None
+
+
+def parts(up: RunningUp) -> set[str]:
+    """What runs of these."""
+    commands = " ".join(up.descendants().values())
+    return {part for part in ("keeper", "valkey-server") if part in commands}
+
+
+@contextmanager
+def full_pipe() -> Iterator[int]:
+    """The end to write into of a pipe that takes no more."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(4096)):
+            pass
+    os.set_blocking(writing, True)
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize("to", [">/dev/full 2>&1", "<&- >&- 2>&-", ""])
+def test_it_needs_nobody_who_reads_what_it_says(
+    to: str, state_dir: Path, tiny_models: Path
+) -> None:
+    port = str(free_port())
+    options = ["--port", port, "--workers", "0", "--state-dir", state_dir, "--models", tiny_models]
+    command = ["sh", "-c", f'exec "$0" "$@" {to}', *DARKROOM, "up", *map(str, options)]
+    with full_pipe() as pipe:
+        up = subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe)
+        try:
+            until_it_lives(int(port), up)
+        finally:
+            up.terminate()
+        assert up.wait(90) == 0
+
+
+def until_it_lives(port: int, up: "subprocess.Popen[bytes]") -> None:
+    """Wait until the API answers."""
+    while True:
+        assert up.poll() is None
+        with suppress(httpx2.TransportError):
+            assert httpx2.get(f"http://127.0.0.1:{port}/livez").is_success
+            return
 
 
 def test_taken_port_is_named(state_dir: Path, tiny_models: Path) -> None:

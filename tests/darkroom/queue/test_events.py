@@ -247,6 +247,24 @@ def test_listener_survives_an_absence_of_redis(
     run(test())
 
 
+def test_listener_survives_what_others_publish(
+    valkey: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "RECONNECT_PAUSE_S", 0.0)
+
+    async def test() -> None:
+        async with listening(valkey.url) as feed, feed.watch("job_1") as watch:
+            await watch.changed(0)
+            redis.publish(events.CHANNEL, b"\xff")
+            assert await watch.changed(5), "waiters look for themselves"
+            await until(lambda: feed.connected)
+            await watch.changed(0)
+            redis.publish(events.CHANNEL, "job_1")
+            assert await watch.changed(5)
+
+    run(test())
+
+
 def test_closing_wakes_everybody(valkey: RedisServer, redis: Redis) -> None:
     redis.ping()
 
