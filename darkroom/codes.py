@@ -38,7 +38,10 @@ CODES: Mapping[str, Code] = {
     "model_not_found": Code("No model has this name; `near` holds those most like it."),
     "not_acceptable": Code("The picture is of another format than `Accept` asks for."),
     "not_found": Code("There is no such path."),
-    "out_of_memory": Code("The device had too little memory, even alone and in parts.", True),
+    "out_of_memory": Code(
+        "Too little memory, even alone and in parts; if told as not retryable (502), for ever.",
+        True,
+    ),
     "overload": Code("Too much is asked at once.", True),
     "payload_too_large": Code("The body is larger than is read."),
     "picture_not_ready": Code("The job goes on; ask again for its picture.", True),

@@ -38,7 +38,6 @@ JobInterrupt (BaseException)     thrown into a running job; no `except Exception
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class DarkroomError(Exception):
     """Base of all. `code` is stable for clients; `retryable` says whether a repeat may succeed."""
 
     code: str = "internal"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class MalformedRequestError(DarkroomError):
@@ -183,8 +182,14 @@ class JobFailure(DarkroomError):
 
 
 class DeviceMemoryError(JobFailure):
+    """Not `retryable` where there would be too little memory even with all others gone."""
+
     code = "out_of_memory"
     retryable = True
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class ModelLoadError(JobFailure):

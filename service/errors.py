@@ -123,12 +123,11 @@ def write_problem(http: Request, fault: Fault) -> Response:
         detail=fault.detail,
         instance=http.scope.get("raw_path", b"").decode("ascii", "replace")[:200],
         code=fault.code,
-        retryable=retryable(fault.code),
         request_id=http.scope.get("request_id", ""),
         errors=[
             FieldProblem(pointer=e.pointer, detail=e.detail, code=e.code) for e in fault.errors
         ],
-        **fault.more,
+        **{"retryable": retryable(fault.code), **fault.more},
     )
     return Response(document.model_dump_json(), fault.status, media_type=PROBLEM)
 

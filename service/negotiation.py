@@ -124,4 +124,6 @@ def _no_picture(job: Job) -> Fault:
     if job.status is JobStatus.CANCELED and not job.error:
         error = JobError(code="canceled", message="The job was canceled before it was done.")
     told = TOLD.get(error.code, TOLD["internal"])
-    return Fault(told.status, error.code, error.message)
+    # 503 asks to come again.
+    status = 502 if told.status == 503 and not error.retryable else told.status
+    return Fault(status, error.code, error.message, more={"retryable": error.retryable})

@@ -51,6 +51,19 @@ def room_left(device: torch.device, *, head_room: bool = False) -> float:
     return free + cached - (HEAD_ROOM * total if head_room else 0)
 
 
+def size(device: torch.device) -> float:
+    """Bytes of the device's memory; without end on a CPU."""
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else float("inf")
+
+
+def is_shared(device: torch.device) -> bool:
+    """Whether others take a part of its memory that matters, as on a CPU they always may."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free - torch.cuda.memory_reserved(device) > HEAD_ROOM * total
+
+
 def start_peak(device: torch.device) -> None:
     """Begin anew to measure `peak`."""
     if device.type == "cuda":

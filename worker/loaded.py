@@ -15,7 +15,7 @@ from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
 from darkroom.offers import ModelRecord, offer
 from worker import trial
-from worker.device import free_device_memory, is_out_of_memory, room_left
+from worker.device import free_device_memory, is_out_of_memory, is_shared, room_left, size
 from worker.gathering.gather import Gather, ModuleState
 from worker.loading import pipelines
 from worker.loading.complaints import first_lines
@@ -149,11 +149,12 @@ class LoadedModels:
             try:
                 entry = self._read(card)
                 break
-            except DeviceMemoryError:
+            except DeviceMemoryError as error:
                 if self.evict_idle(busy):
                     continue
                 if not self._evictable(NOBODY):
-                    raise
+                    may_fit = is_shared(self._device)
+                    raise DeviceMemoryError(str(error), retryable=may_fit) from None
                 self._too_many[card.name] = frozenset(self._loaded)
                 return None
         self._loaded[card.name] = entry
@@ -216,7 +217,7 @@ class LoadedModels:
         Raises DeviceMemoryError if there can never be room."""
         need = self._need(card)
         if need > self._room(self._evictable(NOBODY)):
-            raise DeviceMemoryError(self._no_room(card, need))
+            raise DeviceMemoryError(self._no_room(card, need), retryable=need <= self._most_room())
         if need > self._room(self._evictable(busy)):
             return False
         too_many = self._too_many.get(card.name)
@@ -249,6 +250,11 @@ class LoadedModels:
         taken = sum(each.size for each in self._loaded.values())
         by_limit = (self._limit or float("inf")) - taken
         return min(by_limit, room_left(self._device, head_room=head_room)) + freed
+
+    def _most_room(self) -> float:
+        """Bytes that weights could take if nobody else used the device."""
+        pinned = sum(each.size for each in self._loaded.values() if each.card.pinned)
+        return min(self._limit or float("inf"), size(self._device)) - pinned
 
     def _evictable(self, busy: Collection[str]) -> list[_Entry]:
         """The models that may leave while `busy` ones have jobs."""

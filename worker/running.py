@@ -30,7 +30,7 @@ def unexpected(error: BaseException) -> JobError:
 def job_error(error: BaseException) -> JobError:
     """What a client is told of an error that ended a job."""
     if isinstance(error, DarkroomError):
-        return JobError(code=error.code, message=str(error))
+        return JobError(code=error.code, message=str(error), retryable=error.retryable)
     return unexpected(error)
 
 

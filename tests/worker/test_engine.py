@@ -304,7 +304,7 @@ def test_a_model_that_never_fits_fails_its_jobs_and_no_others(jobs, folder, tmp_
     job_id = running.submit()
     running.start()
     error = running.ended(job_id).error
-    assert (error.code, error.retryable) == ("out_of_memory", True)
+    assert (error.code, error.retryable) == ("out_of_memory", False)
     assert "can be had" in error.message
     assert running.records.all()["tiny"].error == error.message
     running.drain()

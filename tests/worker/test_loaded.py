@@ -149,9 +149,24 @@ def test_what_can_never_fit_says_so(room: float, words: str, make) -> None:
         here.models.load("one")
     with pytest.raises(DeviceMemoryError, match=words) as caught:
         here.models.load("two")
-    assert caught.value.code == "out_of_memory"
+    assert (caught.value.code, caught.value.retryable) == ("out_of_memory", False)
     assert here.records.all()["two"].error == str(caught.value)
     assert here.models.names == (("one",) if room > 1 else ())
+
+
+@pytest.mark.parametrize(("size", "free", "again"), [(2, 0.5, True), (0.5, 0.5, False)])
+def test_what_others_leave_no_room_for_may_fit_later(
+    size: float, free: float, again: bool, make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a driver would say of a device `size` times as large as the model, `free` of it."""
+    here = make(0)
+    monkeypatch.setattr(here.models, "_device", torch.device("cuda", 0))
+    need = here.models._need(here.models._catalog.find("one"))
+    told = int(free * need), int(size * need)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: told)
+    with pytest.raises(DeviceMemoryError, match="can be had") as caught:
+        here.models.load("one")
+    assert caught.value.retryable is again
 
 
 def test_nothing_of_an_evicted_model_is_left(make) -> None:
@@ -242,8 +257,9 @@ def test_a_model_without_memory_for_itself_fails(make) -> None:
 
     hook = register_module_forward_pre_hook(refuse)
     try:
-        with pytest.raises(DeviceMemoryError):
+        with pytest.raises(DeviceMemoryError) as caught:
             here.models.load("two")
+        assert caught.value.retryable, "others may have taken the memory"
     finally:
         hook.remove()
     assert here.models.names == ()

@@ -558,6 +558,7 @@ def test_a_canceled_picture_is_a_problem_that_names_the_job(api, jobs, backgroun
     ("error", "status"),
     [
         (JobError(code="out_of_memory", message="Too large.", retryable=True), 503),
+        (JobError(code="out_of_memory", message="Never fits.", retryable=False), 502),
         (JobError(code="unsupported", message="No such thing."), 422),
         (JobError(code="invalid_output", message="NaN."), 502),
     ],
@@ -568,6 +569,7 @@ def test_a_failed_picture_is_a_problem(api, work, background, error, status):
     response = api.post(JOBS, json={"prompt": "a"}, headers=headers)
     document = problem(response, status, error.code)
     assert document["detail"] == error.message
+    assert document["retryable"] is error.retryable is ("retry-after" in response.headers)
     named(response, document)
     assert api.get(response.headers["location"]).json()["status"] == "failed"
 
