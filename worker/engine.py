@@ -29,6 +29,7 @@ from worker.intake import Intake
 from worker.leases import Leases
 from worker.loaded import LoadedModels
 from worker.loop import Engine
+from worker.news import Newsroom
 from worker.passes import Passes
 from worker.pulse import Pulse
 from worker.report import obey, private_stdout, report_for_ever
@@ -41,10 +42,16 @@ HELD_PER_PLACE = 4
 
 
 def assemble(
-    settings: Settings, jobs: Queue, records: ModelRecords, *, worker: str, engine: str
+    settings: Settings,
+    jobs: Queue,
+    records: ModelRecords,
+    *,
+    worker: str,
+    engine: str,
+    beats: Queue | None = None,
 ) -> Engine:
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
-    none of them started."""
+    none of them started. `beats`: the queue again, over a connection for leases alone."""
     catalog = Catalog.read(Path(settings.models))
     serves = catalog.names(settings.serves)
     place = device.pick_device(settings.device)
@@ -88,13 +95,14 @@ def assemble(
             age_limit_s=settings.prefer_loaded_s,
         ),
         leases=Leases(
-            jobs=jobs,
+            jobs=beats or jobs,
             held=held,
             engine=engine,
             lease_s=settings.lease_s,
             pulse=pulse,
             beat_now=beat_now,
         ),
+        newsroom=Newsroom(jobs=jobs, held=held),
         finisher=Finisher(
             jobs, store, held, metadata=settings.metadata, store_is_full=store_is_full
         ),
@@ -121,7 +129,13 @@ def main() -> None:
     redis = connect(settings.redis_url)
     jobs = Queue.of(redis, settings)
     engine = assemble(
-        settings, jobs, ModelRecords(redis), worker=arguments.worker, engine=arguments.engine
+        settings,
+        jobs,
+        ModelRecords(redis),
+        worker=arguments.worker,
+        engine=arguments.engine,
+        # A link that swallows packets must be noticed while the lease lasts.
+        beats=Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings),
     )
     for work in (lambda: report_for_ever(engine.report, out), lambda: obey(engine.drain)):
         threading.Thread(target=work, daemon=True).start()

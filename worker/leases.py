@@ -1,5 +1,5 @@
-"""Extends the leases of an engine's jobs and tells how far they are; a thread of the engine, which
-talks to Redis on its own; no torch."""
+"""Extends the leases of an engine's jobs; a thread of the engine with a connection to Redis of its
+own, which waits for nothing else; no torch."""
 
 import threading
 import time
@@ -10,16 +10,13 @@ from darkroom.errors import Canceled, LeaseLost, QueueUnavailableError
 from darkroom.queue.queue import Queue
 from worker.held import HeldJobs
 from worker.pulse import Pulse
-from worker.running import RunningJob
 from worker.vital import Vital
 
 log = logs.get("leases")
 
-PROGRESS_EVERY_S = 0.2
-
 
 class Leases(Vital):
-    """Extends the leases of held jobs, learns which were lost, and tells how far they are."""
+    """Extends the leases of held jobs, all in one round trip, and learns which were lost."""
 
     def __init__(
         self,
@@ -36,10 +33,9 @@ class Leases(Vital):
         super().__init__(name="leases", daemon=True)
         self._jobs, self._held, self._engine = jobs, held, engine
         self._every_s = lease_s / 4
+        self._pause_s = min(AFTER_A_FAULT_S, lease_s / 8)
         self._pulse, self._beat_now = pulse, beat_now
         self._closed = False
-        self._completed: set[str] = set()
-        """Tokens of jobs whose request was written down."""
 
     def close(self) -> None:
         """End the thread and wait for it."""
@@ -48,20 +44,19 @@ class Leases(Vital):
         self.join()
 
     def work(self) -> None:
-        beaten_at = time.monotonic()
+        due = time.monotonic() + self._every_s
         while True:
-            asked = self._beat_now.wait(PROGRESS_EVERY_S)
+            self._beat_now.wait(max(due - time.monotonic(), 0.0))
+            self._beat_now.clear()
             if self._closed:
                 return
+            due = time.monotonic() + self._every_s
             try:
-                if asked or time.monotonic() - beaten_at >= self._every_s:
-                    self._beat_now.clear()
-                    self._beat()
-                    beaten_at = time.monotonic()
-                self._tell_news()
+                self._beat()
             except QueueUnavailableError as error:
                 log.warning("queue_unavailable", reason=str(error))
-                time.sleep(AFTER_A_FAULT_S)
+                time.sleep(self._pause_s)
+                due = time.monotonic()
 
     def _beat(self) -> None:
         jobs = self._held.all()
@@ -72,20 +67,3 @@ class Leases(Vital):
             if job := self._held.get(token):
                 job.interrupt = Canceled() if token in beat.canceled else LeaseLost()
                 self._held.wake()
-
-    def _tell_news(self) -> None:
-        jobs = self._held.all()
-        self._completed &= {job.claim.token for job in jobs}
-        for job in jobs:
-            self._complete(job)
-            with job.telling:
-                for event in job.news:
-                    self._jobs.tell(job.claim, event, job.spent_so_far())
-                    job.told(event)
-
-    def _complete(self, job: RunningJob) -> None:
-        """Before it is told that the job goes on, so that who reads it then finds all of it."""
-        request = job.late_request
-        if request is not None and job.claim.token not in self._completed:
-            self._jobs.complete(job.claim, request)
-            self._completed.add(job.claim.token)

@@ -33,6 +33,7 @@ from worker.leases import Leases
 from worker.loaded import LoadedModels
 from worker.loading.pipelines import LoadedModel
 from worker.making import tasks
+from worker.news import Newsroom
 from worker.passes import Passes
 from worker.pulse import Pulse
 from worker.report import Report
@@ -56,6 +57,7 @@ class Engine:
     held: HeldJobs
     intake: Intake
     leases: Leases
+    newsroom: Newsroom
     finisher: Finisher
     costs: Costs
     passes: Passes
@@ -67,10 +69,11 @@ class Engine:
     def run(self) -> None:
         """Serve until drained."""
         self.models.preload(self.catalog.names(self.settings.serves))
-        for thread in (self.leases, self.intake, self.costs):
+        for thread in (self.leases, self.newsroom, self.intake, self.costs):
             thread.start()
         while not self.is_drained:
             self.tick()
+        self.newsroom.close()
         self.leases.close()
         self.costs.close()
 

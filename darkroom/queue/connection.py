@@ -29,6 +29,7 @@ _OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 2.0,
     "health_check_interval": 30,
 }
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _PAUSES = ExponentialBackoff(cap=0.2, base=0.05)
 
 _REFUSALS = frozenset(
@@ -50,13 +51,15 @@ _IN_A_SCRIPT = re.compile(
 )
 
 
-def connect(url: str) -> Redis:
-    """A client for `redis://`, `rediss://` or `unix://`; connects at its first command.
+def connect(url: str, *, longest_s: float = SOCKET_TIMEOUT_S) -> Redis:
+    """A client for `redis://`, `rediss://` or `unix://`; connects at its first command, and waits
+    for one reply for `longest_s` seconds, 5 at most.
 
     A command whose connection breaks is sent once more: everything that Darkroom sends is safe to
     repeat. The pauses also keep a caller that tries for ever from spinning while Redis is away.
     """
-    return Redis.from_url(url, retry=Retry(_PAUSES, retries=1), **_OPTIONS)
+    limits = {name: min(_OPTIONS[name], longest_s) for name in _TIMEOUTS}
+    return Redis.from_url(url, retry=Retry(_PAUSES, retries=1), **(_OPTIONS | limits))
 
 
 def connect_async(url: str) -> asyncio.Redis:

@@ -48,6 +48,23 @@ class Beat:
     """Ids of jobs that the engine had forgotten; they are queued again."""
 
 
+@dataclass(frozen=True)
+class News:
+    """An event of `EVENTS` that those who follow the job are told of; of its progress also those
+    who read it."""
+
+    claim: Claim
+    event: BaseModel
+    spent: Mapping[str, float] | None = None
+    """Seconds by stage up to now, which count even if this attempt comes to nothing."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As the script reads it."""
+        event = kind_of(self.event), self.event.model_dump_json()
+        return self.claim.job_id, self.claim.token, *event, _json_or_empty(self.spent)
+
+
 def queue_name(model: str, priority: Priority) -> str:
     return f"{model}.{priority}"
 
@@ -141,14 +158,11 @@ class Queue(Client):
         lost, canceled, forgotten = self._call("beat", engine, *named)
         return Beat(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
 
-    def tell(
-        self, claim: Claim, event: BaseModel, spent: Mapping[str, float] | None = None
-    ) -> bool:
-        """Tell those who follow the job an event of `EVENTS`; of its progress also those who read
-        it. `spent`: seconds by stage up to now, which count even if this attempt comes to nothing.
-        False: the claim is no longer the engine's."""
-        about = kind_of(event), event.model_dump_json(), _json_or_empty(spent)
-        return bool(self._call("tell", claim.job_id, claim.token, *about))
+    def tell(self, news: Iterable[News]) -> list[bool]:
+        """Tell those who follow the jobs, in one round trip. False: the claim is no longer the
+        engine's."""
+        about = [part for each in news for part in each.words]
+        return list(map(bool, self._call("tell", *about))) if about else []
 
     def complete(self, claim: Claim, request: Mapping[str, Any]) -> bool:
         """Write down the request with all that it lacked while nobody knew its model: the job shows
@@ -197,7 +211,7 @@ class Queue(Client):
 
     def release(self, claim: Claim, spent: Mapping[str, float] | None = None) -> bool:
         """Give the job back to the head of its queue, its attempt not counted; `spent` as in
-        `tell`. False: the claim is no longer the engine's."""
+        `News`. False: the claim is no longer the engine's."""
         return bool(self._call("release", claim.job_id, claim.token, _json_or_empty(spent)))
 
     def reap(self, engine: str | None = None) -> int:

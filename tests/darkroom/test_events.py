@@ -11,7 +11,7 @@ from redis import Redis
 from darkroom.events import EVENTS, kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Progress
 from darkroom.queue.lua import Rules
-from darkroom.queue.queue import Claim, Queue, queue_names
+from darkroom.queue.queue import Claim, News, Queue, queue_names
 
 IMAGE = ImageRecord(
     id="img_1", url="/", width=8, height=8, seed=1, bytes=3, sha256="0" * 64, reproducibility={}
@@ -71,7 +71,7 @@ LIVES: dict[str, tuple[Callable[[Queue], object], list[str]]] = {
         ["queued", "running 1", "canceled"],
     ),
     "in progress": (
-        lambda q: q.tell(begin(q), Progress(stage="denoise", step=1, steps=2, eta_s=0.5)),
+        lambda q: q.tell([News(begin(q), Progress(stage="denoise", step=1, steps=2, eta_s=0.5))]),
         ["queued", "running 1", "denoise"],
     ),
     "succeeded": (

@@ -9,6 +9,7 @@ import pytest
 
 from darkroom.command.valkey import RedisServer
 from darkroom.job import Progress
+from darkroom.queue.queue import News
 
 
 def events(response: httpx2.Response) -> Iterator[dict[str, str]]:
@@ -29,7 +30,7 @@ def test_a_job_is_followed_from_its_acceptance_to_its_end(api, submitted, work, 
 
     def run() -> None:
         claim = work.claim()
-        work.queue.tell(claim, Progress(stage="denoise", step=1, steps=2, ratio=0.5))
+        work.queue.tell([News(claim, Progress(stage="denoise", step=1, steps=2, ratio=0.5))])
         work.finish(claim)
 
     background(run)

@@ -20,7 +20,7 @@ from darkroom.offers import offer
 from darkroom.provenance import request_of
 from darkroom.queue.lua import Rules
 from darkroom.queue.model_records import ModelRecords
-from darkroom.queue.queue import Queue
+from darkroom.queue.queue import News, Queue
 from darkroom.settings import Settings
 from darkroom.validation import filled_in, parse
 from tests import checkers, tiny
@@ -570,7 +570,7 @@ def test_an_error_of_ours_leaves_no_trace_in_the_log(running):
 def test_times_of_an_engine_that_died_are_told_and_add_up(running, jobs):
     job_id = running.submit()
     dead = jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token="t")
-    jobs.tell(dead, Progress(stage="denoise"), {"load": 0.001, "denoise": 0.002})
+    jobs.tell([News(dead, Progress(stage="denoise"), {"load": 0.001, "denoise": 0.002})])
     jobs.reap("dead")
     running.start()
     job = running.ended(job_id)

@@ -5,25 +5,30 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from darkroom.command.valkey import RedisServer
 from darkroom.errors import Canceled, LeaseLost
-from darkroom.job import Job, JobStatus
+from darkroom.job import Job
+from darkroom.queue.connection import connect
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests.arrivals import Arrivals
+from tests.chaos.proxy import Proxy
 from tests.worker.test_intake import REQUEST
 from worker.held import HeldJobs
 from worker.intake import Intake
 from worker.leases import Leases
+from worker.news import Newsroom
 from worker.pulse import Pulse
-from worker.running import RunningJob
 
 STUCK_AFTER_S = 3600.0
 
 
 class Threads:
-    """An engine's two threads that talk to Redis, without its loop."""
+    """An engine's threads that talk to Redis, without its loop."""
 
-    def __init__(self, jobs: Queue, store: object, *, lease_s: float = 1000) -> None:
+    def __init__(
+        self, jobs: Queue, store: object, *, lease_s: float = 1000, max_held: int = 3
+    ) -> None:
         self.jobs, self.held = jobs, HeldJobs()
         self.engine = f"engine-{uuid.uuid4().hex}"
         self.beat_now = threading.Event()
@@ -35,7 +40,7 @@ class Threads:
             engine=self.engine,
             worker="worker",
             max_jobs=2,
-            max_held=3,
+            max_held=max_held,
             preferred=lambda: ["pix"],
             beat_now=self.beat_now,
             store_is_full=threading.Event(),
@@ -48,9 +53,16 @@ class Threads:
             pulse=self.pulse,
             beat_now=self.beat_now,
         )
+        self.newsroom = Newsroom(jobs=jobs, held=self.held)
         self.arrivals = Arrivals(self.held)
         self.intake.start()
         self.leases.start()
+        self.newsroom.start()
+
+    def close(self) -> None:
+        self.stop_claiming()
+        self.newsroom.close()
+        self.leases.close()
 
     def submit(self) -> Job:
         return self.jobs.submit(REQUEST, model="pix").job
@@ -77,8 +89,7 @@ def jobs(redis: Redis) -> Queue:
 def threads(jobs: Queue) -> Iterator[Threads]:
     both = Threads(jobs, store=None)
     yield both
-    both.stop_claiming()
-    both.leases.close()
+    both.close()
 
 
 def test_a_canceled_job_is_interrupted_at_once(threads: Threads) -> None:
@@ -113,14 +124,22 @@ def test_leases_of_an_engine_that_is_stuck_are_not_extended(threads: Threads) ->
     threads.until(lambda: arrived.interrupt)
 
 
-def progress_of(threads: Threads, job: RunningJob) -> int | None:
-    found = threads.jobs.fetch(job.id)
-    assert found.status is JobStatus.RUNNING
-    return found.progress and found.progress.step
-
-
-def test_progress_is_told(threads: Threads) -> None:
-    threads.submit()
-    arrived = threads.arrivals.next()
-    arrived.step(1, 4, None)
-    threads.until(lambda: progress_of(threads, arrived) == 1)
+def test_a_slow_link_loses_no_lease(valkey: RedisServer, jobs: Queue, redis: Redis) -> None:
+    """200 ms there and back, a lease of 2 s, and more jobs than fit into a lease one by one."""
+    rules, held = Rules(lease_s=2), 15
+    with Proxy(lambda: valkey.url) as proxy:
+        link = proxy.link("worker")
+        link.slow(0.2)
+        with connect(link.url) as far:
+            threads = Threads(Queue(far, rules), store=None, lease_s=2, max_held=held)
+            for _ in range(held):
+                jobs.submit(REQUEST, model="pix")
+            arrived = [threads.arrivals.next() for _ in range(held)]
+            keeper, lost, began = Queue(redis, rules), 0, redis.time()[0]
+            while redis.time()[0] <= began + 2 * rules.lease_s:
+                for job in arrived:  # each has something to tell at any time
+                    job.step(job.progress.step + 1, 10**6, None)
+                lost += keeper.reap()
+            threads.close()
+    assert lost == 0
+    assert not any(job.interrupt for job in arrived)

@@ -1,13 +1,18 @@
--- Tell an event of a job; refused to an engine that does not hold it.
-local id, token, kind, data, spent = unpack(ARGV)
-if redis.call('HGET', key_of(id), 'dr_token') ~= token then
-  return 0
+-- Tell events of jobs: of each the job, the token of its claim, kind and data, and seconds by stage.
+-- Those of jobs that the engine does not hold are refused. Returns 1 or 0 for each.
+local told = {}
+for i = 1, #ARGV, 5 do
+  local id, token, kind, data, spent = unpack(ARGV, i, i + 4)
+  local held = redis.call('HGET', key_of(id), 'dr_token') == token
+  if held then
+    if kind == 'progress' then
+      redis.call('HSET', key_of(id), 'dr_progress', data)
+    end
+    if spent ~= '' then
+      redis.call('HSET', key_of(id), 'dr_spent', spent)
+    end
+    emit(id, kind, data)
+  end
+  told[#told + 1] = held and 1 or 0
 end
-if kind == 'progress' then
-  redis.call('HSET', key_of(id), 'dr_progress', data)
-end
-if spent ~= '' then
-  redis.call('HSET', key_of(id), 'dr_spent', spent)
-end
-emit(id, kind, data)
-return 1
+return told

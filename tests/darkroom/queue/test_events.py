@@ -19,7 +19,7 @@ from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.lua import Rules, scripts
-from darkroom.queue.queue import Queue, queue_names
+from darkroom.queue.queue import News, Queue, queue_names
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ def test_every_change_of_a_job_wakes_its_waiter(valkey: RedisServer, queue: Queu
             await watch.changed(0)
             got = await off_loop(lambda: claim(queue))
             assert await watch.changed(5)
-            await off_loop(lambda: queue.tell(got, Progress(stage="denoise")))
+            await off_loop(lambda: queue.tell([News(got, Progress(stage="denoise"))]))
             assert await watch.changed(5)
             await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
             assert await watch.changed(5)
@@ -132,7 +132,7 @@ def test_who_waits_for_the_end_sleeps_through_what_happens_before(
             await witness.changed(0)
             await watch.changed(0)
             got = await off_loop(lambda: claim(queue))
-            await off_loop(lambda: queue.tell(got, Progress(stage="denoise")))
+            await off_loop(lambda: queue.tell([News(got, Progress(stage="denoise"))]))
             assert await witness.changed(5)
             assert not await watch.changed(0.05)
             await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
@@ -151,7 +151,7 @@ def test_a_change_is_read_once_for_all_who_watch(valkey: RedisServer, queue: Que
             watches = [await stack.enter_async_context(feed.watch(job.id)) for _ in range(50)]
             with Redis.from_url(valkey.url) as redis:
                 before = reads(redis)
-                queue.tell(got, Progress(stage="denoise", step=1))  # blocks the loop
+                queue.tell([News(got, Progress(stage="denoise", step=1))])  # blocks the loop
                 await asyncio.gather(*(watch.changed(5) for watch in watches))
                 told = await asyncio.gather(*(watch.history() for watch in watches))
                 seen = await asyncio.gather(*(watch.look() for watch in watches))
@@ -196,7 +196,9 @@ def test_watchers_see_each_event_once_wherever_they_begin(
                     following += [
                         asyncio.create_task(follow(feed, job.id, each)) for each in afters
                     ]
-                await off_loop(lambda n=step: queue.tell(got, Progress(stage="denoise", step=n)))
+                await off_loop(
+                    lambda n=step: queue.tell([News(got, Progress(stage="denoise", step=n))])
+                )
             await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
             everything = [event.id for event in await feed.history(job.id)]
             for i, task in enumerate(following):
@@ -284,7 +286,7 @@ def test_history_tells_the_whole_life_in_order(valkey: RedisServer, queue: Queue
     job = queue.submit({}, model="emoji").job
     got = claim(queue)
     progress = Progress(stage="denoise", step=1, steps=2)
-    queue.tell(got, progress)
+    queue.tell([News(got, progress)])
     queue.finish(got, JobStatus.SUCCEEDED)
 
     async def test() -> None:
@@ -309,7 +311,7 @@ def test_streams_are_bounded_and_expire(queue: Queue, redis: Redis) -> None:
     job = queue.submit({}, model="emoji").job
     got, stream = claim(queue), f"darkroom:events:{job.id}"
     for step in range(600):
-        queue.tell(got, Progress(stage="denoise", step=step))
+        queue.tell([News(got, Progress(stage="denoise", step=step))])
     assert redis.xlen(stream) < 400
     assert redis.ttl(stream) > 3600
     queue.finish(got, JobStatus.SUCCEEDED)

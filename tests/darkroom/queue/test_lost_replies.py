@@ -13,7 +13,7 @@ from redis import Redis
 from darkroom.command.valkey import RedisServer
 from darkroom.job import JobStatus, Progress
 from darkroom.queue.connection import connect
-from darkroom.queue.queue import Claim, Queue, queue_names
+from darkroom.queue.queue import Claim, News, Queue, queue_names
 
 
 class LossyWire:
@@ -84,7 +84,7 @@ def finish(queue: Queue, claim: Claim) -> object:
 def live(queue: Queue, end: Callable[[Queue, Claim], object] = finish) -> None:
     queue.submit({}, model="m")
     got = claim(queue)
-    queue.tell(got, Progress(stage="denoise"))
+    queue.tell([News(got, Progress(stage="denoise"))])
     queue.beat("e", [got])
     end(queue, got)
     queue.reap("e")

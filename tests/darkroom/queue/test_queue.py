@@ -24,7 +24,7 @@ from darkroom.queue import lua
 from darkroom.queue.connection import connect, translated
 from darkroom.queue.job_hash import FUNCTION
 from darkroom.queue.lua import Rules
-from darkroom.queue.queue import Claim, Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.queue import Claim, News, Queue, engine_bell, queue_bell, queue_names
 
 QUEUES = queue_names(["emoji"])
 REQUEST = {"task": "text-to-image", "model": "emoji", "prompt": "a cat, \u732b", "seed": 7}
@@ -361,7 +361,7 @@ def test_progress_shows_in_the_job_and_as_an_event(queue: Queue, redis: Redis) -
     submit(queue)
     got = claim(queue)
     progress = Progress(stage="denoise", step=3, steps=10, ratio=0.3, eta_s=1.5)
-    assert queue.tell(got, progress)
+    assert all(queue.tell([News(got, progress)]))
     assert queue.fetch(got.job_id).progress == progress
     assert kinds(redis, got.job_id)[-1] == "progress"
 
@@ -370,7 +370,7 @@ def test_progress_of_a_lost_claim_is_refused(queue: Queue) -> None:
     submit(queue)
     old = claim(queue)
     queue.release(old)
-    assert not queue.tell(old, Progress(stage="denoise"))
+    assert not any(queue.tell([News(old, Progress(stage="denoise"))]))
     assert queue.fetch(old.job_id).progress is None
 
 
@@ -398,7 +398,7 @@ def test_times_add_up_over_attempts(queue: Queue) -> None:
     submit(queue, warnings=["first"])
     first = claim(queue)
     assert (first.spent, first.warnings) == ({}, ("first",))
-    queue.tell(first, Progress(stage="denoise"), {"load": 0.5, "denoise": 2.0})
+    queue.tell([News(first, Progress(stage="denoise"), {"load": 0.5, "denoise": 2.0})])
     queue.reap("engine-1")
     second = claim(queue)
     assert second.spent == {"load": 0.5, "denoise": 2.0}
@@ -413,7 +413,7 @@ def test_a_job_that_no_engine_ended_has_times_as_well(queue: Queue) -> None:
     assert canceled.timings.total == pytest.approx(seconds, abs=0.001)
     assert canceled.timings.queued == canceled.timings.total
     running = submit(queue)
-    queue.tell(claim(queue), Progress(stage="load"), {"load": 0.0})
+    queue.tell([News(claim(queue), Progress(stage="load"), {"load": 0.0})])
     ended = queue.cancel(running.id).timings
     assert (ended.load, ended.queued, ended.denoise) == (0.0, ended.total, None)
 

@@ -26,7 +26,7 @@ from darkroom.queue.connection import connect, connect_async, translated
 from darkroom.queue.exchange import AsyncClient, Exchange, Send
 from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.model_records import ModelRecords, all_records
-from darkroom.queue.queue import Queue, queue_names
+from darkroom.queue.queue import News, Queue, queue_names
 from darkroom.queue.server import answers
 from darkroom.queue.workers import Workers, living
 from darkroom.settings import Settings
@@ -98,7 +98,7 @@ class Processes:
         return {
             "engine claim": lambda: queue.claim(engine="e", worker="w", queues=names, token="t"),
             "engine beat": lambda: queue.beat("e", [claim]),
-            "engine tell": lambda: queue.tell(claim, Progress(stage="load")),
+            "engine tell": lambda: queue.tell([News(claim, Progress(stage="load"))]),
             "engine complete": lambda: queue.complete(claim, {"prompt": "OOM "}),
             "engine wait": lambda: queue.wait(["bell"], 0.01),
             "engine record": lambda: self.records.put(ModelRecord(name="pix")),

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
+from darkroom.queue.queue import News
 from tests.picture_files import encoded
 from tests.service.conftest import picture, png
 from tests.stored import file_of
@@ -613,7 +614,7 @@ def test_waiting_for_a_change_ends_with_the_change(api, submitted, work, backgro
     response = api.get(job["urls"]["self"], params={"wait": 20}, headers=headers)
     assert response.json()["status"] == "running"
     progress = Progress(stage="denoise", step=3, steps=25, ratio=0.12)
-    background(lambda: work.queue.tell(claims[0], progress))
+    background(lambda: work.queue.tell([News(claims[0], progress)]))
     headers = {"If-None-Match": response.headers["etag"]}
     response = api.get(job["urls"]["self"], params={"wait": 20}, headers=headers)
     assert response.json()["progress"]["step"] == 3
@@ -624,7 +625,7 @@ def test_waiting_without_an_etag_ends_with_the_job(api, submitted, work, backgro
     claim = work.claim()
 
     def go_on() -> None:
-        work.queue.tell(claim, Progress(stage="denoise", step=1, steps=2))
+        work.queue.tell([News(claim, Progress(stage="denoise", step=1, steps=2))])
         work.finish(claim)
 
     background(go_on)
