@@ -6,6 +6,8 @@ Several may run: each step is one atomic script, or deletes what nobody refers t
 import threading
 import time
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelsFileError
@@ -26,12 +28,29 @@ ABANDONED_AFTER_S = 3600.0
 of its own."""
 
 
+BEATS_PER_LEASE = 8
+"""How often in a lease it is looked for leases that have ended, at least."""
+
+
 def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out, and
     what nobody foresaw keeps nothing but its own turn from being done."""
     offered = _models_on_offer(settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
     log.info("keeper_started", interval_s=settings.keeper_interval_s)
+    # A store that is slow, or has many files, must hold up no job of a lost machine.
+    with ThreadPoolExecutor(1, "reaper") as pool:
+        reaper = pool.submit(_reap_on, stop, settings, keeper)
+        reaper.add_done_callback(lambda _: stop.set())
+        try:
+            _keep_on(stop, settings, keeper)
+        finally:
+            stop.set()
+    reaper.result()
+    log.info("keeper_stopped")
+
+
+def _keep_on(stop: threading.Event, settings: Settings, keeper: "Keeper") -> None:
     well = True
     while not stop.is_set():
         try:
@@ -48,11 +67,18 @@ def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
             well = False
             keeper.put_off_tidying()
         stop.wait(settings.keeper_interval_s)
-    log.info("keeper_stopped")
+
+
+def _reap_on(stop: threading.Event, settings: Settings, keeper: "Keeper") -> None:
+    every_s = min(settings.keeper_interval_s, settings.lease_s / BEATS_PER_LEASE)
+    while not stop.is_set():
+        with suppress(DependencyError):  # of which the other loop tells
+            keeper.reap()
+        stop.wait(every_s)
 
 
 class Keeper:
-    """One round of what is due, per `turn`."""
+    """One round of what is due, per `turn`; leases apart, in a thread of their own."""
 
     def __init__(
         self,
@@ -68,10 +94,13 @@ class Keeper:
         self._retention_s = retention_s
         self._tidy_at = time.monotonic()
 
-    def turn(self) -> None:
-        """Raises QueueUnavailableError, StoreUnavailableError."""
+    def reap(self) -> None:
+        """Queue the jobs of lost machines again. Raises QueueUnavailableError."""
         if reaped := self._queue.reap():
             log.warning("jobs_reaped", jobs=reaped)
+
+    def turn(self) -> None:
+        """Raises QueueUnavailableError, StoreUnavailableError."""
         for job_id in self._queue.expire_deadlines():
             log.info("deadline_passed", job_id=job_id)
         self._forget_old_jobs()

@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     grace_s: float = Field(30, ge=0)
     """Seconds that running jobs get to finish after SIGTERM; then they go back to the queue."""
     keeper_interval_s: float = Field(1, gt=0)
-    """Seconds between two rounds of the keeper."""
+    """Seconds between two rounds of the keeper; it looks at leases eight times in one at least."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

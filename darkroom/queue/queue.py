@@ -216,7 +216,10 @@ class Queue(Client):
 
     def reap(self, engine: str | None = None) -> int:
         """Put jobs whose lease has ended, or all jobs of one dead engine, back at the head of their
-        queues; those that used up their attempts fail as `poison`. Returns how many."""
+        queues; those that used up their attempts fail as `poison`. Returns how many.
+
+        Ask several times in a lease: one that ended while nobody asked for half a lease, perhaps as
+        Redis was away, does not count until its engine had a lease to extend it in."""
         reaped, more = 0, True
         while more:
             seen, count = self._call("reap", engine or "")

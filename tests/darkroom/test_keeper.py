@@ -74,7 +74,7 @@ def finished(queue: Queue, image_id: str) -> str:
     return got.job_id
 
 
-def test_turn_reaps_and_cancels_and_forgets(
+def test_the_keeper_reaps_and_cancels_and_forgets(
     queue: Queue, store: ImageStore, keeping: Keeper, redis: Redis
 ) -> None:
     old_image = picture(store)
@@ -84,6 +84,7 @@ def test_turn_reaps_and_cancels_and_forgets(
     claim(queue)
     redis.zadd("darkroom:leases", {lost.id: 1})
     late = queue.submit({}, model="emoji", deadline_s=0).job
+    keeping.reap()
     keeping.turn()
     assert queue.fetch(lost.id).status is JobStatus.QUEUED
     assert queue.fetch(late.id).error.code == "deadline_exceeded"

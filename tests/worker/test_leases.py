@@ -1,16 +1,19 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from darkroom import keeper
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import Canceled, LeaseLost
 from darkroom.job import Job
 from darkroom.queue.connection import connect
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
+from darkroom.settings import Settings
 from tests.arrivals import Arrivals
 from tests.chaos.proxy import Proxy
 from tests.worker.test_intake import REQUEST
@@ -143,3 +146,41 @@ def test_a_slow_link_loses_no_lease(valkey: RedisServer, jobs: Queue, redis: Red
             threads.close()
     assert lost == 0
     assert not any(job.interrupt for job in arrived)
+
+
+def test_an_outage_longer_than_a_lease_costs_no_attempt(state_dir: Path) -> None:
+    """With the keeper at its eagerest: the engine comes back later than it."""
+    server = RedisServer(state_dir)
+    settings = Settings(
+        state_dir=state_dir, lease_s=1, keeper_interval_s=0.001, redis_url=server.start()
+    )
+    stop = threading.Event()
+    with connect(settings.redis_url) as redis:
+        jobs = Queue.of(redis, settings)
+        keeping = threading.Thread(
+            target=keeper.run, args=(stop,), kwargs={"settings": settings, "queue": jobs}
+        )
+        keeping.start()
+        threads = Threads(jobs, store=None, lease_s=settings.lease_s)
+        try:
+            job = threads.submit()
+            arrived = threads.arrivals.next()
+            server.stop()
+            threading.Event().wait(2 * settings.lease_s)
+            server.start()
+            back = redis.time()[0]
+            while not reaps_again(redis, since=back):
+                threads.held.take_arrived(0.05)
+            assert jobs.fetch(job.id).attempts == 1
+            assert ("reaped",) not in jobs.counters()
+            assert arrived.interrupt is None
+        finally:
+            stop.set()
+            keeping.join()
+            threads.close()
+            server.stop()
+
+
+def reaps_again(redis: Redis, since: float) -> bool:
+    asked, left = redis.hmget("darkroom:reaping", "asked", "left")
+    return float(asked) > since + 1 and float(left) == 0

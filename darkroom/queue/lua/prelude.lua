@@ -10,6 +10,7 @@
 --   darkroom:served             names of queues that workers have served, with or without jobs
 --   darkroom:waiting:<queue>    jobs never claimed yet, by ticket: positions
 --   darkroom:leases             running jobs, by the time at which their lease ends
+--   darkroom:reaping            when it was last asked for ended leases, and for how long none counts
 --   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds
 --   darkroom:active:<owner>     the owner's queued and running jobs: quotas
 --   darkroom:deadlines          queued jobs, by deadline

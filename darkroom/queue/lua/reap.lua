@@ -1,10 +1,36 @@
 -- Put jobs with an expired lease, or all of one dead engine, back at the head of their queues. The
 -- attempt counts: a job that used up the last one fails. Returns seen and reaped; at most 100.
 even_when_full()
+
+-- Whether an ended lease tells of a dead engine. Where nobody asked for half a lease, Redis may have
+-- been away or stopped, or its clock have jumped: living engines then get a lease to beat in. It is
+-- counted in half leases in which somebody asked, so that slow keepers get their turn as well.
+local function engines_had_their_time()
+  local asked, left = unpack(redis.call('HMGET', 'darkroom:reaping', 'asked', 'left'))
+  local gap = NOW - (tonumber(asked) or NOW)
+  left = tonumber(left) or 0
+  if gap < 0 or gap > LEASE_S or (gap > LEASE_S / 2 and left == 0) then
+    left = LEASE_S
+  else
+    left = math.max(left - math.min(gap, LEASE_S / 2), 0)
+  end
+  redis.call('HSET', 'darkroom:reaping', 'asked', unix(NOW), 'left', unix(left))
+  return left == 0
+end
+
+-- No lease ends later than one of now: the clock was put back.
+local function ended_leases()
+  local latest = unix(NOW + LEASE_S)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'darkroom:leases', '(' .. latest, '+inf')) do
+    redis.call('ZADD', 'darkroom:leases', latest, id)
+  end
+  return redis.call('ZRANGEBYSCORE', 'darkroom:leases', '-inf', unix(NOW), 'LIMIT', 0, 100)
+end
+
 local engine = ARGV[1]
 local ids
 if engine == '' then
-  ids = redis.call('ZRANGEBYSCORE', 'darkroom:leases', '-inf', unix(NOW), 'LIMIT', 0, 100)
+  ids = engines_had_their_time() and ended_leases() or {}
 else
   ids = redis.call('HVALS', 'darkroom:engine:' .. engine)
   redis.call('DEL', 'darkroom:engine:' .. engine)

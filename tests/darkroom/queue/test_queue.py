@@ -533,6 +533,73 @@ def test_release_of_a_lost_claim_changes_nothing(queue: Queue) -> None:
     assert not queue.release(new)
 
 
+def asked_before(redis: Redis, seconds: float) -> None:
+    """As if leases had last been asked for so long before."""
+    asked = float(redis.hget("darkroom:reaping", "asked"))
+    redis.hset("darkroom:reaping", "asked", asked - seconds)
+
+
+@pytest.mark.parametrize("away_s", [6, 16, 3600, -3600])
+def test_an_outage_costs_no_lease(queue: Queue, redis: Redis, away_s: float) -> None:
+    """Redis was away or stopped, or its clock jumped: an engine gets the time to be heard."""
+    submit(queue)
+    got = claim(queue)
+    assert queue.reap() == 0
+    end_all_leases(queue)
+    asked_before(redis, away_s)
+    assert queue.reap() == 0
+    asked_before(redis, 4)
+    assert queue.reap() == 0
+    assert not queue.beat("engine-1", [got]).lost
+    for _ in range(3):
+        asked_before(redis, 4)
+        assert queue.reap() == 0
+    assert float(redis.hget("darkroom:reaping", "left")) == 0
+    assert queue.fetch(got.job_id).attempts == 1
+
+
+def test_after_an_outage_the_dead_are_found_after_a_lease(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    claim(queue)
+    assert queue.reap() == 0
+    end_all_leases(queue)
+    asked_before(redis, 3600)
+    reaped = []
+    for _ in range(6):
+        reaped.append(queue.reap())
+        asked_before(redis, 3)
+    assert reaped == [0, 0, 0, 0, 1, 0]
+
+
+def test_a_keeper_that_is_slow_finds_the_dead_too(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    claim(queue)
+    assert queue.reap() == 0
+    end_all_leases(queue)
+    reaped = []
+    for _ in range(4):
+        asked_before(redis, 8)
+        reaped.append(queue.reap())
+    assert reaped == [0, 0, 1, 0]
+
+
+def test_a_clock_put_back_leaves_no_endless_lease(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    got = claim(queue)
+    ends = redis.zscore("darkroom:leases", got.job_id)
+    redis.zadd("darkroom:leases", {got.job_id: ends + 3600})
+    queue.reap()
+    assert redis.zscore("darkroom:leases", got.job_id) < ends + 60
+
+
+def test_the_supervisor_of_a_dead_engine_need_not_wait(queue: Queue, redis: Redis) -> None:
+    submit(queue)
+    claim(queue)
+    queue.reap()
+    asked_before(redis, 3600)
+    assert queue.reap("engine-1") == 1
+
+
 def test_reaped_jobs_go_to_the_head_in_their_order(queue: Queue, redis: Redis) -> None:
     jobs = [submit(queue).id for _ in range(4)]
     for _ in range(3):
