@@ -5,9 +5,8 @@ Several may run: each step is one atomic script, or deletes what nobody refers t
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelsFileError
@@ -27,8 +26,7 @@ ABANDONED_AFTER_S = 3600.0
 """A job whose model was taken out of models.toml waits so long for a worker that comes with a file
 of its own."""
 
-
-BEATS_PER_LEASE = 8
+LOOKS_PER_LEASE = 8
 """How often in a lease it is looked for leases that have ended, at least."""
 
 
@@ -37,43 +35,36 @@ def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     what nobody foresaw keeps nothing but its own turn from being done."""
     offered = _models_on_offer(settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
-    log.info("keeper_started", interval_s=settings.keeper_interval_s)
+    every_s = settings.keeper_interval_s
+    log.info("keeper_started", interval_s=every_s)
     # A store that is slow, or has many files, must hold up no job of a lost machine.
     with ThreadPoolExecutor(1, "reaper") as pool:
-        reaper = pool.submit(_reap_on, stop, settings, keeper)
-        reaper.add_done_callback(lambda _: stop.set())
-        try:
-            _keep_on(stop, settings, keeper)
-        finally:
-            stop.set()
-    reaper.result()
+        pool.submit(_go_round, stop, min(every_s, settings.lease_s / LOOKS_PER_LEASE), keeper.reap)
+        _go_round(stop, every_s, keeper.turn, keeper.put_off_tidying)
     log.info("keeper_stopped")
 
 
-def _keep_on(stop: threading.Event, settings: Settings, keeper: "Keeper") -> None:
+def _go_round(
+    stop: threading.Event,
+    every_s: float,
+    turn: Callable[[], None],
+    after_fault: Callable[[], None] = lambda: None,
+) -> None:
     well = True
     while not stop.is_set():
         try:
-            keeper.turn()
+            turn()
             if not well:
                 log.info("keeper_recovered")
             well = True
         except DependencyError as error:
             log.warning("keeper_waits", reason=str(error))
             well = False
-            keeper.put_off_tidying()
+            after_fault()
         except Exception:
             log.exception("keeper_failed")
             well = False
-            keeper.put_off_tidying()
-        stop.wait(settings.keeper_interval_s)
-
-
-def _reap_on(stop: threading.Event, settings: Settings, keeper: "Keeper") -> None:
-    every_s = min(settings.keeper_interval_s, settings.lease_s / BEATS_PER_LEASE)
-    while not stop.is_set():
-        with suppress(DependencyError):  # of which the other loop tells
-            keeper.reap()
+            after_fault()
         stop.wait(every_s)
 
 
