@@ -45,7 +45,7 @@ def take(house: House, history: History, url: str, hangs_after_s: float = HANGS_
             history.note("listed", job=job["id"], key=key)
             jobs.add(job["id"])
         with ThreadPoolExecutor(4) as pool:
-            for lines in pool.map(lambda job: _about(http, house.redis, job), sorted(jobs)):
+            for lines in pool.map(lambda job: about(http, house.redis, job), sorted(jobs)):
                 for line in lines:
                     history.note(**line)
     _note_counters(house.redis, history, len(jobs))
@@ -104,7 +104,8 @@ def _list(http: httpx2.Client) -> list[dict[str, Any]]:
         asked["cursor"] = page["next_cursor"]
 
 
-def _about(http: httpx2.Client, redis: Redis, job: str) -> list[dict[str, Any]]:
+def about(http: httpx2.Client, redis: Redis, job: str) -> list[dict[str, Any]]:
+    """Lines about one job: its end, its events, its pictures; none if it is not there."""
     answer = http.get(f"/api/v1/jobs/{job}")
     if answer.status_code != 200:
         return []
