@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -129,7 +130,7 @@ _execute_child = subprocess.Popen._execute_child  # type: ignore[attr-defined]
 
 def _fork_engines(self: Any, args: Any, executable: Any, preexec_fn: Any, *rest: Any) -> None:
     """What `Popen` does, except that an engine is forked and not executed."""
-    env, process_group = rest[3], rest[-1]
+    passed, env, process_group = rest[1], rest[3], rest[-1]
     p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[7:13]
     if list(args[1:3]) != ["-m", ENGINE]:
         _execute_child(self, args, executable, preexec_fn, *rest)
@@ -138,7 +139,7 @@ def _fork_engines(self: Any, args: Any, executable: Any, preexec_fn: Any, *rest:
     self._child_created = True
     if self.pid == 0:
         with _ends_here():
-            _become([p2cread, c2pwrite, 2 if errwrite == -1 else errwrite], env)
+            _become([p2cread, c2pwrite, 2 if errwrite == -1 else errwrite], env, passed)
             os.setpgid(0, process_group)
             if preexec_fn:
                 preexec_fn()
@@ -148,12 +149,17 @@ def _fork_engines(self: Any, args: Any, executable: Any, preexec_fn: Any, *rest:
             os.close(mine)
 
 
-def _become(streams: list[int], env: dict[str, str]) -> None:
-    """A process with these three streams, no other file of its parent's, and this environment."""
+def _become(streams: list[int], env: dict[str, str], passed: Iterable[int] = ()) -> None:
+    """A process with these three streams, of its parent's other files those that are passed on, and
+    this environment."""
     copies = [os.dup(each) for each in streams]
     for number, copy in enumerate(copies):
         os.dup2(copy, number)
-    os.closerange(3, 4096)
+    last = 2
+    for kept in sorted(passed):
+        os.closerange(last + 1, kept)
+        last = kept
+    os.closerange(last + 1, 4096)
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, closefd=False) for number, mode in enumerate(("r", "w", "w"))
     )
