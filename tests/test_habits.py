@@ -71,6 +71,13 @@ def test_broad_excepts_are_those_that_contributing_lists() -> None:
     assert sorted({f"{file}: {function}" for file, function in listed}) == sorted(set(found))
 
 
+def test_threads_of_the_engine_are_those_that_contributing_lists() -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
+    named_threads = r'(?:super\(\).__init__\(name=|or_exit\(|ThreadPoolExecutor\(THREADS, )"(\w+)"'
+    (listed,) = re.findall(r"^  - engine: (.+?);", CONTRIBUTING, re.MULTILINE | re.DOTALL)
+    assert {*re.findall(named_threads, sources)} - {"engine"} <= {*re.findall(r"`(\w+)`", listed)}
+
+
 UNTESTED = re.findall(r"^  - `([\w/]+\.py)` in `", CONTRIBUTING, re.MULTILINE)
 
 
