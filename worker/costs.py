@@ -127,10 +127,12 @@ class Costs(Vital):
         self.write_news()
 
     def write_news(self) -> None:
-        """Write the records of models whose costs are others than they tell."""
+        """Write the records of models whose costs are others than they tell, and those that Redis
+        has lost."""
         try:
+            kept = self._kept.names()
             for name in list(self._records):
-                if self._has_news(name):
+                if name not in kept or self._has_news(name):
                     self._write(name)
         except QueueUnavailableError as error:
             log.warning("record_not_written", reason=str(error))

@@ -14,6 +14,11 @@ class ModelRecords(Client):
     def put(self, record: ModelRecord) -> None:
         self.carry_out(send("HSET", _RECORDS, record.name, record.model_dump_json()))
 
+    def names(self) -> frozenset[str]:
+        """The models that have a record."""
+        keys: list[bytes] = self.carry_out(send("HKEYS", _RECORDS))
+        return frozenset(key.decode() for key in keys)
+
     def all(self) -> dict[str, ModelRecord]:
         """Records that this version can read; others are left out."""
         return self.carry_out(all_records())

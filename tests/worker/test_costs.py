@@ -66,6 +66,17 @@ def test_records_are_left_alone_where_little_is_new(costs, records):
     assert set(told(records)) == {("unet", 2)}
 
 
+def test_records_that_redis_lost_are_written_again(costs, records, redis):
+    see(costs, "unet", 2, 0.2)
+    costs.write_news()
+    costs.tell(ModelRecord(name="broken", error="no such folder"))
+    before = records.all()
+    redis.flushall()
+    costs.write_news()
+    assert records.all() == before
+    assert records.names() == {"m", "broken"}
+
+
 def test_what_a_job_does_apart_is_told_by_its_pictures(costs):
     for _ in range(UNSURE):
         one = job("encode", num_images=2)
