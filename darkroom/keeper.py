@@ -84,6 +84,7 @@ class Keeper:
         self._store = store
         self._retention_s = retention_s
         self._tidy_at = time.monotonic()
+        self._unreferred: set[str] = set()
 
     def reap(self) -> None:
         """Queue the jobs of lost machines again. Raises QueueUnavailableError."""
@@ -111,15 +112,22 @@ class Keeper:
         if not _belongs(self._store, self._queue):
             return
         unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)
-        # The files first: a job that ends in between is then seen to refer to its own.
-        candidates = set(self._store.image_ids(ORPHAN_AGE_S))
-        orphans = self._store.delete(candidates - self._queue.image_ids()) if candidates else 0
+        orphans = self._store.delete(self._orphans())
         input_age = max(self._retention_s, ORPHAN_AGE_S)
         inputs = 0
         if any(self._store.input_ids(input_age)):
             inputs = self._store.delete_inputs(input_age, keep=self._queue.input_ids())
         if unfinished or orphans or inputs:
             log.info("files_deleted", unfinished=unfinished, orphans=orphans, inputs=inputs)
+
+    def _orphans(self) -> Collection[str]:
+        """Pictures that no job refers to, twice in a row: a clock that jumps makes files old."""
+        # The files first: a job that ends in between is then seen to refer to its own.
+        candidates = set(self._store.image_ids(ORPHAN_AGE_S))
+        seen, self._unreferred = self._unreferred, set()
+        if candidates:
+            self._unreferred = candidates - self._queue.image_ids()
+        return self._unreferred & seen
 
     def _end_abandoned(self) -> None:
         if self._offered is not None:

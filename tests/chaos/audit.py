@@ -194,7 +194,9 @@ def _note_files(house: House, history: History) -> None:
     orphans = len(set(store.image_ids()) - kept)
     keeper.ORPHAN_AGE_S, age = 0.0, keeper.ORPHAN_AGE_S
     try:
-        keeper.Keeper(Queue(house.redis), store, 86400).tidy()
+        tidying = keeper.Keeper(Queue(house.redis), store, 86400)
+        for _ in range(2):  # an orphan is seen twice before it goes
+            tidying.tidy()
     finally:
         keeper.ORPHAN_AGE_S = age
     parts = [str(path.name) for path in house.on_disk("store").rglob("*.tmp")]

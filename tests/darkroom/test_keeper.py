@@ -98,8 +98,19 @@ def test_tidying_deletes_old_orphans_only(queue: Queue, store: ImageStore, keepi
     finished(queue, kept)
     orphan = picture(store, 9999)
     keeping.tidy()
+    keeping.tidy()
     assert set(store.image_ids()) == {kept, young}
     assert orphan not in store.image_ids()
+
+
+def test_a_clock_put_forward_makes_no_orphan_of_what_was_just_stored(
+    queue: Queue, store: ImageStore, keeping: Keeper
+) -> None:
+    just_stored = picture(store, 3600)
+    keeping.tidy()
+    finished(queue, just_stored)
+    keeping.tidy()
+    assert just_stored in store.image_ids()
 
 
 def test_tidying_deletes_unfinished_files_and_old_inputs(
@@ -137,6 +148,7 @@ def test_pictures_of_another_redis_are_no_orphans(
     keeping.tidy()
     assert orphan in store.image_ids()
     (Path(str(store)) / "store-id").unlink()
+    keeping.tidy()
     keeping.tidy()
     assert orphan not in store.image_ids()
 

@@ -61,7 +61,7 @@ local function choose()
     local job = head(ARGV[i])
     if job and NOW - job.since > tonumber(age_limit_s) then
       oldest = (oldest and oldest.since <= job.since) and oldest or job
-    elseif job and NOW - job.since >= tonumber(min_wait_s) then
+    elseif job and math.abs(NOW - job.since) >= tonumber(min_wait_s) then -- clocks are put back
       first = first or job
     end
   end
