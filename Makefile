@@ -5,6 +5,7 @@
 #   make test-all    with them
 #   make smoke       imports, an example of each task, pictures end to end: for other Pythons
 #   make chaos       a storm of faults over all processes: MINUTES=10, SEED=n to repeat one
+#   make soak        whether memory grows under lasting load: MINUTES=60
 #   make lint        ruff check, ruff format --check and mypy
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
@@ -32,11 +33,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
 # Nothing is written outside the checkout and nothing is downloaded behind the user's back.
-demo test test-all smoke bench chaos: export HF_HUB_OFFLINE := 1
-demo test test-all smoke bench chaos: export HF_HOME := $(CURDIR)/build/huggingface
+demo test test-all smoke bench chaos soak: export HF_HUB_OFFLINE := 1
+demo test test-all smoke bench chaos soak: export HF_HOME := $(CURDIR)/build/huggingface
 test test-all smoke bench: export TMPDIR := $(CURDIR)/build/tmp
 
-.PHONY: help install demo test test-all smoke chaos lint bench docs constraints clean
+.PHONY: help install demo test test-all smoke chaos soak lint bench docs constraints clean
 
 help:
 	@sed -n '/^#  *make /s/^#  *//p' Makefile
@@ -56,11 +57,13 @@ smoke: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
 	@$(BIN)/python -m pytest $(SPREAD) $(SMOKE) $(PYTEST)
 
-MINUTES ?= 10
 SEED ?=
-chaos: export OMP_NUM_THREADS := 1
+chaos soak: export OMP_NUM_THREADS := 1
 chaos: $(VENV)/.installed-dev
-	@$(BIN)/python -m tests.chaos.storm --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos.storm --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -55,6 +55,19 @@ def take(house: House, history: History, url: str, hangs_after_s: float = HANGS_
         history.note("died", what=death)
 
 
+def note_last_seen(history: History, url: str) -> None:
+    """For runs whose jobs are forgotten in time: whether each was seen to end, or ends now."""
+    seen = {line["job"]: line for line in list(history.lines) if line["kind"] == "seen"}
+    with httpx2.Client(base_url=url, timeout=30) as http:
+        for line in [line for line in history.lines if line["kind"] == "ack"]:
+            job = line["job"]
+            if job in seen and seen[job]["status"] in ENDED:
+                continue
+            answer = http.get(f"/api/v1/jobs/{job}", params={"wait": 30})
+            if answer.status_code == 200 and answer.json()["status"] not in ENDED:
+                history.note("astray", job=job, status=answer.json()["status"])
+
+
 def astray(redis: Redis, history: History) -> None:
     """Note jobs that are neither queued, nor claimed, nor leased, nor ended, at this instant."""
     with redis.pipeline(transaction=True) as pipe:
@@ -110,19 +123,31 @@ def about(http: httpx2.Client, redis: Redis, job: str) -> list[dict[str, Any]]:
     if answer.status_code != 200:
         return []
     body = answer.json()
-    entries = redis.xrange(f"darkroom:events:{job}")
-    events = [
-        [int(entry.split(b"-")[0]) / 1000, told[b"event"].decode(), json.loads(told[b"data"])]
-        for entry, told in entries
-    ]
     pictures = [
         {"kind": "picture", "job": job, "image": image["id"], "wrong": _wrong(http, image)}
         for image in body["images"]
     ]
     return [
         {"kind": "end", "job": job, "body": body},
-        {"kind": "events", "job": job, "events": events},
+        {"kind": "events", "job": job, "events": events(redis, job)},
         *pictures,
+    ]
+
+
+def events(redis: Redis, job: str) -> list[list[Any]]:
+    """What was told of a job: seconds since 1970 by Valkey's clock, event, content."""
+    return [
+        [int(entry.split(b"-")[0]) / 1000, told[b"event"].decode(), json.loads(told[b"data"])]
+        for entry, told in redis.xrange(f"darkroom:events:{job}")
+    ]
+
+
+def begun(redis: Redis, job: str) -> list[float]:
+    """When it began to run, each time."""
+    return [
+        at
+        for at, name, data in events(redis, job)
+        if name == "status" and data["status"] == "running"
     ]
 
 

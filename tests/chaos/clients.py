@@ -177,13 +177,18 @@ class Crowd:
         client = Client(self._urls, self._history, rng)
         with client:
             while not self._stop.is_set():
-                wanted = [self._body(rng) for _ in range(rng.randint(1, self._burst))]
+                wanted = [self.body(rng) for _ in range(rng.randint(1, self._burst))]
                 ids = [client.submit(body) for body in wanted]
                 for job_id in (each for each in ids if each):
-                    self._follow(client, job_id)
+                    how = rng.choice(("poll", "wait", "events", "leave", "wait"))
+                    if rng.random() < 0.05:
+                        client.cancel(job_id)
+                    if how != "leave":
+                        follow(client, job_id, how)
                 self._stop.wait(rng.uniform(0, 2 * self._pause_s))
 
-    def _body(self, rng: random.Random) -> Json:
+    def body(self, rng: random.Random) -> Json:
+        """What somebody could ask for."""
         body: Json = {
             "prompt": f"a cat of {rng.randint(1, 10**9)}",
             "num_inference_steps": rng.randint(2, 10),
@@ -195,20 +200,17 @@ class Crowd:
             body |= {"image": self._picture, "strength": 0.8}
         return body
 
-    def _follow(self, client: Client, job_id: str) -> None:
-        rng, end = client.rng, time.monotonic() + PATIENCE_S
-        how = rng.choice(("poll", "wait", "events", "leave", "wait"))
-        if rng.random() < 0.05:
-            client.cancel(job_id)
-        if how == "leave":
+
+def follow(client: Client, job_id: str, how: str) -> None:
+    """Up to the job's end: `poll`, `wait` or `events`."""
+    end = time.monotonic() + PATIENCE_S
+    if how == "events":
+        client.follow_events(job_id)
+    while time.monotonic() < end:
+        job = client.see(job_id, wait_s=0 if how == "poll" else 3)
+        if job and job["status"] in ENDED:
             return
-        if how == "events":
-            client.follow_events(job_id)
-        while time.monotonic() < end:
-            job = client.see(job_id, wait_s=0 if how == "poll" else 3)
-            if job and job["status"] in ENDED:
-                return
-            time.sleep(rng.uniform(0.05, 0.4))
+        time.sleep(client.rng.uniform(0.05, 0.4))
 
 
 def hang_up(url: str, body: Json) -> None:

@@ -104,15 +104,15 @@ class House:
 
     # Starting and ending
 
-    def start_api(self, name: str = "api", **settings: Any) -> Member:
+    def start_api(self, name: str = "api", *, cold: bool = False, **settings: Any) -> Member:
         old = self.members.get(name)
         port = int(old.url.rsplit(":", 1)[1]) if old else free_port()
-        member = self._start(name, "service", settings | {"port": port})
+        member = self._start(name, "service", settings | {"port": port}, cold=cold)
         member.url = f"http://127.0.0.1:{port}"
         return member
 
-    def start_keeper(self, name: str = "keeper", **settings: Any) -> Member:
-        return self._start(name, "keeper", settings)
+    def start_keeper(self, name: str = "keeper", *, cold: bool = False, **settings: Any) -> Member:
+        return self._start(name, "keeper", settings, cold=cold)
 
     def start_worker(self, name: str, *, cold: bool = False, **settings: Any) -> Member:
         """A supervisor. `cold`: it and its engines import all they need at each start."""
@@ -120,10 +120,12 @@ class House:
 
     def start_again(self, name: str) -> Member:
         old = self.members[name]
-        starts = {"service": self.start_api, "keeper": self.start_keeper}
-        if old.kind == "worker":
-            return self.start_worker(name, cold=old.cold, **old.settings)
-        return starts[old.kind](name, **old.settings)
+        starts = {
+            "service": self.start_api,
+            "keeper": self.start_keeper,
+            "worker": self.start_worker,
+        }
+        return starts[old.kind](name, cold=old.cold, **old.settings)
 
     def stop(self) -> None:
         """End everything, workers first, as politely as it takes."""

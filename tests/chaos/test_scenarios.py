@@ -53,12 +53,7 @@ class Front:
 
     def runs(self, job_id: str) -> list[float]:
         """When it began, each time; seconds since 1970, by Valkey's clock."""
-        [_, told] = audit.about(self.http, self.house.redis, job_id)[:2]
-        return [
-            at
-            for at, name, data in told["events"]
-            if name == "status" and data["status"] == "running"
-        ]
+        return audit.begun(self.house.redis, job_id)
 
     def queued_and_running(self) -> tuple[int, int]:
         queues = self.http.get("/api/v1/queue").raise_for_status().json()["data"]

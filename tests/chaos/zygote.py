@@ -231,6 +231,8 @@ def cold(module: str, arguments: list[str]) -> None:
         _execute_child(self, args, *rest)
 
     subprocess.Popen._execute_child = execute  # type: ignore[attr-defined]
+    if module == "keeper":
+        module, sys.argv[1:] = "darkroom.command.cli", ["keeper"]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
