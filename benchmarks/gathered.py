@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from darkroom.input_images import IMAGE
+from darkroom.networks import stage_of
 from darkroom.request import ImageToImage, TextToImage
 from tests import tiny
 from worker import batcher
@@ -51,7 +52,6 @@ class Loop:
     def __init__(self, gather: Gather, max_jobs: int) -> None:
         self.gather, self.max_jobs = gather, max_jobs
         self.ended: set[Hashable] = set()
-        self._waited: dict[Hashable, int] = {}
 
     def tick(self) -> None:
         parked = dict(self.gather.parked)
@@ -61,14 +61,11 @@ class Loop:
                 key=call.key,
                 rows=call.rows,
                 joinable=call.joinable,
-                ticks_waited=self._waited.get(owner, 0),
+                prepares=stage_of(call.module_name) is None,
             )
             for owner, call in parked.items()
         ]
         chosen = batcher.choose(waiting, max_jobs=self.max_jobs)
-        self._waited = {
-            owner: self._waited.get(owner, 0) + 1 for owner in parked if owner not in chosen
-        }
         self.gather.run([parked[owner] for owner in chosen])
         for ended in self.gather.take_ended():
             if ended.error is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -198,6 +198,32 @@ class Work:
         )
 
 
+@dataclass(frozen=True)
+class Takes:
+    """Seconds that a job takes if nobody shares the model with it."""
+
+    encode_s: float
+    """Before its first step."""
+    pass_s: float
+    """For each pass, ControlNets included."""
+    decode_s: float
+    """After its last step."""
+
+    @classmethod
+    def of(cls, work: Work, network: str, took: Callable[[str, int], float]) -> Takes:
+        """By what passes of a module take with so many rows."""
+        controls = work.controls * took("controlnet", work.rows) if work.controls else 0.0
+        return cls(
+            encode_s=took(ENCODE, work.images),
+            pass_s=took(network, work.rows) + controls,
+            decode_s=took(DECODE, work.images),
+        )
+
+    def solo_s(self, work: Work) -> float:
+        """All of it."""
+        return work.rounds * (self.encode_s + work.passes * self.pass_s + self.decode_s)
+
+
 def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
     """Seconds that a job takes if nobody shares the model with it, from its first call to its last:
     encoding, every step, decoding. Neither loading the model nor writing the pictures counts.
@@ -210,9 +236,7 @@ def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
     def took(module: str, rows: int) -> float:
         return curve(costs, module, work.size, dtype).seconds(rows)
 
-    a_pass = took(network_in(costs), work.rows) + work.controls * took("controlnet", work.rows)
-    ends = took(ENCODE, work.images) + took(DECODE, work.images)
-    return work.rounds * (ends + work.passes * a_pass)
+    return Takes.of(work, network_in(costs), took).solo_s(work)
 
 
 def pass_s(record: ModelRecord | None, module: str, size: Sides, rows: int) -> float:

@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from darkroom import logs
-from darkroom.costs import DECODE, ENCODE, UNSURE, Cost, Curve, Sides, curve, most_used, network_in
+from darkroom.costs import (
+    DECODE,
+    ENCODE,
+    UNSURE,
+    Cost,
+    Curve,
+    Sides,
+    Takes,
+    curve,
+    most_used,
+    network_in,
+)
 from darkroom.errors import QueueUnavailableError
 from darkroom.networks import NETWORKS, stage_of
 from darkroom.offers import ModelRecord
@@ -83,7 +94,15 @@ class Costs(Vital):
             self._curves[name] = found = curve(costs, module, job.work.size)
         return found
 
-    def network(self, job: RunningJob) -> str:
+    def takes(self, job: RunningJob) -> Takes:
+        """What the parts of a job that has started take, as far as is known now."""
+
+        def took(module: str, rows: int) -> float:
+            return self.curve(job, module).seconds(rows)
+
+        return Takes.of(job.work, self._network(job), took)
+
+    def _network(self, job: RunningJob) -> str:
         """The network of the job's model, by the name of its calls."""
         return network_in(self._costs[job.model].values())
 

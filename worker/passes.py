@@ -8,8 +8,9 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import torch
 
+from darkroom.costs import DECODE, ENCODE
 from darkroom.networks import stage_of
-from worker.batcher import Candidate, choose, slack
+from worker.batcher import Candidate, choose
 from worker.costs import Costs
 from worker.device import Stopwatch
 from worker.gathering.gather import Call, Gather
@@ -43,34 +44,45 @@ class Passes:
         `busy` stay in memory."""
         self._stopwatch.tell()
         parked = self._gather.parked
+        costs = {
+            call.key: self._costs.curve(jobs[call.owner], call.module_name).hoped_s
+            for call in parked.values()
+            if call.joinable
+        }
         chosen = choose(
             [self._candidate(call, jobs[call.owner]) for call in parked.values()],
             max_jobs=self._max_jobs,
             most_rows=self.runner.most_rows,
+            costs=costs,
+            behind=len(jobs) - len(parked),
         )
-        for owner in parked:
-            job = jobs[owner]
-            job.ticks_waited = 0 if owner in chosen else job.ticks_waited + 1
         self._run([parked[owner] for owner in chosen], jobs, busy)
 
     def _candidate(self, call: Call, job: RunningJob) -> Candidate:
         if stage := stage_of(call.module_name):
             job.enter(stage)
-        steps = job.progress.steps or job.request.num_inference_steps
-        pass_s = self._costs.curve(job, self._costs.network(job)).seconds(job.work.rows)
+        now, work, progress = time.monotonic(), job.work, job.progress
+        takes = self._costs.takes(job)
+        done = progress.step / progress.steps if progress.steps else 0.0
+        passes = max(round(work.rounds * work.passes * (1 - done)), 1)
+        remaining_s = takes.decode_s
+        if progress.stage != DECODE:
+            remaining_s += passes * takes.pass_s
+        if progress.stage == ENCODE:
+            remaining_s += takes.encode_s
         return Candidate(
             owner=call.owner,
             key=call.key,
             rows=call.rows,
-            slack_s=slack(
-                waited_s=job.waited_s,
-                remaining_s=(steps - job.progress.step) * pass_s,
-                solo_s=steps * pass_s,
-                priority=job.claim.priority,
-                deadline_in_s=job.deadline and job.deadline - time.monotonic(),
-            ),
             joinable=call.joinable,
-            ticks_waited=job.ticks_waited,
+            prepares=progress.stage == ENCODE,
+            passes=passes,
+            remaining_s=remaining_s,
+            solo_s=takes.solo_s(work),
+            waited_s=job.waited_s,
+            held_s=now - job.claimed_at,
+            priority=job.claim.priority,
+            deadline_in_s=job.deadline and job.deadline - now,
             max_jobs=self._models.card(job.model).max_jobs,
         )
 

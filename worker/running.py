@@ -85,8 +85,6 @@ class RunningJob:
     """What it asks of its model; of a job that has started."""
     apart_s: dict[Stage, float] = field(default_factory=dict)
     """Seconds of its calls that it shared with nobody, by stage, until they are told."""
-    ticks_waited: int = 0
-    """Ticks in a row in which the engine ran others and not this job."""
     telling: threading.Lock = field(default_factory=threading.Lock)
     """Held while its news are told, so that nothing is told twice."""
 

@@ -89,7 +89,9 @@ def test_what_a_job_does_apart_is_told_by_its_pictures(costs):
         costs.seeing([one], "vae.decode", 2)(0.7)
     assert costs.curve(one, "encode").seconds(2) == pytest.approx(0.4)
     assert costs.curve(one, "decode").seconds(2) == pytest.approx(0.7)
-    assert costs.network(one) == "unet"
+    takes = costs.takes(one)
+    assert (takes.encode_s, takes.decode_s) == (pytest.approx(0.4), pytest.approx(0.7))
+    assert 0 < takes.pass_s < 0.2
 
 
 def test_a_job_that_makes_its_pictures_one_by_one_tells_of_its_steps_alone(costs):

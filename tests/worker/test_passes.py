@@ -68,3 +68,24 @@ def test_passes_are_told_by_module_and_rows(engine, redis, family):
     ends = {(name, images) for name in ("encode", "decode") for images in (1, 4)}
     assert found == {(network, alone), (network, 4), *ends}
     assert {(cost.width, cost.height, cost.dtype) for cost in record.costs} == {(16, 16, "float32")}
+
+
+@pytest.mark.parametrize("family", ["sd15"], indirect=True)
+def test_the_batcher_is_shown_what_a_job_still_has_to_do(engine):
+    engine.models.preload(["tiny"])
+    submit(engine, num_inference_steps=4, guidance_scale=5.0, scheduler="DDIMScheduler")
+    engine.intake._take_what_fits()
+    shown = []
+    for _ in range(1000):
+        if len(engine.held) == 0:
+            break
+        for token, call in engine.gather.parked.items():
+            shown.append(engine.passes._candidate(call, engine._jobs[token]))
+        engine.tick()
+    steps = [each for each in shown if each.joinable]
+    assert [(each.passes, each.rows) for each in steps] == [(4, 2), (3, 2), (2, 2), (1, 2)]
+    assert {each.prepares for each in steps} == {False}
+    assert {each.prepares for each in shown[: shown.index(steps[0])]} == {True}
+    decoding = shown[-1]
+    assert not decoding.prepares
+    assert decoding.remaining_s < steps[-1].remaining_s
