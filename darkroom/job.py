@@ -173,7 +173,7 @@ class Timings(Frozen):
     """Waiting for a worker, at first or again. Here also counts what an attempt had not told of
     when its engine died."""
     load: float | None = None
-    """From the claim to the first call: the model is loaded, other jobs go first."""
+    """From its begin to the first call: the model is loaded."""
     encode: float | None = None
     """Prompts and input pictures."""
     denoise: float | None = None

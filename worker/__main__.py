@@ -7,10 +7,8 @@ queue within the grace period, exit 0. A second signal stops at once.
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +22,7 @@ from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers, worker_name
 from darkroom.settings import Settings
-from darkroom.tether import tether
-from worker.report import Report
+from worker.engine_process import EngineProcess
 
 log = logs.get("supervisor")
 
@@ -33,76 +30,6 @@ ANNOUNCE_EVERY_S = 1.0
 ANNOUNCED_FOR_S = 10.0
 EXTRA_GRACE_S = 10.0
 """Seconds beyond the grace period in which the engine may write out what it finished."""
-
-
-class EngineProcess:
-    """One engine: the child process, its two pipes and when it last made progress."""
-
-    def __init__(self, worker: str, settings: Settings) -> None:
-        self.id = f"{worker}/{uuid.uuid4().hex[:8]}"
-        self.report = Report()
-        self.progressed_at = time.monotonic()
-        self._settings = settings
-        self._rest = b""
-        command = [sys.executable, "-m", "worker.engine", "--worker", worker, "--engine", self.id]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # On a busy CPU, OpenMP threads that spin while they wait for one another made a small
-            # model ten times slower. Models come from the network by `darkroom models pull` alone.
-            env={
-                "OMP_WAIT_POLICY": "PASSIVE",
-                **os.environ,
-                **settings.environment(),
-                "HF_HUB_OFFLINE": "1",
-            },
-            # A group of its own: Ctrl-C in a terminal is the supervisor's to deal with.
-            process_group=0,
-            preexec_fn=tether(signal.SIGKILL),
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._orders, self.reports = self.process.stdin, self.process.stdout
-        os.set_blocking(self.reports.fileno(), False)
-
-    def read(self) -> None:
-        """Take in what the engine reported since the last call."""
-        *lines, self._rest = (self._rest + (self.reports.read() or b"")).split(b"\n")
-        for line in lines:
-            try:
-                report = Report.parse(line)
-            except (ValueError, TypeError, KeyError):  # of a library, as the engine starts
-                log.warning("no_report", engine=self.id, bytes=len(line))
-                continue
-            if (report.tick, report.state) != (self.report.tick, self.report.state):
-                self.progressed_at = time.monotonic()
-            self.report = report
-
-    @property
-    def hung(self) -> bool:
-        """Whether a call of a model, or loading one, has taken longer than it may."""
-        loading = self.report.state in ("starting", "loading")
-        limit = self._settings.load_timeout_s if loading else self._settings.step_timeout_s
-        return time.monotonic() - self.progressed_at > limit
-
-    def drain(self) -> None:
-        try:
-            self._orders.write(b"drain\n")
-            self._orders.flush()
-        except OSError:
-            log.debug("engine_gone_before_drain", engine=self.id)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        for pipe in (self._orders, self.reports):
-            try:
-                pipe.close()
-            except OSError:
-                log.debug("pipe_was_closed", engine=self.id)
 
 
 class Supervisor:
@@ -121,7 +48,8 @@ class Supervisor:
         self._announced: WorkerInfo | None = None
         self._drain_until: float | None = None
         self._signal = ""
-        self._to_reap: set[str] = set()
+        self._to_reap: dict[str, frozenset[str]] = {}
+        """Dead engines, and the claims that they were at work on."""
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -179,21 +107,22 @@ class Supervisor:
 
     def _bury(self, engine: EngineProcess, status: int) -> None:
         log.info("engine_ended", engine=engine.id, status=status)
+        # One that is killed because it drains too slowly is not its jobs' fault.
+        self._to_reap[engine.id] = frozenset() if self._overdue() else engine.at_work
         engine.close()
-        self._to_reap.add(engine.id)
         self._reap()
 
     def _reap(self) -> None:
         """Queue the jobs of dead engines again; tried until Redis answers."""
-        for engine in tuple(self._to_reap):
+        for engine, at_work in tuple(self._to_reap.items()):
             try:
-                count = self._queue.reap(engine)
+                count = self._queue.reap(engine, at_work)
             except QueueUnavailableError:
                 return
             except Exception:  # it costs no engine
                 log.exception("cannot_reap")
                 return
-            self._to_reap.discard(engine)
+            del self._to_reap[engine]
             if count:
                 log.warning("jobs_given_back", engine=engine, jobs=count)
 

@@ -1,26 +1,37 @@
-"""Which of the jobs that wait may start: those that may have taken an engine down run alone, and
+"""Which of the jobs that wait may begin: those that may have taken an engine down run alone, and
 nobody is overtaken for ever; engine thread of the worker, no torch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import get_args
 
+from darkroom.catalog import Catalog
+from darkroom.errors import Released
+from darkroom.job import Priority
+from worker.beginning import Beginning
 from worker.running import RunningJob
+
+PRIORITIES = get_args(Priority)
+"""The first goes first."""
 
 
 def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[RunningJob]:
-    """First the jobs that have to run alone, then those whose model is in memory, then the rest;
+    """First the jobs that have to run alone, then by priority, then those whose model is in memory;
     among equals as they came."""
 
-    def precedence(job: RunningJob) -> int:
-        return 0 if job.claim.must_run_alone else 1 + (job.model not in loaded)
+    def precedence(job: RunningJob) -> tuple[bool, int, bool]:
+        claim = job.claim
+        priority = PRIORITIES.index(claim.priority)
+        return (not claim.must_run_alone, priority, job.model not in loaded)
 
     return sorted(waiting, key=precedence)
 
 
-def must_wait(job: RunningJob, running: Collection[RunningJob]) -> bool:
-    """Whether a job has to wait for the running ones to end, because it or one of them has to run
+def must_wait(job: RunningJob, under_way: Collection[RunningJob]) -> bool:
+    """Whether a job has to wait for those under way to end, because it or one of them has to run
     alone."""
-    alone = job.claim.must_run_alone or any(each.claim.must_run_alone for each in running)
-    return alone and bool(running)
+    alone = job.claim.must_run_alone or any(each.claim.must_run_alone for each in under_way)
+    return alone and bool(under_way)
 
 
 def must_let_others_go_first(
@@ -31,3 +42,50 @@ def must_let_others_go_first(
     longest = job.waited_s + patience_s
     others = (other for other in waiting if other is not job)
     return any(other.needs_room and other.waited_s > longest for other in others)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Has held jobs begun as far as there are places for them."""
+
+    catalog: Catalog
+    beginning: Beginning
+    loaded: Callable[[], Collection[str]]
+    """The models in memory."""
+    has_room_for: Callable[[str, Collection[str]], bool]
+    """Whether a model can be used now, while those given have jobs and stay."""
+    places: int
+    """Jobs that may be under way."""
+    prefer_loaded_s: float
+    """See `must_let_others_go_first`."""
+
+    def begin_waiting(self, jobs: Collection[RunningJob]) -> None:
+        """Ask for those to begin that may, of the jobs of the loop; they start once the queue has
+        agreed."""
+        waiting = [job for job in jobs if not job.is_under_way]
+        for job in in_order(waiting, self.loaded()):
+            under_way = [each for each in jobs if each.is_under_way]
+            if len(under_way) >= self.places or must_wait(job, under_way):
+                return
+            if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
+                self.beginning.ask(job)
+            if job.claim.must_run_alone:
+                _give_back(each for each in waiting if each is not job)
+                return
+
+    def _has_to_stand_back(
+        self, job: RunningJob, waiting: Collection[RunningJob], busy: Collection[str]
+    ) -> bool:
+        """Whether the job has to let others run to their ends first."""
+        card = self.catalog.find(job.model)
+        # A pinned model never leaves, so that nobody gains when its jobs wait.
+        if not card.pinned and must_let_others_go_first(job, waiting, self.prefer_loaded_s):
+            return True
+        job.needs_room = not self.has_room_for(job.model, busy)
+        return job.needs_room or (card.offload == "model" and job.model in busy)
+
+
+def _give_back(jobs: Iterable[RunningJob]) -> None:
+    """Hold nothing beside a job that has to run alone."""
+    for job in jobs:
+        job.interrupt = job.interrupt or Released()

@@ -20,6 +20,9 @@ from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from worker import device
+from worker.admission import Admission
+from worker.at_work import AtWork
+from worker.beginning import Beginning
 from worker.costs import Costs
 from worker.finish import Finisher
 from worker.gathering.gather import Gather
@@ -37,8 +40,9 @@ from worker.vital import or_exit
 
 log = logs.get("engine")
 
-HELD_PER_PLACE = 4
-"""Jobs held for each place in a pass, so that a short job can pass a long one."""
+LOOK_AHEAD = 1.0
+"""Jobs held beside those under way, for each of their places, so that a pass need not wait for
+Redis when one ends."""
 
 
 def assemble(
@@ -49,9 +53,11 @@ def assemble(
     worker: str,
     engine: str,
     beats: Queue | None = None,
+    at_work: AtWork | None = None,
 ) -> Engine:
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
-    none of them started. `beats`: the queue again, over a connection for leases alone."""
+    none of them started. `beats`: the queue again, over a connection for leases alone; `at_work`:
+    where the supervisor reads it."""
     catalog = Catalog.read(Path(settings.models))
     serves = catalog.names(settings.serves)
     place = device.pick_device(settings.device)
@@ -71,7 +77,7 @@ def assemble(
         limit_gb=settings.model_memory_gb,
     )
     runner = Runner(gather, most_rows=most_rows, evict_idle=models.evict_idle)
-    held, store = HeldJobs(), ImageStore.of(settings)
+    held, store, at_work = HeldJobs(), ImageStore.of(settings), at_work or AtWork()
     beat_now, store_is_full = threading.Event(), threading.Event()
     return Engine(
         settings=settings,
@@ -86,28 +92,31 @@ def assemble(
             store=store,
             held=held,
             engine=engine,
-            worker=worker,
-            max_jobs=settings.max_jobs,
-            max_held=settings.max_jobs * HELD_PER_PLACE,
-            preferred=lambda: sorted(serves, key=lambda name: name not in models.names),
+            places=settings.max_jobs,
+            look_ahead=round(settings.max_jobs * LOOK_AHEAD),
+            serves=serves,
+            loaded=lambda: models.names,
+            is_ready=lambda: pulse.state in ("idle", "busy"),
             beat_now=beat_now,
             store_is_full=store_is_full,
-            age_limit_s=settings.prefer_loaded_s,
+            prefer_loaded_s=settings.prefer_loaded_s,
+        ),
+        admission=Admission(
+            catalog,
+            Beginning(jobs=jobs, store=store, held=held, worker=worker, at_work=at_work),
+            loaded=lambda: models.names,
+            has_room_for=models.has_room_for,
+            places=settings.max_jobs,
+            prefer_loaded_s=settings.prefer_loaded_s,
         ),
         leases=Leases(
-            jobs=beats or jobs,
-            held=held,
-            engine=engine,
-            lease_s=settings.lease_s,
-            pulse=pulse,
-            beat_now=beat_now,
+            beats or jobs, held, engine, lease_s=settings.lease_s, pulse=pulse, beat_now=beat_now
         ),
         newsroom=Newsroom(jobs=jobs, held=held),
-        finisher=Finisher(
-            jobs, store, held, metadata=settings.metadata, store_is_full=store_is_full
-        ),
+        finisher=Finisher(jobs, store, held, settings.metadata, store_is_full, at_work),
         costs=costs,
-        passes=Passes(gather, runner, costs, models, place, max_jobs=settings.max_jobs),
+        passes=Passes(gather, runner, costs, models, place, at_work, max_jobs=settings.max_jobs),
+        at_work=at_work,
     )
 
 
@@ -115,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Darkroom's engine; the supervisor starts it.")
     parser.add_argument("--worker", required=True)
     parser.add_argument("--engine", required=True)
+    parser.add_argument("--at-work", type=int, default=-1, metavar="DESCRIPTOR")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -136,6 +146,7 @@ def main() -> None:
         engine=arguments.engine,
         # A link that swallows packets must be noticed while the lease lasts.
         beats=Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings),
+        at_work=AtWork(arguments.at_work),
     )
     for work in (lambda: report_for_ever(engine.report, out), lambda: obey(engine.drain)):
         threading.Thread(target=work, daemon=True).start()

@@ -25,6 +25,7 @@ from darkroom.job import ImageRecord, JobError, JobStatus, new_image_id
 from darkroom.provenance import describe, least
 from darkroom.queue.queue import Queue
 from darkroom.request import MetadataLevel
+from worker.at_work import AtWork
 from worker.encode import encode
 from worker.held import HeldJobs
 from worker.running import RunningJob, unexpected
@@ -43,15 +44,15 @@ class Finisher:
         jobs: Queue,
         store: ImageStore,
         held: HeldJobs,
-        *,
         metadata: MetadataLevel,
         store_is_full: threading.Event,
+        at_work: AtWork,
     ) -> None:
         """`metadata` is the most that may be written into a picture. Sets `store_is_full` when one
         could not be stored."""
         self._jobs, self._store, self._held = jobs, store, held
         self._metadata: MetadataLevel = metadata
-        self._store_is_full = store_is_full
+        self._store_is_full, self._at_work = store_is_full, at_work
         self._pool = ThreadPoolExecutor(THREADS, "finish")
         self._succeeded = 0
         self._lock = threading.Lock()
@@ -142,7 +143,8 @@ class Finisher:
         output = job.request.output
         # As it was stored: posted back it is accepted, with all its defaults it may not be.
         told = describe(job.stored, index, least(output.metadata, self._metadata))
-        encoded = encode(picture, output, told)
+        with self._at_work.on(job.claim.token):
+            encoded = encode(picture, output, told)
         job.warnings.extend(each for each in encoded.warnings if each not in job.warnings)
         image_id = new_image_id()
         self._store.put(image_id, encoded.data, output.format)

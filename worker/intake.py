@@ -1,29 +1,23 @@
-"""Claims jobs and reads their input pictures; a thread of the engine, so that its own never waits
-for Redis or a disk; no torch."""
+"""Claims jobs; a thread of the engine, so that its own never waits for Redis; no torch."""
 
-import io
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-
-from PIL import Image
+from collections.abc import Callable, Collection, Sequence
 
 from darkroom import logs
 from darkroom.back_off import AFTER_A_FAULT_S
 from darkroom.draft import load_request
 from darkroom.errors import (
     DarkroomError,
-    InvalidImageError,
     ModelNotFoundError,
     QueueUnavailableError,
     StoreUnavailableError,
 )
 from darkroom.images import ImageStore
-from darkroom.input_images import input_images
 from darkroom.job import JobError, JobStatus
 from darkroom.queue.claim import Claim
-from darkroom.queue.queue import Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.queue import Queue, engine_bell, queue_bell, queue_names, room_bell
 from worker.held import HeldJobs
 from worker.running import RunningJob
 from worker.vital import Vital
@@ -33,14 +27,14 @@ log = logs.get("intake")
 LET_IDLE_WORKERS_FIRST_S = 0.02
 """A job must have waited so long before an engine that is busy already may take it."""
 LET_WORKERS_WITH_ROOM_FIRST_S = 0.5
-"""The same for an engine that would only hold it, a pass of its being full."""
+"""The same for an engine that would only hold it, all its places being taken."""
 ROOM_NEEDED = 8 * 2**20
 """Bytes that a store must take again after it was full, so that jobs are not made in vain."""
 
 
 class Intake(Vital):
-    """Claims jobs while the engine has room and adds them, with their input pictures, to those it
-    holds. Sleeps on the doorbells in between."""
+    """Claims the jobs that the engine has places for, and a few to come after them (look-ahead),
+    and adds them to those it holds. Sleeps on the doorbells in between."""
 
     def __init__(
         self,
@@ -49,24 +43,27 @@ class Intake(Vital):
         store: ImageStore,
         held: HeldJobs,
         engine: str,
-        worker: str,
-        max_jobs: int,
-        max_held: int,
-        preferred: Callable[[], Sequence[str]],
+        places: int,
+        look_ahead: int,
+        serves: Sequence[str],
+        loaded: Callable[[], Collection[str]],
+        is_ready: Callable[[], bool],
         beat_now: threading.Event,
         store_is_full: threading.Event,
-        age_limit_s: float = 30.0,
+        prefer_loaded_s: float = 30.0,
     ) -> None:
-        """`max_jobs`: jobs that share a pass; `max_held`: jobs to hold; `preferred`: the models
-        served, those to take first at the head; `age_limit_s`: jobs that waited longer than so many
-        seconds go before all others. Sets `beat_now` when the engine's own bell rings: one of its
-        jobs was canceled. `store_is_full`: set by whoever could not store a picture, cleared here
-        once the store takes some again."""
+        """`places`: jobs that may be under way; `look_ahead`: jobs to hold beside them; `loaded`:
+        the models in memory, whose jobs count as if they had waited `prefer_loaded_s` longer;
+        `is_ready`: whether the engine's loop comes round, and does not load a model. Sets
+        `beat_now` when the engine's own bell rings: one of its jobs was canceled, or taken by
+        another engine. `store_is_full`: set by whoever could not store a picture, cleared here once
+        the store takes some again."""
         super().__init__(name="intake", daemon=True)
         self._jobs, self._store, self._held = jobs, store, held
-        self._engine, self._worker = engine, worker
-        self._max_jobs, self._max_held = max_jobs, max_held
-        self._preferred, self._age_limit_s = preferred, age_limit_s
+        self._engine, self._serves = engine, serves
+        self._places, self._look_ahead = places, look_ahead
+        self._loaded, self._is_ready = loaded, is_ready
+        self._prefer_loaded_s = prefer_loaded_s
         self._closed = threading.Event()
         self._token = uuid.uuid4().hex
         self._beat_now, self._store_is_full = beat_now, store_is_full
@@ -78,35 +75,65 @@ class Intake(Vital):
     def work(self) -> None:
         while not self._closed.is_set():
             try:
-                self._take_what_fits()
+                self.take_what_fits()
                 self._wait()
             except QueueUnavailableError as error:
                 log.warning("queue_unavailable", reason=str(error))
                 self._closed.wait(AFTER_A_FAULT_S)
 
-    def _take_what_fits(self) -> None:
-        while not self._closed.is_set() and len(self._held) < self._max_held:
+    def take_what_fits(self) -> None:
+        """Claim as many jobs as the engine may hold, or as there are.
+
+        Raises QueueUnavailableError."""
+        while not self._closed.is_set() and (queues := self._queues()):
             if not self._store_has_room():
                 return
             claimed_at = time.monotonic()
             claim = self._jobs.claim(
                 engine=self._engine,
-                worker=self._worker,
-                queues=queue_names(self._preferred()),
+                queues=queues,
                 token=self._token,
+                loaded=self._loaded(),
                 min_wait_s=self._min_wait_s(),
-                age_limit_s=self._age_limit_s,
+                prefer_loaded_s=self._prefer_loaded_s,
+                take_from_others=self._has_place and not self._to_begin and self._is_ready(),
             )
             if claim is None:
                 return
             self._token = uuid.uuid4().hex
             self._admit(claim, claimed_at)
 
+    @property
+    def _at_hand(self) -> list[RunningJob]:
+        """The jobs that take a place, or wait for one."""
+        return [job for job in self._held.all() if not job.handed_on]
+
+    @property
+    def _to_begin(self) -> int:
+        """Jobs that wait for a place."""
+        return sum(not job.is_under_way for job in self._at_hand)
+
+    @property
+    def _has_place(self) -> bool:
+        return len(self._at_hand) < self._places
+
+    def _queues(self) -> list[str]:
+        """Those to claim from, none if enough is held. A job of high priority is claimed before its
+        place is free, since it goes before those that wait for one; none is claimed beside one that
+        has to run alone."""
+        held = self._at_hand
+        if any(job.claim.must_run_alone for job in held):
+            return []
+        names = queue_names(self._serves)
+        if len(held) < self._places + self._look_ahead:
+            return names
+        urgent = [name for name in names if name.endswith(".high")]
+        return urgent if len(held) < 2 * self._places + self._look_ahead else []
+
     def _min_wait_s(self) -> float:
-        held = len(self._held)
-        if held == 0:
+        if not self._at_hand:
             return 0.0
-        return LET_IDLE_WORKERS_FIRST_S if held < self._max_jobs else LET_WORKERS_WITH_ROOM_FIRST_S
+        return LET_IDLE_WORKERS_FIRST_S if self._has_place else LET_WORKERS_WITH_ROOM_FIRST_S
 
     def _wait(self) -> None:
         """Until a bell rings, at most a second: a ring may have gone to another engine."""
@@ -114,12 +141,13 @@ class Intake(Vital):
             self._closed.wait(AFTER_A_FAULT_S)
             return
         own = engine_bell(self._engine)
-        has_room = len(self._held) < self._max_jobs
-        bells = [own, *(queue_bell(m) for m in self._preferred())] if has_room else [own]
-        rung = self._jobs.wait(bells, timeout_s=1.0 if has_room else 0.2)
+        has_place = self._has_place
+        bells = [own, room_bell(self._engine)]
+        bells += [queue_bell(model) for model in self._serves] if has_place else []
+        rung = self._jobs.wait(bells, timeout_s=1.0 if has_place else 0.2)
         if rung == own:
             self._beat_now.set()
-        elif rung and len(self._held):
+        elif rung in bells[2:] and self._at_hand:
             self._closed.wait(LET_IDLE_WORKERS_FIRST_S * 1.25)
 
     def _store_has_room(self) -> bool:
@@ -136,15 +164,8 @@ class Intake(Vital):
     def _admit(self, claim: Claim, claimed_at: float) -> None:
         try:
             asked = load_request(claim.request)
-            if asked.model not in self._preferred():
+            if asked.model not in self._serves:
                 raise ModelNotFoundError(asked.model)
-            pictures = input_images(claim.request).items()
-            inputs = {place: self._read(input_id) for place, input_id in pictures}
-        except StoreUnavailableError as error:
-            log.error("store_unavailable", job_id=claim.job_id, reason=str(error))
-            self._jobs.release(claim)
-            self._closed.wait(AFTER_A_FAULT_S)
-            return
         except DarkroomError as error:
             log.warning("job_refused", job_id=claim.job_id, code=error.code)
             refused = JobError(code=error.code, message=str(error))
@@ -153,12 +174,4 @@ class Intake(Vital):
         deadline = None
         if claim.remaining_s is not None:
             deadline = claimed_at + claim.remaining_s
-        self._held.add(RunningJob(claim, asked, inputs, deadline, claimed_at))
-
-    def _read(self, input_id: str) -> Image.Image:
-        data = self._store.read_input(input_id)
-        try:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                return image.convert("RGB")
-        except Exception as error:  # Pillow raises all kinds; the file was whole when it came
-            raise InvalidImageError("The stored input image is damaged; send it again.") from error
+        self._held.add(RunningJob(claim, asked, deadline, claimed_at=claimed_at))

@@ -20,10 +20,10 @@ class Leases(Vital):
 
     def __init__(
         self,
-        *,
         jobs: Queue,
         held: HeldJobs,
         engine: str,
+        *,
         lease_s: float,
         pulse: Pulse,
         beat_now: threading.Event,

@@ -120,6 +120,19 @@ class LoadedModels:
         self._tell(ModelRecord(name=name, error=str(fault)))
         raise fault
 
+    def has_room_for(self, name: str, busy: Collection[str]) -> bool:
+        """Whether a job of the model could be started now: it is in memory, or can be loaded while
+        models in `busy` stay, or can never be and its jobs fail."""
+        if name in self._loaded or name in self._faults:
+            return True
+        need = self._need(self._catalog.find(name))
+        if need > self._room(self._evictable(NOBODY)):
+            return True
+        if need > self._room(self._evictable(busy)):
+            return False
+        too_many = self._too_many.get(name)
+        return not too_many or not too_many <= self._loaded.keys() or bool(self._evictable(busy))
+
     def preload(self, serves: Sequence[str]) -> None:
         """Load the pinned ones of these models and the default, or the first of them, so that the
         first job need not wait."""

@@ -23,7 +23,8 @@ from darkroom.job import JobError
 from darkroom.offers import offer
 from darkroom.settings import Settings
 from worker import device
-from worker.admission import in_order, must_let_others_go_first, must_wait
+from worker.admission import Admission, in_order
+from worker.at_work import AtWork
 from worker.costs import Costs
 from worker.finish import Finisher
 from worker.gathering.gather import Ended, Gather
@@ -56,11 +57,13 @@ class Engine:
     pulse: Pulse
     held: HeldJobs
     intake: Intake
+    admission: Admission
     leases: Leases
     newsroom: Newsroom
     finisher: Finisher
     costs: Costs
     passes: Passes
+    at_work: AtWork
     _jobs: dict[Hashable, RunningJob] = field(default_factory=dict, init=False)
     """Those that have arrived and are not handed on, by token."""
     _drain_at: float | None = field(default=None, init=False)
@@ -69,10 +72,12 @@ class Engine:
     def run(self) -> None:
         """Serve until drained."""
         self.models.preload(self.catalog.names(self.settings.serves))
-        for thread in (self.leases, self.newsroom, self.intake, self.costs):
+        threads = (self.leases, self.newsroom, self.admission.beginning, self.intake, self.costs)
+        for thread in threads:
             thread.start()
         while not self.is_drained:
             self.tick()
+        self.admission.beginning.close()
         self.newsroom.close()
         self.leases.close()
         self.costs.close()
@@ -81,10 +86,12 @@ class Engine:
         """Come round once."""
         self._take_in()
         self._interrupt()
-        self._start_waiting()
+        self.admission.begin_waiting(self._jobs.values())
+        self._start_begun()
         self._step()
         self._settle()
-        self._show_pulse()
+        is_draining, is_idle = self._drain_at is not None, not self.gather.parked
+        self.pulse.come_round("draining" if is_draining else "idle" if is_idle else "busy")
 
     def drain(self) -> None:
         """Claim no more; give back what has not begun. Called from another thread."""
@@ -100,7 +107,7 @@ class Engine:
             tick=self.pulse.ticks,
             finished=self.finisher.succeeded,
             models=self.models.names,
-            running=len(self.held),
+            running=sum(job.claim.began for job in self.held.all()),
             passes=self.gather.forwards,
             joined_passes=self.gather.joined_calls,
             device=str(self.device),
@@ -117,8 +124,9 @@ class Engine:
         return [job for job in self._jobs.values() if job.started]
 
     @property
-    def _waiting(self) -> list[RunningJob]:
-        return [job for job in self._jobs.values() if not job.started]
+    def _begun(self) -> list[RunningJob]:
+        """The jobs that may start."""
+        return [job for job in self._jobs.values() if job.claim.began and not job.started]
 
     @property
     def _busy(self) -> set[str]:
@@ -127,7 +135,7 @@ class Engine:
 
     def _take_in(self) -> None:
         """Take in arrivals; sleep on them when there is nothing else to do."""
-        is_idle = not self.gather.parked and not self._waiting
+        is_idle = not self.gather.parked and not self._begun
         for job in self.held.take_arrived(LONGEST_SLEEP_S if is_idle else 0.0):
             self._jobs[job.claim.token] = job
 
@@ -145,42 +153,34 @@ class Engine:
             if job.started:
                 self.gather.throw(job.claim.token, job.interrupt)
             else:
-                del self._jobs[job.claim.token]
+                self._hand_on(job)
                 self._end_interrupted(job, job.interrupt)
 
-    def _start_waiting(self) -> None:
-        """Start what may run now, and load at most one model for it."""
+    def _start_begun(self) -> None:
+        """Start what has begun, and load at most one model for it."""
         loaded = self.models.names
-        for job in in_order(self._waiting, loaded):
-            if must_wait(job, self._running):
-                return
+        for job in in_order(self._begun, loaded):
             self._start(job)
             if self.models.names != loaded:
                 return
 
     def _start(self, job: RunningJob) -> None:
-        """Start the job, unless it has to wait for others to end."""
-        name, busy = job.model, self._busy
-        card = self.catalog.find(name)
-        # A pinned model never leaves, so that nobody gains when its jobs wait.
-        if not card.pinned and must_let_others_go_first(
-            job, self._waiting, self.settings.prefer_loaded_s
-        ):
-            return
-        if card.offload == "model" and name in busy:
-            return
-        if name not in self.models.names:
-            for each in self._waiting:
-                each.tell_of_load(name)
+        """Start the job, unless its model finds no room yet after all."""
+        self.at_work.turn_to([job.claim.token])
+        name, card = job.model, self.catalog.find(job.model)
         try:
-            model = self.models.load_beside(name, busy)
+            if job.fault is not None:
+                raise job.fault
+            if name not in self.models.names:
+                for each in self._begun:
+                    each.tell_of_load(name)
+            model = self.models.load_beside(name, self._busy)
             if model is not None:
                 job.complete(offer(self.catalog, card, model.record))
         except DarkroomError as error:
-            del self._jobs[job.claim.token]
+            self._hand_on(job)
             self.finisher.fail(job, job_error(error))
             return
-        job.needs_room = model is None
         if model is None:
             return
         job.started, job.work = True, Work.of(job.stored, model.record)
@@ -188,6 +188,11 @@ class Engine:
         self.gather.start(
             job.claim.token, lambda: _make(job, model), alone=job.request.deterministic
         )
+
+    def _hand_on(self, job: RunningJob) -> None:
+        """The loop is done with the job; what becomes of it is for others to write down."""
+        del self._jobs[job.claim.token]
+        job.handed_on = True
 
     def _step(self) -> None:
         """One forward for the calls that the batcher chooses."""
@@ -198,7 +203,8 @@ class Engine:
     def _settle(self) -> None:
         """Hand ended jobs on."""
         for ended in self.gather.take_ended():
-            job = self._jobs.pop(ended.owner)
+            job = self._jobs[ended.owner]
+            self._hand_on(job)
             model = self.models.load(job.model)  # in memory, and used just now
             if model.offload is not None:
                 model.offload.rest()
@@ -239,13 +245,6 @@ class Engine:
             "device": str(self.device),
             "dtype": model.record.dtype,
         }
-
-    def _show_pulse(self) -> None:
-        if self._drain_at is not None:
-            self.pulse.enter("draining")
-        elif not self.gather.parked:
-            self.pulse.enter("idle")
-        self.pulse.tick()
 
 
 def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:

@@ -41,7 +41,7 @@ class Newsroom(Vital):
                 self._closed.wait(AFTER_A_FAULT_S)
 
     def _tell(self) -> None:
-        jobs = self._held.all()
+        jobs = [job for job in self._held.all() if job.claim.began]
         self._completed &= {job.claim.token for job in jobs}
         for job in jobs:
             self._complete(job)

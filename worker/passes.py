@@ -10,6 +10,7 @@ import torch
 
 from darkroom.costs import DECODE, ENCODE
 from darkroom.networks import stage_of
+from worker.at_work import AtWork
 from worker.batcher import Candidate, choose
 from worker.costs import Costs
 from worker.device import Stopwatch
@@ -30,6 +31,7 @@ class Passes:
         costs: Costs,
         models: LoadedModels,
         device: torch.device,
+        at_work: AtWork,
         *,
         max_jobs: int,
     ) -> None:
@@ -37,7 +39,7 @@ class Passes:
         self.runner = runner
         self._gather, self._costs, self._models = gather, costs, models
         self._stopwatch = Stopwatch(device)
-        self._max_jobs = max_jobs
+        self._at_work, self._max_jobs = at_work, max_jobs
 
     def make(self, jobs: Mapping[Hashable, RunningJob], busy: Collection[str]) -> None:
         """Make the next pass of parked calls, each of which belongs to one of `jobs`. Models in
@@ -107,4 +109,5 @@ class Passes:
                     self._gather.throw(outcome.owner, too_large(job, outcome.error))
             return not outcomes
 
+        self._at_work.turn_to(job.claim.token for job in sharing)
         self._stopwatch.time(run, self._costs.seeing(sharing, first.module_name, rows))

@@ -43,8 +43,9 @@ class Pulse:
     def enter(self, state: WorkerState) -> None:
         self._state = state
 
-    def tick(self) -> None:
-        """The loop came round."""
+    def come_round(self, state: WorkerState) -> None:
+        """The loop came round, and is in this state now."""
+        self._state = state
         self._ticks += 1
         self._ticked_at = time.monotonic()
 

@@ -60,17 +60,25 @@ class _Clock:
 
 @dataclass(eq=False)
 class RunningJob:
-    """One job from its claim to its last write. The engine's thread changes it; other threads
-    read `progress` and set `interrupt`, each a single assignment."""
+    """One job from its claim to its last write. The engine's thread changes it, and before it
+    starts the one that begins it; others read `progress` and set `interrupt`, each a single
+    assignment."""
 
     claim: Claim
     asked: Request | Draft
     """A request that fits the model, once the job has started."""
-    inputs: Mapping[Place, Image.Image]
     deadline: float | None
     """On this process's monotonic clock."""
+    inputs: Mapping[Place, Image.Image] = field(default_factory=dict)
+    """Its input pictures, once it has begun."""
     claimed_at: float = field(default_factory=time.monotonic)
-    """On the same clock."""
+    """When it was claimed, or began, on the same clock."""
+    asked_to_begin: bool = False
+    """Whether the loop wants to start it."""
+    fault: DarkroomError | None = None
+    """Why it cannot be started."""
+    handed_on: bool = False
+    """Whether the loop is done with it, and only its end has still to be written down."""
     progress: Progress = field(default_factory=lambda: Progress(stage="load"))
     interrupt: JobInterrupt | None = None
     started: bool = False
@@ -98,6 +106,17 @@ class RunningJob:
     def __post_init__(self) -> None:
         self.stored = self.claim.request
         self._clock = _Clock(self.progress.stage, self.claimed_at, self.claim.spent)
+
+    def begin(self, claim: Claim) -> None:
+        """It has begun, and may start: `claim` says so."""
+        self.claimed_at = time.monotonic()
+        self._clock = _Clock(self.progress.stage, self.claimed_at, claim.spent)
+        self.claim = claim
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has begun, or is about to."""
+        return self.asked_to_begin or self.claim.began
 
     @property
     def request(self) -> Request:

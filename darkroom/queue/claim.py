@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from darkroom.job import Priority
+from darkroom.job import JobStatus, Priority
 from darkroom.queue.job_hash import read_fields, read_spent, read_warnings
 
 
@@ -17,39 +17,46 @@ class Claim:
     token: str
     request: dict[str, Any]
     attempt: int
-    """1 the first time."""
+    """How often engines began it and were not relieved of it unharmed; from `begin` on with this
+    time, so 1 at first."""
     remaining_s: float | None
     """Seconds from the claim to the deadline, by Redis's clock."""
     queued_s: float
-    """Seconds since it was submitted in which nobody worked on it."""
+    """Seconds since it was submitted in which nobody worked on it, until now or until it began."""
     priority: Priority
     spent: Mapping[str, float] = field(default_factory=dict)
     """Seconds that earlier attempts told of, by stage."""
     warnings: tuple[str, ...] = ()
     """What the client was told when it was accepted."""
 
+    began: bool = False
+    """Whether an engine has started to work for it, and not only holds it."""
+
     @property
     def must_run_alone(self) -> bool:
-        """It was running twice when an engine died: let it take no neighbours down."""
-        return self.attempt >= 3
+        """An engine died twice while it was at work on it: let it take no neighbours down."""
+        return self.attempt - self.began >= 2
 
 
 def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:
     """A claim, whose request is still to be read, and the fields of its job, all of which the
     script has looked at."""
     fields = read_fields(found[-1])
-    started, deadline = float(fields["dr_started"]), _float(fields.get("dr_deadline"))
+    now, deadline = float(found[1]), _float(fields.get("dr_deadline"))
+    began = JobStatus.from_rq(fields["status"]) is JobStatus.RUNNING
+    started = float(fields["dr_started"]) if began else now
     spent = read_spent(fields)
     claim = Claim(
         job_id=found[0].decode(errors="replace"),
         token=token,
         request={},
         attempt=int(fields["dr_attempt"]),
-        remaining_s=deadline and deadline - float(found[1]),
+        remaining_s=deadline and deadline - now,
         queued_s=max(started - float(fields["dr_created"]) - sum(spent.values()), 0.0),
         priority=cast("Priority", fields["dr_priority"]),
         spent=spent,
         warnings=read_warnings(fields),
+        began=began,
     )
     return claim, fields
 

@@ -8,7 +8,7 @@ Every method raises QueueUnavailableError while Redis is away, starting, or too 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast, get_args
@@ -81,8 +81,13 @@ def queue_bell(model: str) -> str:
 
 
 def engine_bell(engine: str) -> str:
-    """Rings when a job that this engine holds is canceled."""
+    """Rings when a job that this engine holds is canceled, or taken by another."""
     return f"darkroom:bell:engine:{engine}"
+
+
+def room_bell(engine: str) -> str:
+    """Rings when a job that this engine holds begins, ends or goes back."""
+    return f"darkroom:bell:room:{engine}"
 
 
 def _blocking(exchange: Callable[P, Exchange[T]]) -> Callable[Concatenate["Queue", P], T]:
@@ -96,7 +101,8 @@ def _blocking(exchange: Callable[P, Exchange[T]]) -> Callable[Concatenate["Queue
 
 
 class Queue(Client):
-    """Submit, claim, beat, finish, release, reap, cancel, and reading. Safe to use from threads."""
+    """Submit, claim, begin, beat, finish, release, reap, cancel, and reading. Safe to use from
+    threads."""
 
     def __init__(
         self,
@@ -127,20 +133,27 @@ class Queue(Client):
         self,
         *,
         engine: str,
-        worker: str,
         queues: Sequence[str],
         token: str,
+        loaded: Collection[str] = (),
         min_wait_s: float = 0.0,
-        age_limit_s: float = 30.0,
+        prefer_loaded_s: float = 30.0,
+        take_from_others: bool = False,
     ) -> Claim | None:
-        """Lease the next job: the head of the first of `queues` that has one, except that a head
-        accepted more than `age_limit_s` seconds ago goes first, the oldest of them.
+        """Lease the next job of `queues`; until the engine begins it, it stays queued.
+
+        A higher priority goes first, though each is passed over by the next higher one no more
+        than eight times in a row; within one, whoever has waited longest in proportion to its work.
+        A job whose model is among `loaded` counts as if it had waited `prefer_loaded_s` longer.
 
         `token`: a new name (letters, digits, `_`, `-`) for this claim; a call repeated with it, its
-        answer having been lost, gets the same job. `min_wait_s`: leave younger heads to others.
+        answer having been lost, gets the same job. `min_wait_s`: leave younger jobs to others.
+        `take_from_others`: where no job waits, take one that another engine has held for 0.1 s and
+        not begun.
         A job whose data nobody can read fails as `malformed_job` and is passed over.
         """
-        while found := self._call("claim", engine, worker, token, min_wait_s, age_limit_s, *queues):
+        about = (engine, token, min_wait_s, prefer_loaded_s, int(take_from_others))
+        while found := self._call("claim", *about, len(loaded), *loaded, *queues):
             claim, fields = claim_of(found, token)
             try:
                 return replace(claim, request=read_request(fields["data"]))
@@ -149,11 +162,18 @@ class Queue(Client):
                 self.finish(claim, JobStatus.FAILED, error=MALFORMED)
         return None
 
+    def begin(self, claim: Claim, worker: str) -> Claim | None:
+        """Say that the engine starts to work for a job that it claimed: it runs, and its attempt
+        counts. Returns the claim as it is now; None: it is no longer the engine's. A repeat changes
+        nothing."""
+        found = self._call("begin", claim.job_id, claim.token, worker)
+        return replace(claim_of(found, claim.token)[0], request=claim.request) if found else None
+
     def beat(self, engine: str, claims: Iterable[Claim]) -> Beat:
         """Extend the leases of all claims that this engine still works on.
 
-        Jobs that Redis thinks it holds, but that it did not name and neither claimed nor beat for
-        half a lease, are queued again, their attempt not counted."""
+        Jobs that Redis thinks it holds, but that it did not name in two beats and neither claimed
+        nor beat for half a lease, are queued again, their attempt not counted."""
         named = [part for claim in claims for part in (claim.job_id, claim.token)]
         lost, canceled, forgotten = self._call("beat", engine, *named)
         return Beat(_texts(lost + canceled), _texts(canceled), _texts(forgotten))
@@ -210,19 +230,23 @@ class Queue(Client):
         return cast("Finish", outcome.decode())
 
     def release(self, claim: Claim, spent: Mapping[str, float] | None = None) -> bool:
-        """Give the job back to the head of its queue, its attempt not counted; `spent` as in
-        `News`. False: the claim is no longer the engine's."""
+        """Give the job back to the head of its queue, begun or not, no attempt counted; `spent` as
+        in `News`. False: the claim is no longer the engine's."""
         return bool(self._call("release", claim.job_id, claim.token, _json_or_empty(spent)))
 
-    def reap(self, engine: str | None = None) -> int:
+    def reap(self, engine: str | None = None, at_work: Collection[str] | None = None) -> int:
         """Put jobs whose lease has ended, or all jobs of one dead engine, back at the head of their
         queues; those that used up their attempts fail as `poison`. Returns how many.
 
         Ask several times in a lease: one that ended while nobody asked for half a lease, perhaps as
-        Redis was away, does not count until its engine had a lease to extend it in."""
+        Redis was away, does not count until its engine had a lease to extend it in.
+
+        `at_work`: tokens of the claims that the dead engine was at work on; only their attempts
+        count then. None: not known, and those of all its running jobs do."""
+        charge = ["all"] if at_work is None else ["named", *at_work]
         reaped, more = 0, True
         while more:
-            seen, count = self._call("reap", engine or "")
+            seen, count = self._call("reap", engine or "", *charge)
             reaped += count
             more = seen >= BATCH
         return reaped

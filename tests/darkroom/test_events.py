@@ -12,6 +12,7 @@ from darkroom.events import EVENTS, kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Progress
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Claim, News, Queue, queue_names
+from tests.begun import begun
 
 IMAGE = ImageRecord(
     id="img_1", url="/", width=8, height=8, seed=1, bytes=3, sha256="0" * 64, reproducibility={}
@@ -28,7 +29,7 @@ def submit(queue: Queue, **terms: object) -> str:
 
 
 def claim(queue: Queue, token: str = "t") -> Claim:
-    return queue.claim(engine="e", worker="w", queues=queue_names(["pix"]), token=token)
+    return begun(queue, queues=queue_names(["pix"]), token=token)
 
 
 def begin(queue: Queue) -> Claim:
@@ -64,7 +65,7 @@ LIVES: dict[str, tuple[Callable[[Queue], object], list[str]]] = {
         ["queued", "running 1", "queued", "running 2", "failed poison"],
     ),
     "late": (pass_a_deadline, ["queued", "canceled deadline_exceeded"]),
-    "malformed": (claim_what_cannot_be_read, ["queued", "running 1", "failed malformed_job"]),
+    "malformed": (claim_what_cannot_be_read, ["queued", "failed malformed_job"]),
     "canceled while queued": (lambda q: q.cancel(submit(q)), ["queued", "canceled"]),
     "canceled while running": (
         lambda q: q.cancel(begin(q).job_id),

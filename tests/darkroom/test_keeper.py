@@ -20,6 +20,7 @@ from darkroom.queue.connection import connect
 from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
+from tests.begun import begun
 from tests.darkroom.queue.test_workers import INFO
 from tests.stored import file_of
 
@@ -63,7 +64,7 @@ def make_older(path: Path, age_s: float) -> None:
 
 
 def claim(queue: Queue) -> Claim:
-    return queue.claim(engine="e", worker="w", queues=queue_names(["emoji"]), token="t")
+    return begun(queue, queues=queue_names(["emoji"]), token="t")
 
 
 def finished(queue: Queue, image_id: str) -> str:

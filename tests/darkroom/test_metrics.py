@@ -11,6 +11,7 @@ from darkroom.queue.connection import connect
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers
+from tests.begun import begun
 
 
 def read(redis: Redis) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -29,9 +30,7 @@ def test_jobs_are_counted_by_how_they_ended(redis):
     queue = Queue(redis)
     for _ in range(3):
         queue.submit({"prompt": "s3cret"}, model="pix")
-    claims = [
-        queue.claim(engine="e", worker="w", queues=["pix.normal"], token=token) for token in "ab"
-    ]
+    claims = [begun(queue, queues=["pix.normal"]) for _ in range(2)]
     queue.finish(claims[0], JobStatus.SUCCEEDED)
     queue.finish(claims[1], JobStatus.FAILED, error=JobError(code="out_of_memory", message="."))
     metrics = read(redis)
@@ -50,8 +49,8 @@ def test_jobs_are_counted_by_how_they_ended(redis):
 def test_what_engines_lost_is_counted(redis):
     queue = Queue(redis, Rules(max_attempts=9))
     queue.submit({}, model="pix")
-    for token, give_back in (("a", lambda _: queue.reap("e")), ("b", queue.release)):
-        give_back(queue.claim(engine="e", worker="w", queues=["pix.normal"], token=token))
+    for give_back in (lambda _: queue.reap("e"), queue.release):
+        give_back(begun(queue, queues=["pix.normal"]))
     metrics = read(redis)
     assert metrics["darkroom_jobs_reaped"] == [({}, 1)]
     assert metrics["darkroom_jobs_released"] == [({}, 1)]

@@ -24,6 +24,7 @@ from darkroom.settings import Settings
 from service.__main__ import Server
 from service.app import create_app
 from service.dependencies import Darkroom
+from tests.begun import begun
 
 MODELS = """
 default = "pix"
@@ -165,9 +166,7 @@ class Work:
         """The next job; waits for one at the bells."""
         give_up = time.monotonic() + patience_s
         while time.monotonic() < give_up:
-            claim = self.queue.claim(
-                engine="engine", worker="worker", queues=queue_names(NAMES), token=new_image_id()
-            )
+            claim = begun(self.queue, worker="worker", queues=queue_names(NAMES))
             if claim:
                 return claim
             self.queue.wait([queue_bell(name) for name in NAMES], 1)

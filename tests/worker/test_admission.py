@@ -11,14 +11,15 @@ def job(token: str, model: str = "here", **claim: float) -> RunningJob:
     return one
 
 
-SUSPECT = 3
-"""The attempt from which a job runs alone."""
+SUSPECT = 2
+"""So often an engine died with a job before it runs alone."""
 
 
-def test_suspects_go_first_then_those_whose_model_is_there_then_as_they_came() -> None:
+def test_suspects_go_first_then_by_priority_then_those_whose_model_is_there() -> None:
     waiting = [job("a", "away"), job("b"), job("c", "away", attempt=SUSPECT), job("d")]
+    waiting += [job("e", priority="low"), job("f", "away", priority="high")]
     ordered = in_order(waiting, ["here"])
-    assert [each.claim.token for each in ordered] == ["c", "b", "d", "a"]
+    assert [each.claim.token for each in ordered] == ["c", "f", "b", "d", "a", "e"]
 
 
 def test_a_suspect_waits_for_all_others_and_all_others_for_a_suspect() -> None:

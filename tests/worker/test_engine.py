@@ -24,8 +24,10 @@ from darkroom.queue.queue import News, Queue
 from darkroom.settings import Settings
 from darkroom.validation import filled_in, parse
 from tests import checkers, tiny
+from tests.begun import begun
 from worker.engine import assemble
 from worker.loading.memory import expected_bytes
+from worker.running import RunningJob
 
 MODEL = """
 [[models]]
@@ -157,7 +159,7 @@ def test_jobs_that_wait_together_run_together(running):
 def test_a_job_that_took_engines_down_before_runs_alone(running, jobs):
     suspect = running.submit(num_inference_steps=4)
     for _ in range(2):
-        jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token=uuid.uuid4().hex)
+        begun(jobs, engine="dead", queues=["tiny.normal"])
         jobs.reap("dead")
     others = [running.submit(num_inference_steps=4) for _ in range(3)]
     running.start()
@@ -261,6 +263,11 @@ def wait_until(true) -> None:
     raise AssertionError("it did not come to pass")
 
 
+def waiting(running: Running) -> list[RunningJob]:
+    """The jobs that are held and do not begin yet."""
+    return [job for job in list(running.engine._jobs.values()) if not job.is_under_way]
+
+
 def test_a_swap_waits_for_running_jobs_and_lets_their_model_s_others_go_first(
     jobs, folder, tmp_path, room_for_one
 ):
@@ -269,7 +276,7 @@ def test_a_swap_waits_for_running_jobs_and_lets_their_model_s_others_go_first(
     running.start()
     wait_until(lambda: step_of(jobs, endless) >= 2)
     other = running.submit("other")
-    wait_until(lambda: any(job.needs_room for job in running.engine._waiting))
+    wait_until(lambda: any(job.needs_room for job in waiting(running)))
     for _ in range(2):
         assert running.ended(running.submit()).status is JobStatus.SUCCEEDED
     assert not jobs.fetch(other).status.terminal
@@ -289,9 +296,9 @@ def test_who_waited_too_long_for_room_gets_it_next(jobs, folder, tmp_path, room_
     running.start()
     wait_until(lambda: step_of(jobs, endless) >= 2)
     other = running.submit("other", num_inference_steps=40)
-    wait_until(lambda: any(job.needs_room for job in running.engine._waiting))
+    wait_until(lambda: any(job.needs_room for job in waiting(running)))
     younger = running.submit()
-    wait_until(lambda: len(running.engine._waiting) == 2)
+    wait_until(lambda: len(waiting(running)) == 2)
     jobs.cancel(endless)
     ended = [running.ended(job_id) for job_id in (other, younger)]
     assert {job.status for job in ended} == {JobStatus.SUCCEEDED}
@@ -503,7 +510,7 @@ def test_a_job_shows_what_the_worker_filled_in_and_says_it_in_its_picture(runnin
 
 def test_what_one_attempt_filled_in_holds_for_the_next(running, jobs):
     unseen = running.submit_unseen()
-    first = jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token="t")
+    first = begun(jobs, engine="dead", queues=["tiny.normal"])
     size = {"width": 24, "height": 8}
     whole = running.jobs.fetch(running.submit(**size, seed=5)).request
     assert jobs.complete(first, whole)
@@ -569,7 +576,7 @@ def test_an_error_of_ours_leaves_no_trace_in_the_log(running):
 
 def test_times_of_an_engine_that_died_are_told_and_add_up(running, jobs):
     job_id = running.submit()
-    dead = jobs.claim(engine="dead", worker="w", queues=["tiny.normal"], token="t")
+    dead = begun(jobs, engine="dead", queues=["tiny.normal"])
     jobs.tell([News(dead, Progress(stage="denoise"), {"load": 0.001, "denoise": 0.002})])
     jobs.reap("dead")
     running.start()

@@ -5,7 +5,14 @@ from worker.held import HeldJobs
 from worker.running import RunningJob
 
 
-def job(token: str = "t", *, attempt: int = 1, queued_s: float = 0.0, model: str = "pix"):
+def job(
+    token: str = "t",
+    *,
+    attempt: int = 0,
+    queued_s: float = 0.0,
+    model: str = "pix",
+    priority: str = "normal",
+):
     claim = Claim(
         job_id=f"job_{token}",
         token=token,
@@ -13,9 +20,9 @@ def job(token: str = "t", *, attempt: int = 1, queued_s: float = 0.0, model: str
         attempt=attempt,
         remaining_s=None,
         queued_s=queued_s,
-        priority="normal",
+        priority=priority,
     )
-    return RunningJob(claim, asked=None, inputs={}, deadline=None)
+    return RunningJob(claim, asked=None, deadline=None)
 
 
 def test_jobs_arrive_once_and_are_held_until_they_are_removed() -> None:

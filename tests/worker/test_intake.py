@@ -1,21 +1,15 @@
-import io
 import threading
 import uuid
 
 import pytest
-from PIL import Image
 
 from darkroom.images import ImageStore
-from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests.arrivals import Arrivals
-from tests.stored import file_of
 from worker.held import HeldJobs
 from worker.intake import Intake
-
-pytestmark = pytest.mark.usefixtures("intake")
 
 REQUEST = {
     "task": "text-to-image",
@@ -47,20 +41,25 @@ def held():
     return HeldJobs()
 
 
-@pytest.fixture
-def intake(jobs, store, held):
-    thread = Intake(
+def intake_of(jobs, store, held, is_ready=lambda: True) -> Intake:
+    return Intake(
         jobs=jobs,
         store=store,
         held=held,
         engine=f"engine-{uuid.uuid4().hex}",
-        worker="worker",
-        max_jobs=2,
-        max_held=3,
-        preferred=lambda: ["pix"],
+        places=2,
+        look_ahead=1,
+        serves=["pix"],
+        loaded=lambda: ["pix"],
+        is_ready=is_ready,
         beat_now=threading.Event(),
         store_is_full=threading.Event(),
     )
+
+
+@pytest.fixture
+def intake(jobs, store, held):
+    thread = intake_of(jobs, store, held)
     thread.start()
     yield thread
     thread.close()
@@ -68,7 +67,8 @@ def intake(jobs, store, held):
 
 
 @pytest.fixture
-def arrivals(held):
+def arrivals(held, intake):
+    assert intake.is_alive()
     return Arrivals(held)
 
 
@@ -76,29 +76,24 @@ def submit(jobs, **changes):
     return jobs.submit({**REQUEST, **changes}, model="pix").job
 
 
+def submit_long_ago(jobs):
+    job = submit(jobs)
+    jobs.redis.hset(f"rq:job:{job.id}", "dr_created", job.created_at.timestamp() - 60)
+    return job
+
+
 def test_a_submitted_job_arrives_checked(jobs, arrivals):
     job = submit(jobs)
     arrived = arrivals.next()
     assert (arrived.id, arrived.asked.prompt) == (job.id, "a cat")
-    assert jobs.fetch(job.id).status is JobStatus.RUNNING
-
-
-def test_an_input_picture_arrives_with_its_job(jobs, store, arrivals):
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), "red").save(file, "PNG")
-    image = store.put_input(file.getvalue()).id
-    submit(jobs, task="image-to-image", image=image, strength=0.5)
-    arrived = arrivals.next()
-    assert arrived.inputs[IMAGE].getpixel((0, 0)) == (255, 0, 0)
+    assert jobs.fetch(job.id).status is JobStatus.QUEUED, "it has not begun"
 
 
 def test_a_job_that_does_not_pass_the_check_fails_and_the_next_one_arrives(jobs, arrivals):
     bad = submit(jobs, seed="one")
-    gone = submit(jobs, task="image-to-image", image="file_" + "0" * 64, strength=0.5)
     good = submit(jobs)
     assert arrivals.next().id == good.id
     assert jobs.fetch(bad.id).error.code == "invalid_parameters"
-    assert jobs.fetch(gone.id).error.code == "invalid_input_image"
 
 
 def test_no_more_is_claimed_than_may_be_held(jobs, held, arrivals):
@@ -106,38 +101,45 @@ def test_no_more_is_claimed_than_may_be_held(jobs, held, arrivals):
     arrived = [arrivals.next() for _ in range(3)]
     assert [job.id for job in arrived] == submitted[:3]
     assert len(held) == 3
-    held.remove(arrived[0])
+    arrived[0].handed_on = True
+    jobs.finish(jobs.begin(arrived[0].claim, "w"), JobStatus.SUCCEEDED)
     assert arrivals.next().id == submitted[3]
-    assert jobs.fetch(submitted[4]).status is JobStatus.QUEUED
+    assert jobs.redis.llen("rq:queue:pix.normal") == 1
 
 
-def test_a_damaged_input_fails_its_job_and_names_no_path(jobs, store, arrivals):
-    file = io.BytesIO()
-    Image.effect_noise((64, 64), 90).save(file, "PNG")
-    whole = file.getvalue()
-    at = whole.index(b"IDAT") + 200
-    image = store.put_input(whole[:at] + b"broken" + whole[at + 6 :]).id
-    bad = submit(jobs, task="image-to-image", image=image, strength=0.5)
-    good = submit(jobs)
-    assert arrivals.next().id == good.id
-    error = jobs.fetch(bad.id).error
-    assert error.code == "invalid_input_image"
-    assert str(store) not in error.message
+def test_an_urgent_job_is_claimed_however_many_wait(jobs, held, arrivals):
+    for _ in range(5):
+        submit(jobs)
+    for _ in range(3):
+        arrivals.next()
+    urgent = jobs.submit(REQUEST, model="pix", priority="high").job
+    assert arrivals.next().id == urgent.id
+    assert len(held) == 4
 
 
-def test_a_store_that_cannot_be_read_only_delays_a_job(jobs, store, arrivals):
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), "red").save(file, "PNG")
-    image = store.put_input(file.getvalue()).id
-    path = file_of(store, image)
-    path.rename(path.with_suffix(".away"))
-    path.symlink_to("/proc/self/mem")  # a file whose first byte cannot be read
-    job = submit(jobs, task="image-to-image", image=image, strength=0.5)
-    for _ in range(400):
-        if jobs.counters().get(("released",), 0):
-            break
-        threading.Event().wait(0.05)
-    assert jobs.fetch(job.id).error is None
-    path.unlink()
-    path.with_suffix(".away").rename(path)
-    assert arrivals.next().id == job.id
+def test_nothing_is_claimed_beside_a_job_that_has_to_run_alone(jobs, store, held):
+    suspect = jobs.submit(REQUEST, model="pix", priority="high").job
+    jobs.redis.hset(f"rq:job:{suspect.id}", "dr_attempt", 2)
+    for _ in range(4):
+        submit_long_ago(jobs)
+    one = intake_of(jobs, store, held)
+    one.take_what_fits()
+    assert [job.id for job in held.all()] == [suspect.id]
+    held.remove(held.all()[0])
+    one.take_what_fits()
+    assert len(held) == 3
+
+
+def test_what_others_hold_is_taken_only_by_who_can_begin_at_once(jobs, store, held):
+    ids = [submit_long_ago(jobs).id for _ in range(2)]
+    for job_id in ids:
+        assert jobs.claim(engine="other", queues=["pix.normal"], token=job_id)
+        jobs.redis.hset(f"rq:job:{job_id}", "dr_claimed", 1)
+    intake_of(jobs, store, held, is_ready=lambda: False).take_what_fits()
+    assert len(held) == 0
+    ready = intake_of(jobs, store, held)
+    ready.take_what_fits()
+    assert [job.id for job in held.all()] == ids[:1], "the next when this one has begun"
+    held.all()[0].asked_to_begin = True
+    ready.take_what_fits()
+    assert [job.id for job in held.all()] == ids

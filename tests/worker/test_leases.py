@@ -22,6 +22,7 @@ from worker.intake import Intake
 from worker.leases import Leases
 from worker.news import Newsroom
 from worker.pulse import Pulse
+from worker.running import RunningJob
 
 STUCK_AFTER_S = 3600.0
 
@@ -41,17 +42,18 @@ class Threads:
             store=store,
             held=self.held,
             engine=self.engine,
-            worker="worker",
-            max_jobs=2,
-            max_held=max_held,
-            preferred=lambda: ["pix"],
+            places=2,
+            look_ahead=max_held - 2,
+            serves=["pix"],
+            loaded=lambda: ["pix"],
+            is_ready=lambda: True,
             beat_now=self.beat_now,
             store_is_full=threading.Event(),
         )
         self.leases = Leases(
-            jobs=jobs,
-            held=self.held,
-            engine=self.engine,
+            jobs,
+            self.held,
+            self.engine,
             lease_s=lease_s,
             pulse=self.pulse,
             beat_now=self.beat_now,
@@ -69,6 +71,14 @@ class Threads:
 
     def submit(self) -> Job:
         return self.jobs.submit(REQUEST, model="pix").job
+
+    def next_begun(self) -> RunningJob:
+        """The next job to arrive, begun."""
+        arrived = self.arrivals.next()
+        begun = self.jobs.begin(arrived.claim, "worker")
+        assert begun is not None
+        arrived.begin(begun)
+        return arrived
 
     def stop_claiming(self) -> None:
         self.intake.close()
@@ -122,7 +132,7 @@ def test_leases_of_an_engine_that_is_stuck_are_not_extended(threads: Threads) ->
     threads.beat_now.set()
     threads.until(lambda: not threads.beat_now.is_set())
     assert arrived.interrupt is None, "a stuck engine asked after its jobs"
-    threads.pulse.tick()
+    threads.pulse.come_round("busy")
     threads.beat_now.set()
     threads.until(lambda: arrived.interrupt)
 
@@ -137,7 +147,7 @@ def test_a_slow_link_loses_no_lease(valkey: RedisServer, jobs: Queue, redis: Red
             threads = Threads(Queue(far, rules), store=None, lease_s=2, max_held=held)
             for _ in range(held):
                 jobs.submit(REQUEST, model="pix")
-            arrived = [threads.arrivals.next() for _ in range(held)]
+            arrived = [threads.next_begun() for _ in range(held)]
             keeper, lost, began = Queue(redis, rules), 0, redis.time()[0]
             while redis.time()[0] <= began + 2 * rules.lease_s:
                 for job in arrived:  # each has something to tell at any time
@@ -164,7 +174,7 @@ def test_an_outage_longer_than_a_lease_costs_no_attempt(state_dir: Path) -> None
         threads = Threads(jobs, store=None, lease_s=settings.lease_s)
         try:
             job = threads.submit()
-            arrived = threads.arrivals.next()
+            arrived = threads.next_begun()
             server.stop()
             threading.Event().wait(2 * settings.lease_s)
             server.start()

@@ -36,6 +36,7 @@ from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
 from tests import tiny
+from tests.begun import begin_what_is_asked
 from worker.engine import assemble
 from worker.gathering.gather import Call
 from worker.loop import Engine
@@ -115,13 +116,14 @@ class Loop(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        self.engine.intake._take_what_fits()
+        self.engine.intake.take_what_fits()
 
     @rule(times=st.integers(1, 8))
     def tick(self, times: int) -> None:
         for _ in range(times):
             self.engine.held.wake()
             self.engine.tick()
+            begin_what_is_asked(self.engine.admission.beginning)
 
     @precondition(lambda self: self.submitted)
     @rule(data=st.data(), heard=st.booleans())
@@ -197,7 +199,7 @@ class Loop(RuleBasedStateMachine):
             self.engine = self.new_engine()
         for _ in self.rounds():
             self.engine.leases._beat()
-            self.engine.intake._take_what_fits()
+            self.engine.intake.take_what_fits()
             self.look()
             if len(self.ended) == len(self.submitted) and len(self.engine.held) == 0:
                 break
@@ -212,6 +214,7 @@ class Loop(RuleBasedStateMachine):
         """The loop coming round, for a minute at most: it sleeps where nothing is to do."""
         for _ in range(2000):
             self.engine.tick()
+            begin_what_is_asked(self.engine.admission.beginning)
             yield
         raise AssertionError("jobs did not come to an end")
 

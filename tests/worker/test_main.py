@@ -16,6 +16,7 @@ from darkroom.job import JobStatus
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue, queue_names
 from darkroom.queue.workers import Workers
+from tests.begun import begun
 from tests.running import environment, wait_until_gone
 from worker.report import Report
 
@@ -121,8 +122,7 @@ class Supervised:
 def submit_claimed(jobs: Queue, engine: str) -> str:
     """A new job that the engine holds."""
     job = jobs.submit({"prompt": "a cat", "model": "tiny"}, model="tiny").job
-    queues = queue_names(["tiny"])
-    assert jobs.claim(engine=engine, worker="worker", queues=queues, token="t")
+    assert begun(jobs, engine=engine, queues=queue_names(["tiny"]))
     return job.id
 
 
@@ -192,7 +192,8 @@ def test_an_engine_is_told_whose_it_is_and_how_it_is_set_up(
         supervised.says("engine_ended")
         assert supervised.stop() == 0
     told = json.loads((tmp_path / "told").read_text())
-    assert told["argv"][2:] == ["--worker", "worker", "--engine", started["engine"]]
+    assert told["argv"][2:6] == ["--worker", "worker", "--engine", started["engine"]]
+    assert told["argv"][6] == "--at-work"
     expected = {"DARKROOM_MAX_JOBS": "3", "HF_HUB_OFFLINE": "1"}
     assert told["environment"].items() >= expected.items()
 

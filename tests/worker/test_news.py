@@ -26,7 +26,7 @@ def progress_of(threads: Threads, job: RunningJob) -> int | None:
 
 def test_progress_is_told(threads: Threads) -> None:
     threads.submit()
-    arrived = threads.arrivals.next()
+    arrived = threads.next_begun()
     arrived.step(1, 4, None)
     threads.until(lambda: progress_of(threads, arrived) == 1)
 
@@ -34,7 +34,7 @@ def test_progress_is_told(threads: Threads) -> None:
 def test_all_jobs_are_told_of_in_one_call(threads: Threads, redis: Redis) -> None:
     for _ in range(3):
         threads.submit()
-    arrived = [threads.arrivals.next() for _ in range(3)]
+    arrived = [threads.next_begun() for _ in range(3)]
     threads.close()
     for job in arrived:
         job.step(1, 4, None)
@@ -47,7 +47,7 @@ def test_all_jobs_are_told_of_in_one_call(threads: Threads, redis: Redis) -> Non
 def test_who_is_about_to_end_holds_nobody_up(threads: Threads) -> None:
     for _ in range(2):
         threads.submit()
-    ending, other = threads.arrivals.next(), threads.arrivals.next()
+    ending, other = threads.next_begun(), threads.next_begun()
     threads.until(lambda: len(ending.news) == 0)
     with ending.telling:
         for job in (ending, other):

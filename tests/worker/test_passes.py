@@ -11,6 +11,7 @@ from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 from darkroom.validation import completed, parse
 from tests import tiny
+from tests.begun import begin_what_is_asked
 from worker.engine import assemble
 
 MODELS = """
@@ -45,11 +46,12 @@ def submit(engine, **body) -> None:
 
 
 def work_off(engine) -> None:
-    engine.intake._take_what_fits()
+    engine.intake.take_what_fits()
     for _ in range(1000):
         if len(engine.held) == 0:
             return
         engine.tick()
+        begin_what_is_asked(engine.admission.beginning)
     raise AssertionError("jobs did not come to an end")
 
 

@@ -15,7 +15,7 @@ def test_one_model_call_may_take_less_long_than_loading() -> None:
     assert not aged(pulse, 500).is_stuck
     pulse.enter("busy")
     assert pulse.is_stuck
-    pulse.tick()
+    pulse.come_round("busy")
     assert not pulse.is_stuck
     assert pulse.ticks == 1
 

@@ -23,7 +23,7 @@ def job(**known) -> RunningJob:
         priority="normal",
         **known,
     )
-    return RunningJob(claim, asked=None, inputs={}, deadline=None)
+    return RunningJob(claim, asked=None, deadline=None)
 
 
 def test_steps_are_told_with_the_time_left():

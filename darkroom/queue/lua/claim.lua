@@ -1,9 +1,25 @@
--- Lease the next job of the given queues to an engine. The same token gets the same job again.
-local engine, worker, token, min_wait_s, age_limit_s = unpack(ARGV, 1, 5)
+-- Lease the next job of the given queues to an engine; it stays queued until it begins. The same
+-- token gets the same job again.
+local engine, token, min_wait_s, prefer_loaded_s, take_from_others, loaded_count =
+  unpack(ARGV, 1, 6)
 local held = redis.call('HGET', 'darkroom:engine:' .. engine, token)
 if held then
   return view(held)
 end
+
+local is_loaded, queues = {}, {}
+for i = 7, 6 + loaded_count do
+  is_loaded[ARGV[i]] = true
+end
+for i = 7 + loaded_count, #ARGV do
+  queues[#queues + 1] = ARGV[i]
+end
+
+local WINDOW = 64 -- of each queue, so many jobs from its head are looked at
+local STEP = {high = 0, normal = 1, low = 2}
+local CREDIT = 8 -- so often a priority can be passed over by the next higher one
+local UNKNOWN_WORK_S = 1
+local LOOK_AHEAD_S = 0.1 -- a claim that did not begin for so long is one that its engine only holds
 
 -- A number as Darkroom writes them: no sign, no exponent, no `inf`, which Lua and Python read apart.
 local function plain(text, longest)
@@ -14,23 +30,28 @@ local function whole(text, longest)
   return plain(text, longest) and text:match('^%d+$')
 end
 
--- When a queued job of ours was accepted. Of anything else: nil, and a queued stranger fails.
-local function accepted(id, queue)
+-- A queued job of ours, as far as choosing needs to know it. Of anything else: nil, and a queued
+-- stranger fails.
+local function candidate(id, queue)
   local key = key_of(id)
   if redis.call('TYPE', key).ok ~= 'hash' then
     return nil
   end
-  local status, created, queued, attempt, ticket, deadline, priority, model, owner = unpack(
-    redis.call('HMGET', key, 'status', 'dr_created', 'dr_queued', 'dr_attempt', 'dr_ticket',
-      'dr_deadline', 'dr_priority', 'dr_model', 'dr_owner'))
+  local status, created, queued, attempt, ticket, deadline, priority, model, owner, work, claimed,
+    holder = unpack(redis.call('HMGET', key, 'status', 'dr_created', 'dr_queued', 'dr_attempt',
+      'dr_ticket', 'dr_deadline', 'dr_priority', 'dr_model', 'dr_owner', 'dr_work', 'dr_claimed',
+      'dr_engine'))
   local size = redis.call('HSTRLEN', key, 'data')
   if status ~= RQ_WORD.queued then
     return nil
   end
   if size > 0 and size <= LONGEST_DATA and plain(created, 20) and plain(queued, 20)
     and whole(attempt, 6) and whole(ticket, 16) and (not deadline or plain(deadline, 20))
-    and (priority == 'high' or priority == 'normal' or priority == 'low') and model and owner then
-    return tonumber(created)
+    and STEP[priority] and model and owner then
+    return {id = id, queue = queue, model = model, owner = owner, priority = priority,
+      since = tonumber(created), ticket = tonumber(ticket), attempt = tonumber(attempt),
+      deadline = tonumber(deadline or 'inf'), work_s = plain(work, 20) or UNKNOWN_WORK_S,
+      claimed = tonumber(claimed or 0), holder = holder or nil}
   end
   redis.call('HSET', key, 'origin', queue, 'dr_model', (model or ''):sub(1, 200),
     'dr_owner', owner or '')
@@ -39,33 +60,92 @@ local function accepted(id, queue)
   return nil
 end
 
--- The first job of a queue, once all that is no queued job has been dropped from before it.
-local function head(queue)
-  local list = 'rq:queue:' .. queue
-  local id = redis.call('LINDEX', list, 0)
-  while id do
-    local since = accepted(id, queue)
-    if since then
-      return {id = id, queue = queue, since = since}
+-- The jobs at the head of a queue; what is no queued job is dropped from among them.
+local function waiting(queue)
+  local list, found = 'rq:queue:' .. queue, {}
+  repeat
+    local ids, dropped = redis.call('LRANGE', list, 0, WINDOW - 1), 0
+    found = {}
+    for _, id in ipairs(ids) do
+      local job = candidate(id, queue)
+      if not job or job.holder then
+        redis.call('LREM', list, 1, id)
+        dropped = dropped + 1
+      else
+        found[#found + 1] = job
+      end
     end
-    redis.call('LREM', list, 1, id)
-    id = redis.call('LINDEX', list, 0)
+  until dropped == 0 or #found > 0
+  if #found == 0 and redis.call('SCARD', 'darkroom:claimed:' .. queue) == 0 then
+    redis.call('DEL', 'darkroom:waiting:' .. queue) -- RQ's own tools may have left some behind
   end
-  redis.call('DEL', 'darkroom:waiting:' .. queue) -- RQ's own tools may have left some behind
+  return found
 end
 
--- The oldest of the heads that waited too long, else the first that is not to be left to others.
-local function choose()
-  local oldest, first
-  for i = 6, #ARGV do
-    local job = head(ARGV[i])
-    if job and NOW - job.since > tonumber(age_limit_s) then
-      oldest = (oldest and oldest.since <= job.since) and oldest or job
-    elseif job and math.abs(NOW - job.since) >= tonumber(min_wait_s) then -- clocks are put back
-      first = first or job
+-- The jobs of a queue that other engines hold and have not begun.
+local function held_by_others(queue)
+  local found = {}
+  for _, id in ipairs(redis.call('SMEMBERS', 'darkroom:claimed:' .. queue)) do
+    local job = candidate(id, queue)
+    if job and job.holder ~= engine and math.abs(NOW - job.claimed) >= LOOK_AHEAD_S then
+      found[#found + 1] = job
     end
   end
-  return oldest or first
+  return found
+end
+
+-- Whether `a` goes before `b`, two jobs that wait: by priority, where each has a credit against the
+-- higher ones that it was passed over by; then by how long they have waited in proportion to how
+-- long they take (highest response ratio next: the shorter first, nobody for ever), a job whose
+-- model is in memory as if it had waited longer. A fair share for owners would be decided here.
+local function goes_before(a, b)
+  if a.rank ~= b.rank then
+    return a.rank < b.rank
+  elseif a.credit ~= b.credit then
+    return a.credit > b.credit
+  elseif a.ratio ~= b.ratio then
+    return a.ratio > b.ratio
+  end
+  return a.ticket < b.ticket
+end
+
+-- The next of these jobs; those younger than `min_wait_s` are left to others.
+local function next_of(jobs)
+  local first
+  for _, job in ipairs(jobs) do
+    if math.abs(NOW - job.since) >= tonumber(min_wait_s) then -- clocks are put back
+      local waited = math.max(NOW - job.since, 0) + (is_loaded[job.model] and prefer_loaded_s or 0)
+      job.credit = tonumber(redis.call('HGET', 'darkroom:credits', job.queue) or 0)
+      job.rank = math.max(STEP[job.priority] - math.floor(job.credit / CREDIT), 0)
+      job.ratio = waited / math.max(job.work_s, 0.001)
+      if not first or goes_before(job, first) then
+        first = job
+      end
+    end
+  end
+  return first
+end
+
+local function all_of(list)
+  local found = {}
+  for _, queue in ipairs(queues) do
+    for _, job in ipairs(list(queue)) do
+      found[#found + 1] = job
+    end
+  end
+  return found
+end
+
+-- Queues of a lower priority that this one was taken before get a credit; its own is spent.
+local function settle_credits(chosen, jobs)
+  local passed = {}
+  for _, job in ipairs(jobs) do
+    passed[job.queue] = STEP[job.priority] > STEP[chosen.priority] or nil
+  end
+  for queue in pairs(passed) do
+    redis.call('HINCRBY', 'darkroom:credits', queue, 1)
+  end
+  redis.call('HDEL', 'darkroom:credits', chosen.queue)
 end
 
 -- RQ's tools can queue an ended job again: take back what its end left behind.
@@ -80,38 +160,40 @@ local function revive(id, queue)
   redis.call('SADD', 'darkroom:active:' .. redis.call('HGET', key_of(id), 'dr_owner'), id)
 end
 
-local function lease(id, queue)
-  local key, member = key_of(id), id .. ':' .. token
-  if redis.call('HEXISTS', key, 'dr_ended') == 1 then
-    revive(id, queue)
+local function lease(job)
+  local key = key_of(job.id)
+  local before = take_back(job.id)
+  if before then
+    ring('engine:' .. before)
   end
-  redis.call('ZREM', 'darkroom:waiting:' .. queue, id)
-  redis.call('ZREM', 'darkroom:deadlines', id)
-  local attempt = redis.call('HINCRBY', key, 'dr_attempt', 1)
-  redis.call('HSET', key, 'status', RQ_WORD.running, 'started_at', iso(), 'last_heartbeat', iso(),
-    'origin', queue, 'worker_name', worker, 'dr_started', unix(NOW), 'dr_token', token, 'dr_engine', engine)
-  redis.call('ZADD', 'darkroom:leases', unix(NOW + LEASE_S), id)
-  redis.call('HSET', 'darkroom:engine:' .. engine, token, id)
-  redis.call('ZADD', 'rq:wip:' .. queue, FAR, member)
-  redis.call('ZADD', 'rq:executions:' .. id, FAR, token)
-  redis.call('HSET', 'rq:execution:' .. member, 'id', token, 'worker_name', worker,
-    'created_at', unix(NOW), 'last_heartbeat', unix(NOW))
-  emit(id, 'status', cjson.encode({status = 'running', attempt = attempt}))
+  if redis.call('HEXISTS', key, 'dr_ended') == 1 then
+    revive(job.id, job.queue)
+  end
+  redis.call('HSET', key, 'origin', job.queue, 'dr_token', token, 'dr_engine', engine,
+    'dr_claimed', unix(NOW))
+  redis.call('ZADD', 'darkroom:leases', unix(NOW + LEASE_S), job.id)
+  redis.call('HSET', 'darkroom:engine:' .. engine, token, job.id)
+  redis.call('SADD', 'darkroom:claimed:' .. job.queue, job.id)
 end
 
-local job = choose()
-while job do
-  local key = key_of(job.id)
-  local attempt, deadline = unpack(redis.call('HMGET', key, 'dr_attempt', 'dr_deadline'))
-  redis.call('LPOP', 'rq:queue:' .. job.queue)
-  if tonumber(attempt) >= MAX_ATTEMPTS then
-    settle(job.id, 'failed', ERROR.poison)
-  elseif deadline and tonumber(deadline) <= NOW then
-    settle(job.id, 'canceled', ERROR.deadline)
-  else
-    lease(job.id, job.queue)
-    return view(job.id)
+local function claim(list)
+  local jobs = all_of(list)
+  local job = next_of(jobs)
+  while job do
+    redis.call('LREM', 'rq:queue:' .. job.queue, 1, job.id)
+    if job.attempt >= MAX_ATTEMPTS then
+      settle(job.id, 'failed', ERROR.poison)
+    elseif job.deadline <= NOW then
+      settle(job.id, 'canceled', ERROR.deadline)
+    else
+      settle_credits(job, jobs)
+      lease(job)
+      return view(job.id)
+    end
+    jobs = all_of(list)
+    job = next_of(jobs)
   end
-  job = choose()
+  return false
 end
-return false
+
+return claim(waiting) or (take_from_others == '1' and claim(held_by_others))

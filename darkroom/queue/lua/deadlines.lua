@@ -6,7 +6,10 @@ local due = redis.call('ZRANGEBYSCORE', 'darkroom:deadlines', '-inf', unix(NOW),
 for _, id in ipairs(due) do
   redis.call('ZREM', 'darkroom:deadlines', id)
   if is_ours(id) and redis.call('HGET', key_of(id), 'status') == RQ_WORD.queued then
-    settle(id, 'canceled', ERROR.deadline)
+    local engine = settle(id, 'canceled', ERROR.deadline)
+    if engine then
+      ring('engine:' .. engine)
+    end
     canceled[#canceled + 1] = id
   end
 end

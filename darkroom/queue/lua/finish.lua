@@ -7,7 +7,7 @@ local holder, done, was = unpack(redis.call('HMGET', key, 'dr_token', 'dr_done',
 if done == token then
   return 'already'
 end
-if holder ~= token or was ~= RQ_WORD.running then
+if holder ~= token or (was ~= RQ_WORD.running and was ~= RQ_WORD.queued) then
   count('fenced')
   return 'fenced'
 end

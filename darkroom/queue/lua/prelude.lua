@@ -8,8 +8,10 @@
 --   darkroom:jobs               all jobs, by ticket: listings
 --   darkroom:queues             names of our queues
 --   darkroom:served             names of queues that workers have served, with or without jobs
---   darkroom:waiting:<queue>    jobs never claimed yet, by ticket: positions
---   darkroom:leases             running jobs, by the time at which their lease ends
+--   darkroom:waiting:<queue>    jobs never begun yet, by ticket: positions
+--   darkroom:claimed:<queue>    jobs that an engine holds and has not begun
+--   darkroom:credits            how often jobs of a queue were passed over by a higher priority
+--   darkroom:leases             claimed and running jobs, by the time at which their lease ends
 --   darkroom:reaping            when it was last asked for ended leases, and for how long none counts
 --   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds
 --   darkroom:active:<owner>     the owner's queued and running jobs: quotas
@@ -75,16 +77,16 @@ local function emit(id, kind, data)
   redis.call('PUBLISH', 'darkroom:events', id .. ' ' .. kind)
 end
 
-local function ring(bell)
+local function ring(bell, most)
   local key = 'darkroom:bell:' .. bell
   redis.call('LPUSH', key, '1')
-  redis.call('LTRIM', key, 0, 63)
+  redis.call('LTRIM', key, 0, (most or 64) - 1)
   redis.call('EXPIRE', key, 60)
 end
 
 -- A job as queue.py reads it: id, now, tombstone, position, fields and values. The position counts
--- the jobs never claimed yet with smaller tickets, so it only ever falls: jobs given back go to the
--- head of the list, but were counted out at their first claim.
+-- the jobs never begun yet with smaller tickets, so it only ever falls: jobs given back go to the
+-- head of the list, but were counted out when they began first.
 local function view(id)
   local fields = redis.call('HGETALL', key_of(id))
   if #fields == 0 then
@@ -100,13 +102,16 @@ local function take_back(id)
   local key = key_of(id)
   local queue, token, engine = unpack(redis.call('HMGET', key, 'origin', 'dr_token', 'dr_engine'))
   redis.call('ZREM', 'darkroom:leases', id)
-  if not token then
+  if not token or not engine then
+    redis.call('HDEL', key, 'dr_token', 'dr_engine')
     return nil
   end
   redis.call('HDEL', 'darkroom:engine:' .. engine, token)
+  redis.call('SREM', 'darkroom:claimed:' .. queue, id)
   redis.call('ZREM', 'rq:wip:' .. queue, id .. ':' .. token)
   redis.call('DEL', 'rq:execution:' .. id .. ':' .. token, 'rq:executions:' .. id)
-  redis.call('HDEL', key, 'dr_token', 'dr_engine')
+  redis.call('HDEL', key, 'dr_token', 'dr_engine', 'dr_claimed')
+  ring('room:' .. engine, 1)
   return engine
 end
 
@@ -153,19 +158,25 @@ local function settle(id, status, problem)
   return engine
 end
 
--- Put a running job back at the head of its queue.
-local function requeue(id)
+-- Put a job that an engine holds back at the head of its queue. If it had begun, all see that it
+-- waits again, and unless its attempt is charged it counts for nothing.
+local function requeue(id, charged)
   local key = key_of(id)
   take_back(id)
-  local queue, model, deadline = unpack(
-    redis.call('HMGET', key, 'origin', 'dr_model', 'dr_deadline'))
-  redis.call('HSET', key, 'status', RQ_WORD.queued, 'enqueued_at', iso(), 'dr_queued', unix(NOW))
-  redis.call('HDEL', key, 'started_at', 'dr_started', 'worker_name', 'dr_progress')
-  redis.call('LPUSH', 'rq:queue:' .. queue, id)
-  if deadline then
-    redis.call('ZADD', 'darkroom:deadlines', deadline, id)
+  local queue, model, deadline, status = unpack(
+    redis.call('HMGET', key, 'origin', 'dr_model', 'dr_deadline', 'status'))
+  if status == RQ_WORD.running then
+    if not charged then
+      redis.call('HINCRBY', key, 'dr_attempt', -1)
+    end
+    redis.call('HSET', key, 'status', RQ_WORD.queued, 'enqueued_at', iso(), 'dr_queued', unix(NOW))
+    redis.call('HDEL', key, 'started_at', 'dr_started', 'worker_name', 'dr_progress')
+    if deadline then
+      redis.call('ZADD', 'darkroom:deadlines', deadline, id)
+    end
+    emit(id, 'status', cjson.encode({status = 'queued'}))
   end
-  emit(id, 'status', cjson.encode({status = 'queued'}))
+  redis.call('LPUSH', 'rq:queue:' .. queue, id)
   ring('model:' .. model)
 end
 

@@ -1,5 +1,7 @@
--- Put jobs with an expired lease, or all of one dead engine, back at the head of their queues. The
--- attempt counts: a job that used up the last one fails. Returns seen and reaped; at most 100.
+-- Put jobs with an expired lease, or all of one dead engine, back at the head of their queues. What
+-- had not begun is as if it had never been claimed. Of what ran, all are charged with the attempt,
+-- or only those that are named by their tokens; one that used up its last fails. Returns seen and
+-- reaped; at most 100.
 even_when_full()
 
 -- Whether an ended lease tells of a dead engine. Where nobody asked for half a lease, Redis may have
@@ -27,13 +29,16 @@ local function ended_leases()
   return redis.call('ZRANGEBYSCORE', 'darkroom:leases', '-inf', unix(NOW), 'LIMIT', 0, 100)
 end
 
-local engine = ARGV[1]
-local ids
+local engine, charge = ARGV[1], ARGV[2]
+local ids, at_work = nil, {}
 if engine == '' then
   ids = engines_had_their_time() and ended_leases() or {}
 else
   ids = redis.call('HVALS', 'darkroom:engine:' .. engine)
   redis.call('DEL', 'darkroom:engine:' .. engine)
+end
+for i = 3, #ARGV do
+  at_work[ARGV[i]] = true
 end
 
 -- Newest first, so that the oldest ends up at the head.
@@ -44,21 +49,22 @@ end
 table.sort(ids, function(a, b) return ticket[a] > ticket[b] end)
 
 for _, id in ipairs(ids) do
-  local status, attempt, holder = unpack(
-    redis.call('HMGET', key_of(id), 'status', 'dr_attempt', 'dr_engine'))
+  local status, attempt, token, holder = unpack(
+    redis.call('HMGET', key_of(id), 'status', 'dr_attempt', 'dr_token', 'dr_engine'))
+  local charged = status == RQ_WORD.running and (charge == 'all' or at_work[token] == true)
   if engine ~= '' and holder ~= engine then
     -- somebody else's by now
   elseif status == RQ_WORD.canceled and is_ours(id) then
     settle(id, 'canceled', '') -- by RQ's own tools, which leave the rest to us
-  elseif status ~= RQ_WORD.running then
+  elseif status ~= RQ_WORD.running and not (status == RQ_WORD.queued and token) then
     take_back(id)
   else
     reaped = reaped + 1
     count('reaped')
-    if (tonumber(attempt) or 0) >= MAX_ATTEMPTS then
+    if charged and (tonumber(attempt) or 0) >= MAX_ATTEMPTS then
       settle(id, 'failed', ERROR.poison)
     else
-      requeue(id)
+      requeue(id, charged)
     end
   end
 end

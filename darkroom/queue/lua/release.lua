@@ -1,4 +1,5 @@
--- Give a job back unharmed: the attempt does not count. A repeat of the same call changes nothing.
+-- Give a job back unharmed, begun or not: no attempt counts. A repeat of the same call changes
+-- nothing.
 even_when_full()
 local id, token, spent = unpack(ARGV)
 local key = key_of(id)
@@ -7,14 +8,13 @@ local holder, released, status = unpack(
 if released == token then
   return 1
 end
-if holder ~= token or status ~= RQ_WORD.running then
+if holder ~= token or (status ~= RQ_WORD.running and status ~= RQ_WORD.queued) then
   return 0
 end
 redis.call('HSET', key, 'dr_released', token)
-redis.call('HINCRBY', key, 'dr_attempt', -1)
 if spent ~= '' then
   redis.call('HSET', key, 'dr_spent', spent)
 end
-requeue(id)
+requeue(id, false)
 count('released')
 return 1

@@ -37,6 +37,7 @@ end
 local queued = 0
 for _, name in ipairs(redis.call('SMEMBERS', 'darkroom:queues')) do
   queued = queued + redis.call('LLEN', 'rq:queue:' .. name)
+    + redis.call('SCARD', 'darkroom:claimed:' .. name)
 end
 if queued >= MAX_QUEUED then
   return {'full', queued}

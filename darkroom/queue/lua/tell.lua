@@ -1,10 +1,11 @@
--- Tell events of jobs: of each the job, the token of its claim, kind and data, and seconds by stage.
--- Those of jobs that the engine does not hold are refused. Returns 1 or 0 for each.
+-- Tell events of running jobs: of each the job, the token of its claim, kind and data, and seconds by
+-- stage. Those of jobs that the engine does not hold are refused. Returns 1 or 0 for each.
 local told = {}
 for i = 1, #ARGV, 5 do
   local id, token, kind, data, spent = unpack(ARGV, i, i + 4)
-  local held = redis.call('HGET', key_of(id), 'dr_token') == token
-  if held then
+  local holder, status = unpack(redis.call('HMGET', key_of(id), 'dr_token', 'status'))
+  local runs = holder == token and status == RQ_WORD.running
+  if runs then
     if kind == 'progress' then
       redis.call('HSET', key_of(id), 'dr_progress', data)
     end
@@ -13,6 +14,6 @@ for i = 1, #ARGV, 5 do
     end
     emit(id, kind, data)
   end
-  told[#told + 1] = held and 1 or 0
+  told[#told + 1] = runs and 1 or 0
 end
 return told

@@ -1,7 +1,5 @@
 """A claim out of the answer of the script, and what is planted in Redis by hand."""
 
-from uuid import uuid4
-
 import pytest
 from redis import Redis
 
@@ -9,8 +7,10 @@ from darkroom.job import JobStatus
 from darkroom.queue.claim import Claim, claim_of
 from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.queue.queue import Queue
+from tests.begun import begun
 
 FIELDS = {
+    "status": "started",
     "dr_attempt": "2",
     "dr_created": "100.0",
     "dr_started": "107.5",
@@ -35,6 +35,7 @@ def test_a_claim_says_what_its_job_went_through() -> None:
         attempt=2,
         remaining_s=12.0,
         queued_s=4.0,
+        began=True,
         priority="high",
         spent={"load": 1.5, "denoise": 2.0},
         warnings=("slow",),
@@ -53,7 +54,7 @@ def queue(redis: Redis) -> Queue:
 
 
 def claim(queue: Queue) -> Claim | None:
-    return queue.claim(engine="e", worker="w", queues=["m.normal"], token=uuid4().hex)
+    return begun(queue, queues=["m.normal"])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def claim(queue: Queue) -> Claim | None:
         {"data": '["os.system", null, [{}], {}]'},
         {"data": "x" * (LONGEST_DATA + 1)},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:40],
 )
 def test_what_darkroom_did_not_write_fails_and_lets_the_next_go_on(
     queue: Queue, redis: Redis, changes: dict[str, str | bytes | None]

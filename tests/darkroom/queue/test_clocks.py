@@ -52,7 +52,8 @@ def redis(state_dir: Path, clock: Clock) -> Iterator[Redis]:
 
 def claim(queue: Queue, engine: str) -> Claim | None:
     names = queue_names(["pix"])
-    return queue.claim(engine=engine, worker="w", queues=names, token=engine, min_wait_s=0.001)
+    held = queue.claim(engine=engine, queues=names, token=engine, min_wait_s=0.001)
+    return held and queue.begin(held, "w")
 
 
 def jump(clock: Clock, redis: Redis, offset_s: int) -> None:

@@ -20,6 +20,7 @@ from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.lua import Rules, scripts
 from darkroom.queue.queue import News, Queue, queue_names
+from tests.begun import begun
 
 
 @asynccontextmanager
@@ -54,7 +55,7 @@ def queue(redis: Redis) -> Queue:
 
 
 def claim(queue: Queue) -> object:
-    return queue.claim(engine="e", worker="w", queues=queue_names(["emoji"]), token="t")
+    return begun(queue, queues=queue_names(["emoji"]), token="t")
 
 
 def test_every_change_of_a_job_wakes_its_waiter(valkey: RedisServer, queue: Queue) -> None:

@@ -14,6 +14,7 @@ from darkroom.command.valkey import RedisServer
 from darkroom.job import JobStatus, Progress
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Claim, News, Queue, queue_names
+from tests.begun import begun
 
 
 class LossyWire:
@@ -74,7 +75,7 @@ def queue(wire: LossyWire, redis: Redis) -> Iterator[Queue]:
 
 
 def claim(queue: Queue) -> Claim:
-    return queue.claim(engine="e", worker="w", queues=queue_names(["m"]), token="t")
+    return begun(queue, queues=queue_names(["m"]), token="t")
 
 
 def finish(queue: Queue, claim: Claim) -> object:

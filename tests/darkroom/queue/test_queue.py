@@ -24,7 +24,7 @@ from darkroom.queue import lua
 from darkroom.queue.connection import connect, translated
 from darkroom.queue.job_hash import FUNCTION
 from darkroom.queue.lua import Rules
-from darkroom.queue.queue import Claim, News, Queue, engine_bell, queue_bell, queue_names
+from darkroom.queue.queue import Claim, News, Queue, engine_bell, queue_bell, queue_names, room_bell
 
 QUEUES = queue_names(["emoji"])
 REQUEST = {"task": "text-to-image", "model": "emoji", "prompt": "a cat, \u732b", "seed": 7}
@@ -39,9 +39,16 @@ def submit(queue: Queue, request: dict[str, object] = REQUEST, **options: object
     return queue.submit(request, **{"model": "emoji", **options}).job
 
 
-def claim(queue: Queue, engine: str = "engine-1", **options: object) -> Claim | None:
-    options = {"worker": "worker-1", "queues": QUEUES, "token": uuid4().hex, **options}
+def hold(queue: Queue, engine: str = "engine-1", **options: object) -> Claim | None:
+    """A claim that has not begun."""
+    options = {"queues": QUEUES, "token": uuid4().hex, **options}
     return queue.claim(engine=engine, **options)
+
+
+def claim(queue: Queue, engine: str = "engine-1", **options: object) -> Claim | None:
+    """A claim that has begun."""
+    held = hold(queue, engine, **options)
+    return held and queue.begin(held, "worker-1")
 
 
 def image() -> ImageRecord:
@@ -139,9 +146,11 @@ def test_full_queue_counts_the_jobs_of_all_queues(redis: Redis) -> None:
     queue = Queue(redis, Rules(max_queued=3))
     for priority in ("high", "normal", "low"):
         submit(queue, priority=priority)
-    with pytest.raises(QueueFullError):
-        submit(queue, model="other")
-    claim(queue)
+    for _ in range(2):
+        with pytest.raises(QueueFullError):
+            submit(queue, model="other")
+        held = hold(queue)  # which still waits
+    queue.begin(held, "w")
     submit(queue, model="other")
 
 
@@ -205,7 +214,80 @@ def test_claim_leases_the_oldest_job_of_the_first_queue(queue: Queue) -> None:
     assert claim(queue) is None
 
 
-def test_claimed_job_is_running(queue: Queue, redis: Redis) -> None:
+def test_a_claimed_job_waits_until_it_begins(queue: Queue, redis: Redis) -> None:
+    jobs = [submit(queue, deadline_s=60) for _ in range(2)]
+    held = [hold(queue), hold(queue)]
+    for index, (job, claimed) in enumerate(zip(jobs, held, strict=True)):
+        waiting = queue.fetch(job.id)
+        assert (waiting.status, waiting.attempts, waiting.worker) == ("queued", 0, None)
+        assert waiting.queue.position == index
+        assert (claimed.job_id, claimed.attempt, claimed.began) == (job.id, 0, False)
+        assert kinds(redis, job.id) == ["status"]
+    (state,) = queue.queues()
+    assert (state.queued, state.running) == (2, 0)
+    assert queue.tell([News(held[0], Progress(stage="load"))]) == [False]
+    assert queue.beat("engine-1", held).lost == frozenset()
+    assert queue.begin(held[1], "w").attempt == 1
+    (state,) = queue.queues()
+    assert (state.queued, state.running) == (1, 1)
+    assert queue.fetch(jobs[0].id).queue.position == 0
+
+
+def test_begin_repeated_after_a_lost_reply_has_one_effect(queue: Queue, redis: Redis) -> None:
+    job = submit(queue)
+    held = hold(queue)
+    first, again = queue.begin(held, "w"), queue.begin(held, "w")
+    assert (first.attempt, again.attempt, again.began) == (1, 1, True)
+    assert kinds(redis, job.id) == ["status", "status"]
+
+
+def test_nobody_begins_a_job_that_is_not_theirs(queue: Queue) -> None:
+    jobs = [submit(queue) for _ in range(4)]
+    canceled, released, ended, reaped = (hold(queue) for _ in jobs)
+    queue.cancel(canceled.job_id)
+    queue.release(released)
+    queue.finish(ended, JobStatus.FAILED)
+    queue.reap("engine-1")
+    for held in (canceled, released, ended, reaped):
+        assert queue.begin(held, "w") is None
+    statuses = [queue.fetch(job.id).status for job in jobs]
+    assert statuses == ["canceled", "queued", "failed", "queued"]
+
+
+def test_the_deadline_of_a_held_job_passes(queue: Queue, redis: Redis) -> None:
+    job = submit(queue, deadline_s=60)
+    held = hold(queue)
+    redis.zadd("darkroom:deadlines", {job.id: 1})
+    assert queue.expire_deadlines() == [job.id]
+    assert queue.wait([engine_bell("engine-1")], 0.01), "its engine is told"
+    assert queue.begin(held, "w") is None
+
+
+def test_an_idle_engine_takes_what_another_only_holds(queue: Queue, redis: Redis) -> None:
+    running, held, fresh = (submit(queue) for _ in range(3))
+    assert claim(queue).job_id == running.id
+    theirs, _ = hold(queue), hold(queue)
+    redis.hset(f"rq:job:{held.id}", "dr_claimed", 1)
+    assert hold(queue, "engine-2") is None, "it was not asked to"
+    mine = hold(queue, "engine-2", take_from_others=True)
+    assert mine.job_id == held.id
+    assert hold(queue, "engine-2", take_from_others=True) is None, "the rest runs, or is fresh"
+    assert queue.wait([engine_bell("engine-1")], 0.01), "the other is told"
+    assert queue.begin(theirs, "w") is None
+    assert theirs.token in queue.beat("engine-1", [theirs]).lost
+    assert queue.begin(mine, "w").attempt == 1
+    assert queue.fetch(fresh.id).status is JobStatus.QUEUED
+
+
+def test_an_engine_takes_nothing_from_itself(queue: Queue, redis: Redis) -> None:
+    job = submit(queue)
+    held = hold(queue)
+    redis.hset(f"rq:job:{job.id}", "dr_claimed", 1)
+    assert hold(queue, take_from_others=True) is None
+    assert queue.begin(held, "w")
+
+
+def test_claimed_job_is_running_once_it_began(queue: Queue, redis: Redis) -> None:
     job = submit(queue, deadline_s=60)
     got = claim(queue)
     running = queue.fetch(job.id)
@@ -234,12 +316,70 @@ def test_busy_engine_leaves_young_jobs_to_others(queue: Queue, redis: Redis) -> 
     assert claim(queue, min_wait_s=0.5).job_id == job.id
 
 
-def test_head_that_waited_too_long_goes_first(queue: Queue, redis: Redis) -> None:
+def test_a_higher_priority_goes_first_however_old_the_backlog_is(
+    queue: Queue, redis: Redis
+) -> None:
     low, normal, high = (submit(queue, priority=p) for p in ("low", "normal", "high"))
-    pass_time(redis, low.id, 40)
-    pass_time(redis, normal.id, 31)
-    order = [claim(queue, age_limit_s=30).job_id for _ in range(3)]
-    assert order == [low.id, normal.id, high.id]
+    pass_time(redis, low.id, 4000)
+    pass_time(redis, normal.id, 3600)
+    assert [claim(queue).job_id for _ in range(3)] == [high.id, normal.id, low.id]
+
+
+def test_a_priority_is_passed_over_so_many_times_and_no_more(queue: Queue) -> None:
+    for priority in ("low", "normal", "high"):
+        for _ in range(60):
+            submit(queue, priority=priority)
+    taken = "".join(claim(queue).priority[0] for _ in range(60))
+    assert taken.startswith("h" * 8 + "n")
+    assert max(map(len, taken.split("n"))) <= 9, "eight of high priority, and one of low"
+    assert max(map(len, taken.split("l"))) <= 16
+
+
+def test_the_shorter_of_two_that_waited_alike_goes_first(queue: Queue, redis: Redis) -> None:
+    long, short = submit(queue), submit(queue)
+    redis.hset(f"rq:job:{long.id}", "dr_work", "20.0")
+    redis.hset(f"rq:job:{short.id}", "dr_work", "1.5")
+    pass_time(redis, long.id, 10)
+    pass_time(redis, short.id, 10)
+    assert [claim(queue).job_id for _ in range(2)] == [short.id, long.id]
+
+
+def test_a_long_job_goes_first_once_it_waited_longer_for_its_length(
+    queue: Queue, redis: Redis
+) -> None:
+    long, short = submit(queue), submit(queue)
+    redis.hset(f"rq:job:{long.id}", "dr_work", "20.0")
+    redis.hset(f"rq:job:{short.id}", "dr_work", "1.5")
+    pass_time(redis, long.id, 300)
+    pass_time(redis, short.id, 10)
+    assert [claim(queue).job_id for _ in range(2)] == [long.id, short.id]
+
+
+@pytest.mark.parametrize("work", ["", "nan", "inf", "-3", "1e9", "0", "9" * 30])
+def test_an_estimate_that_is_none_counts_for_nothing(queue: Queue, redis: Redis, work: str) -> None:
+    job = submit(queue)
+    redis.hset(f"rq:job:{job.id}", "dr_work", work)
+    assert claim(queue).job_id == job.id
+
+
+def test_models_in_memory_are_preferred_for_a_while(queue: Queue, redis: Redis) -> None:
+    queues = queue_names(["other", "emoji"])
+    away, here = submit(queue, model="other"), submit(queue)
+    terms = {"queues": queues, "loaded": ["emoji"], "prefer_loaded_s": 30}
+    pass_time(redis, away.id, 20)
+    assert hold(queue, **terms).job_id == here.id
+    later = submit(queue)
+    pass_time(redis, away.id, 20)
+    assert [hold(queue, **terms).job_id for _ in range(2)] == [away.id, later.id]
+
+
+def test_models_share_by_age_and_not_by_name(queue: Queue, redis: Redis) -> None:
+    queues = queue_names(["a", "b"])
+    jobs = [submit(queue, model="ba"[i % 2]) for i in range(6)]
+    for index, job in enumerate(jobs):
+        pass_time(redis, job.id, 60 - index)
+    order = [hold(queue, queues=queues, loaded=["a", "b"]).job_id for _ in jobs]
+    assert order == [job.id for job in jobs]
 
 
 def test_ids_that_are_no_queued_jobs_are_dropped(queue: Queue, redis: Redis) -> None:
@@ -349,6 +489,7 @@ def test_forgotten_job_is_queued_again_without_charge(queue: Queue) -> None:
     assert queue.beat("engine-1", []).forgotten == frozenset(), "its answer may be on the way"
     end_all_leases(queue)
     assert queue.beat("engine-2", []).forgotten == frozenset()
+    assert queue.beat("engine-1", []).forgotten == frozenset(), "this may be older than the claim"
     assert queue.beat("engine-1", []).forgotten == {job.id}
     back = queue.fetch(job.id)
     assert (back.status, back.attempts) == (JobStatus.QUEUED, 0)
@@ -642,6 +783,40 @@ def test_job_that_kills_its_engines_fails_as_poison(redis: Redis) -> None:
     assert claim(queue) is None
 
 
+def test_only_what_a_dead_engine_was_at_work_on_is_charged(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=1))
+    jobs = [submit(queue) for _ in range(4)]
+    guilty, parked, other = (claim(queue) for _ in range(3))
+    hold(queue)
+    assert queue.reap("engine-1", at_work=[guilty.token]) == 4
+    states = [queue.fetch(job.id) for job in jobs]
+    assert [(job.status, job.attempts) for job in states] == [
+        ("failed", 1),
+        ("queued", 0),
+        ("queued", 0),
+        ("queued", 0),
+    ]
+    assert states[0].error.code == "poison"
+    assert [claim(queue).job_id for _ in range(3)] == [parked.job_id, other.job_id, jobs[3].id]
+
+
+def test_an_engine_that_was_at_work_on_nothing_charges_nobody(queue: Queue) -> None:
+    submit(queue)
+    for _ in range(9):
+        got = claim(queue)
+        queue.reap("engine-1", at_work=[])
+    assert queue.fetch(got.job_id).attempts == 0
+
+
+def test_a_lease_that_ends_charges_what_had_begun(queue: Queue) -> None:
+    begun, held = submit(queue), submit(queue)
+    claim(queue)
+    hold(queue)
+    end_all_leases(queue)
+    assert queue.reap() == 2
+    assert (queue.fetch(begun.id).attempts, queue.fetch(held.id).attempts) == (1, 0)
+
+
 def test_claim_refuses_what_rq_tools_requeued_too_often(queue: Queue, redis: Redis) -> None:
     job, good = submit(queue), submit(queue)
     redis.hset(f"rq:job:{job.id}", "dr_attempt", 5)
@@ -696,7 +871,8 @@ def test_deleted_job_is_gone_with_all_its_traces(queue: Queue, redis: Redis) -> 
         queue.fetch(job.id)
     left = {key.decode() for key in set(redis.keys()) - before}
     shared = {"rq:queues", "darkroom:queues", "darkroom:ticket", "darkroom:counters"}
-    assert left == {*shared, "darkroom:kept_bytes", queue_bell("emoji")}
+    bells = {queue_bell("emoji"), room_bell("engine-1")}
+    assert left == {*shared, "darkroom:kept_bytes", *bells}
     assert redis.get("darkroom:kept_bytes") == b"0"
 
 
@@ -715,10 +891,8 @@ def test_deleted_running_job_is_taken_from_its_engine(queue: Queue) -> None:
 
 
 def test_queued_jobs_past_their_deadline_are_canceled(queue: Queue, redis: Redis) -> None:
-    late, running, early = (submit(queue, deadline_s=s) for s in (50, 0, 0))
+    running, late, early = (submit(queue, deadline_s=s) for s in (0, 50, 0))
     redis.hdel(f"rq:job:{running.id}", "dr_deadline")
-    redis.lrem("rq:queue:emoji.normal", 0, running.id)
-    redis.lpush("rq:queue:emoji.normal", running.id)
     claim(queue)
     assert queue.expire_deadlines() == [early.id]
     assert queue.expire_deadlines() == []
@@ -1089,4 +1263,4 @@ def test_one_job_takes_few_commands(valkey: RedisServer, queue: Queue, redis: Re
                 break
             if entry["client_type"] != "lua":
                 sent.append(entry["command"].split()[0])
-    assert sent == ["EVALSHA"] * 4
+    assert sent == ["EVALSHA"] * 5

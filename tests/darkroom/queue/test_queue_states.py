@@ -42,7 +42,7 @@ class Known:
     owner: str
     committed: list[str] = field(default_factory=list)
     canceled: bool = False
-    claims: int = 0
+    begins: int = 0
     refunds: int = 0
     position: int = 10**9
 
@@ -112,20 +112,35 @@ class QueueStates(RuleBasedStateMachine):
     # What engines do
 
     @precondition(lambda self: self.any("queued"))
-    @rule(target=claims, engine=st.sampled_from(ENGINES), repeats=st.integers(0, 2))
-    def claim(self, engine: str, repeats: int) -> object:
-        token = uuid4().hex
-        got = [
-            self.queue.claim(engine=engine, worker="w", queues=QUEUES, token=token)
-            for _ in range(1 + repeats)
-        ]
+    @rule(
+        target=claims,
+        engine=st.sampled_from(ENGINES),
+        repeats=st.integers(0, 2),
+        from_others=st.booleans(),
+    )
+    def claim(self, engine: str, repeats: int, from_others: bool) -> object:
+        for job_id in self.held() if from_others else ():
+            self.redis.hset(f"rq:job:{job_id}", "dr_claimed", 1)  # long enough ago
+        terms = {"engine": engine, "queues": QUEUES, "token": uuid4().hex}
+        got = [self.queue.claim(**terms, take_from_others=from_others) for _ in range(1 + repeats)]
         if got[0] is None:
-            assert self.queued() == 0
+            mine = self.redis.hvals(f"darkroom:engine:{engine}")
+            assert self.listed() == 0
+            assert not from_others or set(self.held()) <= {each.decode() for each in mine}
             return multiple()
         assert [one and one.job_id for one in got] == [got[0].job_id] * len(got)
-        assert got[0].must_run_alone == (got[0].attempt >= 3)
-        self.jobs[got[0].job_id].claims += 1
+        assert got[0].must_run_alone == (got[0].attempt >= 2)
         return engine, got[0]
+
+    @rule(claim=claims, repeats=st.integers(0, 1))
+    def begin_job(self, claim: tuple[str, Claim], repeats: int) -> None:
+        _, claim = claim
+        mine, runs = self.holds(claim), self.queue.fetch(claim.job_id).status == "running"
+        for _ in range(1 + repeats):
+            begun = self.queue.begin(claim, "w")
+            assert (begun is not None) == mine
+            assert not begun or begun.began
+        self.jobs[claim.job_id].begins += mine and not runs
 
     @rule(claim=claims, status=st.sampled_from(["succeeded", "failed", "canceled"]))
     def finish(self, claim: tuple[str, Claim], status: str) -> None:
@@ -142,10 +157,10 @@ class QueueStates(RuleBasedStateMachine):
     @rule(claim=claims)
     def release(self, claim: tuple[str, Claim]) -> None:
         _, claim = claim
-        mine = self.holds(claim)
+        mine, runs = self.holds(claim), self.queue.fetch(claim.job_id).status == "running"
         given = self.queue.release(claim)
         assert given or not mine
-        self.jobs[claim.job_id].refunds += mine
+        self.jobs[claim.job_id].refunds += mine and runs
 
     @rule(engine=st.sampled_from(ENGINES), kept=st.lists(claims, max_size=4), late=st.booleans())
     def beat(self, engine: str, kept: list[tuple[str, Claim]], late: bool) -> None:
@@ -153,16 +168,16 @@ class QueueStates(RuleBasedStateMachine):
             self.redis.zadd("darkroom:leases", {job_id: 1})
         mine = {c.token: c for e, c in kept if e == engine}
         held = {token for token, claim in mine.items() if self.holds(claim)}
+        running = {job_id for job_id, job in self.seen.items() if job.status == "running"}
         answer = self.queue.beat(engine, mine.values())
         done = {t for t, c in mine.items() if t in self.jobs[c.job_id].committed}
         assert held.isdisjoint(answer.lost)
         assert mine.keys() - held - done <= answer.lost | done
-        for job_id in answer.forgotten:
+        for job_id in answer.forgotten & running:
             self.jobs[job_id].refunds += 1
 
     # What time does
 
-    @precondition(lambda self: self.any("running"))
     @rule(data=st.data())
     def leases_end(self, data: st.DataObject) -> None:
         for job_id in self.redis.zrange("darkroom:leases", 0, -1):
@@ -176,12 +191,23 @@ class QueueStates(RuleBasedStateMachine):
         for job_id in self.redis.zrange("darkroom:leases", 0, -1):
             self.redis.zadd("darkroom:leases", {job_id: 1})
         self.queue.reap()
-        return self.claim(engine, repeats=0)
+        return self.claim(engine, repeats=0, from_others=False)
 
-    @precondition(lambda self: self.any("running"))
     @rule(engine=st.sampled_from([None, *ENGINES]))
     def reap(self, engine: str | None) -> None:
         self.queue.reap(engine)
+        if engine:
+            assert self.redis.exists(f"darkroom:engine:{engine}") == 0
+
+    @rule(engine=st.sampled_from(ENGINES), blamed=st.lists(claims, max_size=3))
+    def bury(self, engine: str, blamed: list[tuple[str, Claim]]) -> None:
+        """An engine died, and its supervisor knows what it was at work on."""
+        tokens = {claim.token for _, claim in blamed}
+        for job_id in self.redis.hvals(f"darkroom:engine:{engine}"):
+            token, status = self.redis.hmget(f"rq:job:{job_id.decode()}", "dr_token", "status")
+            if status == b"started" and token.decode() not in tokens:
+                self.jobs[job_id.decode()].refunds += 1
+        self.queue.reap(engine, tokens)
         if engine:
             assert self.redis.exists(f"darkroom:engine:{engine}") == 0
 
@@ -208,6 +234,7 @@ class QueueStates(RuleBasedStateMachine):
 
     def no_job_is_lost_or_in_two_places(self, jobs: dict[str, Job]) -> None:
         places: dict[str, list[str]] = {job_id: [] for job_id in jobs}
+        held = self.held()
         for queue in QUEUES:
             for job_id in self.redis.lrange(f"rq:queue:{queue}", 0, -1):
                 places[job_id.decode()].append("queued")
@@ -215,14 +242,15 @@ class QueueStates(RuleBasedStateMachine):
                 for job_id in self.redis.zrange(f"rq:{word}:{queue}", 0, -1):
                     places[job_id.decode()].append(word)
         for job_id in self.redis.zrange("darkroom:leases", 0, -1):
-            places[job_id.decode()].append("started")
+            places[job_id.decode()].append("queued" if job_id.decode() in held else "started")
         assert places == {job_id: [job.status.rq] for job_id, job in jobs.items()}
 
     def running_jobs_have_one_holder(self) -> None:
         leased = [i.decode() for i in self.redis.zrange("darkroom:leases", 0, -1)]
         held = [i.decode() for e in ENGINES for i in self.redis.hvals(f"darkroom:engine:{e}")]
-        wip = [m for q in QUEUES for m in self.redis.zrange(f"rq:wip:{q}", 0, -1)]
-        assert sorted(held) == sorted(leased) == sorted(m.decode().split(":")[0] for m in wip)
+        wip = [m.decode() for q in QUEUES for m in self.redis.zrange(f"rq:wip:{q}", 0, -1)]
+        begun = [member.split(":")[0] for member in wip]
+        assert sorted(held) == sorted(leased) == sorted(begun + self.held())
 
     def ends_once(self, job: Job, known: Known) -> None:
         events = self.redis.xrange(f"darkroom:events:{job.id}")
@@ -232,7 +260,7 @@ class QueueStates(RuleBasedStateMachine):
         assert job.status.terminal or not (known.committed or known.canceled)
 
     def attempts_are_bounded_and_counted(self, job: Job, known: Known) -> None:
-        assert job.attempts == known.claims - known.refunds
+        assert job.attempts == known.begins - known.refunds
         assert 0 <= job.attempts <= MAX_ATTEMPTS
 
     def position_never_rises(self, job: Job, known: Known) -> None:
@@ -247,6 +275,13 @@ class QueueStates(RuleBasedStateMachine):
 
     def any(self, status: str) -> bool:
         return any(job.status == status for job in self.seen.values())
+
+    def held(self) -> list[str]:
+        """Ids of the jobs that engines hold and have not begun."""
+        return [i.decode() for q in QUEUES for i in self.redis.smembers(f"darkroom:claimed:{q}")]
+
+    def listed(self) -> int:
+        return sum(self.redis.llen(f"rq:queue:{queue}") for queue in QUEUES)
 
     def queued(self) -> int:
         return sum(job.status == "queued" for job in self.all_jobs().values())

@@ -30,6 +30,7 @@ from darkroom.queue.queue import News, Queue, queue_names
 from darkroom.queue.server import answers
 from darkroom.queue.workers import Workers, living
 from darkroom.settings import Settings
+from tests.begun import begun
 from tests.darkroom.queue.test_workers import INFO
 
 KEYS = 50_000
@@ -87,7 +88,7 @@ class Processes:
         self.queue.submit({}, model="pix")
         self.job_id = self.queue.submit({}, model="pix").job.id
         names = queue_names(["pix"])
-        claim = self.queue.claim(engine="e", worker="w", queues=names, token=self.job_id)
+        claim = begun(self.queue, queues=names)
         assert claim is not None
         self.claim = claim
 
@@ -96,7 +97,8 @@ class Processes:
         queue, claim = self.queue, self.claim
         names = queue_names(["pix"])
         return {
-            "engine claim": lambda: queue.claim(engine="e", worker="w", queues=names, token="t"),
+            "engine claim": lambda: queue.claim(engine="e", queues=names, token="t"),
+            "engine begin": lambda: queue.begin(claim, "w"),
             "engine beat": lambda: queue.beat("e", [claim]),
             "engine tell": lambda: queue.tell([News(claim, Progress(stage="load"))]),
             "engine complete": lambda: queue.complete(claim, {"prompt": "OOM "}),

@@ -32,6 +32,7 @@ from darkroom.job import RQ_WORDS, ImageRecord, JobError, JobStatus
 from darkroom.queue.job_hash import FUNCTION
 from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.queue.workers import WorkerInfo, Workers
+from tests.begun import begun
 
 NAME = "emoji.normal"
 REQUEST = {"task": "text-to-image", "prompt": "secret words", "model": "emoji"}
@@ -57,7 +58,7 @@ def queue(redis: Redis) -> Queue:
 
 
 def claim(queue: Queue, token: str = "t") -> Claim:
-    return queue.claim(engine="e1", worker="w1", queues=queue_names(["emoji"]), token=token)
+    return begun(queue, engine="e1", worker="w1", queues=queue_names(["emoji"]), token=token)
 
 
 def submit(queue: Queue) -> str:
