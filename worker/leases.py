@@ -59,9 +59,11 @@ class Leases(Vital):
                 due = time.monotonic()
 
     def _beat(self) -> None:
-        jobs = self._held.all()
         if self._pulse.is_stuck:
             return
+        # A job that is claimed while a connection is made must not be missing among those named.
+        self._jobs.reach()
+        jobs = self._held.all()
         beat = self._jobs.beat(self._engine, [job.claim for job in jobs])
         for token in beat.lost | beat.canceled:
             if job := self._held.get(token):
