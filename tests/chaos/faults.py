@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -110,6 +111,9 @@ class Scene:
                 return True
         return False
 
+
+CLOCK = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+"""Debian's `faketime`; where it is missing, clocks stay right."""
 
 Fault = Callable[[Scene], Steps]
 FAULTS: dict[str, tuple[Fault, float]] = {}
@@ -271,6 +275,29 @@ def keeper_paused(scene: Scene) -> Steps:
             yield from _pause(keeper.pid, 2 * scene.lease_s)
 
 
+@fault("clock wrong", 1)
+def clock_wrong(scene: Scene) -> Steps:
+    """A process that lives an hour before or after all others."""
+    found = [m for m in (scene.member("keeper"), scene.member("service")) if m]
+    cold = [w for w in scene.house.workers() if w.cold and w.name not in scene.busy]
+    if not CLOCK.exists() or not (found or cold):
+        return
+    member = scene.rng.choice(found + cold)
+    away = scene.rng.choice(("-1h", "+1h"))
+    hurts = member if member.kind == "worker" else None
+    with scene.fault(f"clock wrong: {member.kind}", member.name, hurts=hurts):
+        variables = {
+            "LD_PRELOAD": str(CLOCK),
+            "FAKETIME": away,
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        for more in (variables, {}):
+            member.signal(signal.SIGKILL)
+            scene.house.ended(member)
+            member = scene.house.start_again(member.name, cold=True if more else None, **more)
+            yield 3 * scene.lease_s if more else 0
+
+
 # Valkey and the way to it
 
 
@@ -401,6 +428,16 @@ def clients_hang_up(scene: Scene) -> Steps:
             ):
                 next(stream.iter_lines(), None)
         yield 0
+
+
+@fault("flood", 1)
+def flood(scene: Scene) -> Steps:
+    """Many small jobs at once, from many."""
+    with scene.fault("flood", "clients"), ThreadPoolExecutor(20) as pool:
+        bodies = [{"prompt": f"a cat of {n}", "num_inference_steps": 2} for n in range(60)]
+        asks = [pool.submit(scene.client.submit, body) for body in bodies]
+        while not all(ask.done() for ask in asks):
+            yield 0.05
 
 
 @fault("a queue's id twice", 1)

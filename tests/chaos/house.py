@@ -81,6 +81,7 @@ class House:
             each.mkdir(parents=True)
         self.valkey = RedisServer(self.folder / "v")
         self._models, self._row_s = models, row_s
+        self._variables: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
@@ -118,14 +119,22 @@ class House:
         """A supervisor. `cold`: it and its engines import all they need at each start."""
         return self._start(name, "worker", settings | {"worker_name": name}, cold=cold)
 
-    def start_again(self, name: str) -> Member:
+    def start_again(self, name: str, *, cold: bool | None = None, **variables: str) -> Member:
+        """A member that has ended, as it was, or `cold` this once; with these variables in its
+        environment."""
         old = self.members[name]
+        self._variables = variables
         starts = {
             "service": self.start_api,
             "keeper": self.start_keeper,
             "worker": self.start_worker,
         }
-        return starts[old.kind](name, cold=old.cold, **old.settings)
+        try:
+            member = starts[old.kind](name, cold=old.cold if cold is None else cold, **old.settings)
+        finally:
+            self._variables = {}
+        member.cold = old.cold
+        return member
 
     def stop(self) -> None:
         """End everything, workers first, as politely as it takes."""
@@ -165,6 +174,7 @@ class House:
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
+            **self._variables,
         }
 
     def _start(
