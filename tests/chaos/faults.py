@@ -244,6 +244,25 @@ def died_at_a_point(scene: Scene) -> Steps:
     yield from dying
 
 
+@fault("engine paused at its finish", 3)
+def engine_paused_at_its_finish(scene: Scene) -> Steps:
+    """Until another one has surely made the same: then it wants to commit what it has."""
+    if traps.FINISHING in scene.busy:
+        return
+    word = scene.house.traps / f"{traps.FINISHING}.pid"
+    with scene.fault("engine paused at its finish", traps.FINISHING):
+        traps.set_trap(scene.house.traps, traps.FINISHING)
+        for _ in range(int(10 * scene.lease_s)):
+            if word.exists():
+                break
+            yield 0.1
+        (scene.house.traps / traps.FINISHING).unlink(missing_ok=True)
+        if word.exists():
+            pid = int(word.read_text())
+            word.unlink()
+            yield from _pause(pid, 2.5 * scene.lease_s)
+
+
 @fault("device fault", 3)
 def device_fault(scene: Scene) -> Steps:
     name = scene.rng.choice((traps.OUT_OF_MEMORY, traps.DEVICE_LOST))

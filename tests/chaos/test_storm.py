@@ -10,6 +10,7 @@ from tests.chaos.spawn import Zygote
 from tests.chaos.storm import Plan, run
 
 WORKERS = (
+    "engine paused at its finish",
     "engine killed",
     "died at a point",
     "worker drained",

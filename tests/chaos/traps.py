@@ -30,6 +30,9 @@ POINTS = (
     "draining",
 )
 """Places at which a trap kills, in the life of a job and beside it."""
+FINISHING = "finishing"
+"""A trap that stops the process where it is about to commit a result; its process id is then in
+`finishing.pid`."""
 OUT_OF_MEMORY, DEVICE_LOST, NOT_A_NUMBER = "out-of-memory", "device-lost", "not-a-number"
 """Traps that a model call runs into."""
 
@@ -90,9 +93,25 @@ def _wrap(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
     setattr(owner, name, method)
 
 
+def _stop_before(owner: Any, name: str) -> None:
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if _springs(FINISHING):
+            word = Path(os.environ["CHAOS_TRAPS"], f"{FINISHING}.new")
+            word.write_text(str(os.getpid()))
+            word.rename(word.with_suffix(".pid"))
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return inner(*args, **kwargs)
+
+    setattr(owner, name, method)
+
+
 def _around_the_queue() -> None:
     from darkroom.queue.queue import Queue
 
+    _stop_before(Queue, "finish")
     _wrap(Queue, "claim", after="claimed")
     _wrap(Queue, "begin", after="begun")
     _wrap(Queue, "finish", after="committed")
