@@ -17,8 +17,6 @@ from tests.chaos.house import House
 Json = dict[str, Any]
 Build = Callable[..., House]
 PLACES = 4
-CLAIMS = pytest.mark.xfail(reason="claims are charged, and are held without bound", strict=True)
-OUTAGES = pytest.mark.xfail(reason="the keeper reaps at once when Valkey is back", strict=True)
 
 
 @dataclass
@@ -73,7 +71,6 @@ def start(house: House, name: str) -> None:
     house.until(partial(house.takes_jobs, name), f"{name} is up")
 
 
-@CLAIMS
 @pytest.mark.timeout(180)
 def test_hoard_a_second_worker_gets_what_waits(build: Build) -> None:
     """An engine holds what it runs and little more: the rest is there for who comes."""
@@ -95,15 +92,12 @@ def test_hoard_a_second_worker_gets_what_waits(build: Build) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(
-    "words", [pytest.param(traps.KILLS_AT_PROMPT, marks=CLAIMS), traps.KILLS_AT_STEP]
-)
+@pytest.mark.parametrize("words", [traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP])
 def test_poison_fails_alone(build: Build, words: str) -> None:
     """A job that kills its engine takes nobody down with it but itself."""
     fail_alone(build, [{"prompt": words, "num_inference_steps": 6}], innocents=16, max_attempts=3)
 
 
-@CLAIMS
 @pytest.mark.timeout(240)
 def test_poison_at_load_fails_alone(build: Build) -> None:
     """The same of a model that kills whoever loads it."""
@@ -136,7 +130,6 @@ def fail_alone(build: Build, poisons: list[Json], *, innocents: int, **settings:
         assert [job["error"] for job in ended if job["status"] != "succeeded"] == []
 
 
-@CLAIMS
 @pytest.mark.timeout(180)
 def test_thousand_a_high_job_goes_next_whatever_waits(build: Build) -> None:
     """However long the others have waited: only what was begun already goes before it."""
@@ -156,7 +149,6 @@ def test_thousand_a_high_job_goes_next_whatever_waits(build: Build) -> None:
         assert len(between) <= PLACES, "those whose places were taken when it came"
 
 
-@OUTAGES
 @pytest.mark.timeout(240)
 def test_outage_costs_no_attempt(build: Build) -> None:
     """Valkey down for three leases, twice: nobody died, so nobody is charged."""
