@@ -168,11 +168,10 @@ def test_a_job_claimed_while_a_connection_is_made_is_not_forgotten(
         link.slow(0.5)
         with connect(link.url) as far:
             threads = Threads(near, store=None)
-            threads.stop_claiming()
             leases = Leases(
-                jobs=Queue(far, rules),
-                held=threads.held,
-                engine=threads.engine,
+                Queue(far, rules),
+                threads.held,
+                threads.engine,
                 lease_s=1000,
                 pulse=threads.pulse,
                 beat_now=threading.Event(),
@@ -182,9 +181,7 @@ def test_a_job_claimed_while_a_connection_is_made_is_not_forgotten(
             while not link._pairs:
                 pass
             threads.submit()
-            threads.intake._closed.clear()
-            threads.intake._take_what_fits()
-            threads.intake.close()
+            threads.arrivals.next()
             beat.join()
             threads.close()
     [held] = threads.held.all()
