@@ -61,8 +61,6 @@ class Leases(Vital):
     def _beat(self) -> None:
         if self._pulse.is_stuck:
             return
-        # A job that is claimed while a connection is made must not be missing among those named.
-        self._jobs.reach()
         jobs = self._held.all()
         beat = self._jobs.beat(self._engine, [job.claim for job in jobs])
         for token in beat.lost | beat.canceled:

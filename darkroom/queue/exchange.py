@@ -64,10 +64,6 @@ class Client:
             name: redis.register_script(text) for name, text in (scripts or {}).items()
         }
 
-    def reach(self) -> None:
-        """Connect, if need be: what is sent next is there within half a round trip."""
-        self.carry_out(send("PING"))
-
     def carry_out(self, exchange: Exchange[T]) -> T:
         try:
             question = next(exchange)

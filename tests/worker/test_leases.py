@@ -158,36 +158,6 @@ def test_a_slow_link_loses_no_lease(valkey: RedisServer, jobs: Queue, redis: Red
     assert not any(job.interrupt for job in arrived)
 
 
-def test_a_job_claimed_while_a_connection_is_made_is_not_forgotten(
-    valkey: RedisServer, redis: Redis
-) -> None:
-    rules = Rules(lease_s=1)
-    near = Queue(redis, rules)
-    with Proxy(lambda: valkey.url) as proxy:
-        link = proxy.link("worker")
-        link.slow(0.5)
-        with connect(link.url) as far:
-            threads = Threads(near, store=None)
-            leases = Leases(
-                Queue(far, rules),
-                threads.held,
-                threads.engine,
-                lease_s=1000,
-                pulse=threads.pulse,
-                beat_now=threading.Event(),
-            )
-            beat = threading.Thread(target=leases._beat)
-            beat.start()
-            while not link._pairs:
-                pass
-            threads.submit()
-            threads.arrivals.next()
-            beat.join()
-            threads.close()
-    [held] = threads.held.all()
-    assert not near.beat(threads.engine, [held.claim]).lost
-
-
 def test_an_outage_longer_than_a_lease_costs_no_attempt(state_dir: Path) -> None:
     """With the keeper at its eagerest: the engine comes back later than it."""
     server = RedisServer(state_dir)
