@@ -15,14 +15,23 @@ PRIORITIES = get_args(Priority)
 """The first goes first."""
 
 
-def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[RunningJob]:
-    """First the jobs that have to run alone, then by priority, then those whose model is in memory;
-    among equals as they came."""
+PATIENCE = 8
+"""So often a job lets others of its priority begin before it; as in `claim.lua`."""
 
-    def precedence(job: RunningJob) -> tuple[bool, int, bool]:
+
+def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[RunningJob]:
+    """First the jobs that have to run alone, then by priority, then whoever was passed over too
+    often, then those whose model is in memory, the shorter first; among equals as they came."""
+
+    def precedence(job: RunningJob) -> tuple[bool, int, bool, bool, float]:
         claim = job.claim
-        priority = PRIORITIES.index(claim.priority)
-        return (not claim.must_run_alone, priority, job.model not in loaded)
+        return (
+            not claim.must_run_alone,
+            PRIORITIES.index(claim.priority),
+            job.passed_over < PATIENCE,
+            job.model not in loaded,
+            claim.work_s**3 / (job.waited_s + claim.work_s),  # the score of `claim.lua`
+        )
 
     return sorted(waiting, key=precedence)
 
@@ -69,6 +78,8 @@ class Admission:
                 return
             if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
                 self.beginning.ask(job)
+                for each in waiting:
+                    each.passed_over += not each.is_under_way
             if job.claim.must_run_alone:
                 _give_back(each for each in waiting if each is not job)
                 return

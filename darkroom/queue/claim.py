@@ -1,12 +1,16 @@
 """A job leased to an engine, out of its hash in Redis; used by the queue and the worker, sends
 nothing."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from darkroom.job import JobStatus, Priority
 from darkroom.queue.job_hash import read_fields, read_spent, read_warnings
+
+UNKNOWN_WORK_S = 1.0
+"""Of a job without an estimate; as in lua/prelude.lua."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Claim:
     """Seconds that earlier attempts told of, by stage."""
     warnings: tuple[str, ...] = ()
     """What the client was told when it was accepted."""
+    work_s: float = UNKNOWN_WORK_S
+    """Seconds that it is likely to take alone, as estimated when it was accepted."""
 
     began: bool = False
     """Whether an engine has started to work for it, and not only holds it."""
@@ -57,8 +63,17 @@ def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:
         spent=spent,
         warnings=read_warnings(fields),
         began=began,
+        work_s=_work_s(fields),
     )
     return claim, fields
+
+
+def _work_s(fields: Mapping[str, str]) -> float:
+    try:
+        work_s = float(fields.get("dr_work", ""))
+    except ValueError:
+        return UNKNOWN_WORK_S
+    return work_s if 0 < work_s < math.inf else UNKNOWN_WORK_S
 
 
 def _float(text: str | None) -> float | None:

@@ -22,6 +22,13 @@ def test_suspects_go_first_then_by_priority_then_those_whose_model_is_there() ->
     assert [each.claim.token for each in ordered] == ["c", "f", "b", "d", "a", "e"]
 
 
+def test_the_shorter_goes_first_but_not_for_ever() -> None:
+    long, short = job("long", work_s=30.0), job("short", work_s=2.0)
+    assert in_order([long, short], ["here"]) == [short, long]
+    long.passed_over = 8
+    assert in_order([long, short], ["here"]) == [long, short]
+
+
 def test_a_suspect_waits_for_all_others_and_all_others_for_a_suspect() -> None:
     usual, suspect = job("usual"), job("suspect", attempt=SUSPECT)
     assert not must_wait(usual, [usual])

@@ -12,6 +12,7 @@ def job(
     queued_s: float = 0.0,
     model: str = "pix",
     priority: str = "normal",
+    work_s: float = 1.0,
 ):
     claim = Claim(
         job_id=f"job_{token}",
@@ -21,6 +22,7 @@ def job(
         remaining_s=None,
         queued_s=queued_s,
         priority=priority,
+        work_s=work_s,
     )
     return RunningJob(claim, asked=None, deadline=None)
 

@@ -76,7 +76,7 @@ def test_passes_are_told_by_module_and_rows(engine, redis, family):
 def test_the_batcher_is_shown_what_a_job_still_has_to_do(engine):
     engine.models.preload(["tiny"])
     submit(engine, num_inference_steps=4, guidance_scale=5.0, scheduler="DDIMScheduler")
-    engine.intake._take_what_fits()
+    engine.intake.take_what_fits()
     shown = []
     for _ in range(1000):
         if len(engine.held) == 0:
@@ -84,6 +84,7 @@ def test_the_batcher_is_shown_what_a_job_still_has_to_do(engine):
         for token, call in engine.gather.parked.items():
             shown.append(engine.passes._candidate(call, engine._jobs[token]))
         engine.tick()
+        begin_what_is_asked(engine.admission.beginning)
     steps = [each for each in shown if each.joinable]
     assert [(each.passes, each.rows) for each in steps] == [(4, 2), (3, 2), (2, 2), (1, 2)]
     assert {each.prepares for each in steps} == {False}

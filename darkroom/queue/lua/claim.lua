@@ -15,16 +15,10 @@ for i = 7 + loaded_count, #ARGV do
   queues[#queues + 1] = ARGV[i]
 end
 
-local WINDOW = 64 -- of each queue, so many jobs from its head are looked at
+local WINDOW = 32 -- of each queue so many of the oldest and of the shortest jobs are looked at
 local STEP = {high = 0, normal = 1, low = 2}
-local CREDIT = 8 -- so often a priority can be passed over by the next higher one
-local UNKNOWN_WORK_S = 1
+local CREDIT = 8 -- so often a priority, or the oldest job of a queue, can be passed over
 local LOOK_AHEAD_S = 0.1 -- a claim that did not begin for so long is one that its engine only holds
-
--- A number as Darkroom writes them: no sign, no exponent, no `inf`, which Lua and Python read apart.
-local function plain(text, longest)
-  return text and #text <= longest and text:match('^%d+%.?%d*$') and tonumber(text)
-end
 
 local function whole(text, longest)
   return plain(text, longest) and text:match('^%d+$')
@@ -50,7 +44,7 @@ local function candidate(id, queue)
     and STEP[priority] and model and owner then
     return {id = id, queue = queue, model = model, owner = owner, priority = priority,
       since = tonumber(created), ticket = tonumber(ticket), attempt = tonumber(attempt),
-      deadline = tonumber(deadline or 'inf'), work_s = plain(work, 20) or UNKNOWN_WORK_S,
+      deadline = tonumber(deadline or 'inf'), work_s = math.max(plain(work, 20) or UNKNOWN_WORK_S, 0.05),
       claimed = tonumber(claimed or 0), holder = holder or nil}
   end
   redis.call('HSET', key, 'origin', queue, 'dr_model', (model or ''):sub(1, 200),
@@ -60,19 +54,25 @@ local function candidate(id, queue)
   return nil
 end
 
--- The jobs at the head of a queue; what is no queued job is dropped from among them.
+-- The jobs of a queue that come into question: the oldest, and those of least work. What is no queued
+-- job is dropped from among them.
 local function waiting(queue)
-  local list, found = 'rq:queue:' .. queue, {}
+  local list, by_work, found, dropped = 'rq:queue:' .. queue, 'darkroom:work:' .. queue, {}, 0
   repeat
-    local ids, dropped = redis.call('LRANGE', list, 0, WINDOW - 1), 0
-    found = {}
-    for _, id in ipairs(ids) do
-      local job = candidate(id, queue)
-      if not job or job.holder then
-        redis.call('LREM', list, 1, id)
-        dropped = dropped + 1
-      else
-        found[#found + 1] = job
+    local seen = {}
+    found, dropped = {}, 0
+    for _, ids in ipairs({redis.call('LRANGE', list, 0, WINDOW - 1),
+      redis.call('ZRANGE', by_work, 0, WINDOW - 1)}) do
+      for _, id in ipairs(ids) do
+        local job = not seen[id] and candidate(id, queue)
+        if job and not job.holder then
+          found[#found + 1] = job
+        elseif not seen[id] then
+          redis.call('LREM', list, 1, id)
+          redis.call('ZREM', by_work, id)
+          dropped = dropped + 1
+        end
+        seen[id] = true
       end
     end
   until dropped == 0 or #found > 0
@@ -94,33 +94,69 @@ local function held_by_others(queue)
   return found
 end
 
--- Whether `a` goes before `b`, two jobs that wait: by priority, where each has a credit against the
--- higher ones that it was passed over by; then by how long they have waited in proportion to how
--- long they take (highest response ratio next: the shorter first, nobody for ever), a job whose
--- model is in memory as if it had waited longer. A fair share for owners would be decided here.
+-- Whether `a` goes before `b`, two jobs that wait. By priority, where each has a credit against the
+-- higher ones that it was passed over by. Then by model: whose oldest job has waited longest, as if
+-- longer where the model is in memory. Within a queue the shorter first, with some regard for how
+-- long they have waited (both as `benchmarks/scheduling.py` found best), but the oldest once it was
+-- passed over so often. A fair share for owners would be decided here.
 local function goes_before(a, b)
   if a.rank ~= b.rank then
     return a.rank < b.rank
   elseif a.credit ~= b.credit then
     return a.credit > b.credit
-  elseif a.ratio ~= b.ratio then
-    return a.ratio > b.ratio
+  elseif a.queue ~= b.queue then
+    return a.queued_since < b.queued_since
+  elseif a.is_due ~= b.is_due then
+    return a.is_due
+  elseif a.score ~= b.score then
+    return a.score < b.score
   end
   return a.ticket < b.ticket
+end
+
+local function credits_of(queue)
+  local over, oldest = unpack(
+    redis.call('HMGET', 'darkroom:credits', queue, queue .. '|oldest'))
+  return tonumber(over or 0), tonumber(oldest or 0)
+end
+
+-- The oldest job of each queue.
+local function oldest_of(jobs)
+  local oldest = {}
+  for _, job in ipairs(jobs) do
+    local known = oldest[job.queue]
+    if not known or job.ticket < known.ticket then
+      oldest[job.queue] = job
+    end
+  end
+  return oldest
+end
+
+-- Note of each job what `goes_before` goes by.
+local function weigh_up(jobs)
+  local oldest = oldest_of(jobs)
+  for queue, job in pairs(oldest) do
+    job.over, job.passed = credits_of(queue)
+  end
+  for _, job in ipairs(jobs) do
+    local first, waited = oldest[job.queue], math.max(NOW - job.since, 0)
+    job.credit = first.over
+    job.rank = math.max(STEP[job.priority] - math.floor(first.over / CREDIT), 0)
+    job.is_oldest = first.id == job.id
+    job.is_due = job.is_oldest and first.passed >= CREDIT - 1
+    job.queued_since = first.since - (is_loaded[job.model] and prefer_loaded_s or 0)
+    job.score = job.work_s ^ 3 / (waited + job.work_s)
+  end
 end
 
 -- The next of these jobs; those younger than `min_wait_s` are left to others.
 local function next_of(jobs)
   local first
+  weigh_up(jobs)
   for _, job in ipairs(jobs) do
-    if math.abs(NOW - job.since) >= tonumber(min_wait_s) then -- clocks are put back
-      local waited = math.max(NOW - job.since, 0) + (is_loaded[job.model] and prefer_loaded_s or 0)
-      job.credit = tonumber(redis.call('HGET', 'darkroom:credits', job.queue) or 0)
-      job.rank = math.max(STEP[job.priority] - math.floor(job.credit / CREDIT), 0)
-      job.ratio = waited / math.max(job.work_s, 0.001)
-      if not first or goes_before(job, first) then
-        first = job
-      end
+    local may_wait = math.abs(NOW - job.since) < tonumber(min_wait_s) -- clocks are put back
+    if not may_wait and (not first or goes_before(job, first)) then
+      first = job
     end
   end
   return first
@@ -136,7 +172,8 @@ local function all_of(list)
   return found
 end
 
--- Queues of a lower priority that this one was taken before get a credit; its own is spent.
+-- Queues of a lower priority that this job was taken before get a credit, and so does the oldest job
+-- of its own queue; whoever was taken has spent theirs.
 local function settle_credits(chosen, jobs)
   local passed = {}
   for _, job in ipairs(jobs) do
@@ -146,6 +183,11 @@ local function settle_credits(chosen, jobs)
     redis.call('HINCRBY', 'darkroom:credits', queue, 1)
   end
   redis.call('HDEL', 'darkroom:credits', chosen.queue)
+  if chosen.is_oldest then
+    redis.call('HDEL', 'darkroom:credits', chosen.queue .. '|oldest')
+  else
+    redis.call('HINCRBY', 'darkroom:credits', chosen.queue .. '|oldest', 1)
+  end
 end
 
 -- RQ's tools can queue an ended job again: take back what its end left behind.
@@ -181,6 +223,7 @@ local function claim(list)
   local job = next_of(jobs)
   while job do
     redis.call('LREM', 'rq:queue:' .. job.queue, 1, job.id)
+    redis.call('ZREM', 'darkroom:work:' .. job.queue, job.id)
     if job.attempt >= MAX_ATTEMPTS then
       settle(job.id, 'failed', ERROR.poison)
     elseif job.deadline <= NOW then

@@ -9,8 +9,10 @@
 --   darkroom:queues             names of our queues
 --   darkroom:served             names of queues that workers have served, with or without jobs
 --   darkroom:waiting:<queue>    jobs never begun yet, by ticket: positions
+--   darkroom:work:<queue>       jobs that wait for an engine, by their work in seconds
 --   darkroom:claimed:<queue>    jobs that an engine holds and has not begun
---   darkroom:credits            how often jobs of a queue were passed over by a higher priority
+--   darkroom:credits            how often a queue was passed over by a higher priority, its oldest job
+--                               (`<queue>|oldest`) by others of its own
 --   darkroom:leases             claimed and running jobs, by the time at which their lease ends
 --   darkroom:reaping            when it was last asked for ended leases, and for how long none counts
 --   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds
@@ -28,6 +30,7 @@
 
 local time = redis.call('TIME')
 local NOW_S, NOW = tonumber(time[1]), tonumber(time[1]) + tonumber(time[2]) / 1e6
+local UNKNOWN_WORK_S = 1 -- of a job without an estimate
 local FAR = NOW_S + 10 * 365 * 86400 -- score that keeps RQ's own clean-up away
 
 local function unix(seconds)
@@ -135,6 +138,7 @@ local function settle(id, status, problem)
     redis.call('HMGET', key, 'origin', 'dr_model', 'dr_owner', 'status'))
   if was == RQ_WORD.queued then
     redis.call('LREM', 'rq:queue:' .. queue, 0, id)
+    redis.call('ZREM', 'darkroom:work:' .. queue, id)
     redis.call('ZREM', 'darkroom:waiting:' .. queue, id)
     redis.call('ZREM', 'darkroom:deadlines', id)
   end
@@ -158,6 +162,17 @@ local function settle(id, status, problem)
   return engine
 end
 
+-- A number as Darkroom writes them: no sign, no exponent, no `inf`, which Lua and Python read apart.
+local function plain(text, longest)
+  return text and #text <= longest and text:match('^%d+%.?%d*$') and tonumber(text)
+end
+
+-- Let a queued job be found by its work.
+local function index_by_work(id, queue)
+  local work = plain(redis.call('HGET', key_of(id), 'dr_work'), 20) or UNKNOWN_WORK_S
+  redis.call('ZADD', 'darkroom:work:' .. queue, work, id)
+end
+
 -- Put a job that an engine holds back at the head of its queue. If it had begun, all see that it
 -- waits again, and unless its attempt is charged it counts for nothing.
 local function requeue(id, charged)
@@ -177,6 +192,7 @@ local function requeue(id, charged)
     emit(id, 'status', cjson.encode({status = 'queued'}))
   end
   redis.call('LPUSH', 'rq:queue:' .. queue, id)
+  index_by_work(id, queue)
   ring('model:' .. model)
 end
 

@@ -70,6 +70,7 @@ redis.call('SADD', 'darkroom:queues', queue)
 redis.call('ZADD', 'darkroom:jobs', ticket, id)
 redis.call('ZADD', 'darkroom:waiting:' .. queue, ticket, id)
 redis.call('RPUSH', 'rq:queue:' .. queue, id)
+index_by_work(id, queue)
 if idem ~= '' then
   redis.call('HSET', key, 'dr_idem', idem)
   redis.call('HSET', idem, 'job', id, 'fingerprint', fingerprint)

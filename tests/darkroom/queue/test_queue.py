@@ -335,24 +335,39 @@ def test_a_priority_is_passed_over_so_many_times_and_no_more(queue: Queue) -> No
     assert max(map(len, taken.split("l"))) <= 16
 
 
-def test_the_shorter_of_two_that_waited_alike_goes_first(queue: Queue, redis: Redis) -> None:
-    long, short = submit(queue), submit(queue)
-    redis.hset(f"rq:job:{long.id}", "dr_work", "20.0")
-    redis.hset(f"rq:job:{short.id}", "dr_work", "1.5")
-    pass_time(redis, long.id, 10)
-    pass_time(redis, short.id, 10)
+def submit_long_ago(queue: Queue, seconds: float, **options: object) -> Job:
+    job = submit(queue, **options)
+    pass_time(queue.redis, job.id, seconds)
+    return job
+
+
+def test_short_jobs_go_before_long_ones(queue: Queue) -> None:
+    long = submit_long_ago(queue, 10, work_s=20.0)
+    short = submit_long_ago(queue, 9, work_s=1.5)
     assert [claim(queue).job_id for _ in range(2)] == [short.id, long.id]
 
 
-def test_a_long_job_goes_first_once_it_waited_longer_for_its_length(
-    queue: Queue, redis: Redis
-) -> None:
-    long, short = submit(queue), submit(queue)
-    redis.hset(f"rq:job:{long.id}", "dr_work", "20.0")
-    redis.hset(f"rq:job:{short.id}", "dr_work", "1.5")
-    pass_time(redis, long.id, 300)
-    pass_time(redis, short.id, 10)
-    assert [claim(queue).job_id for _ in range(2)] == [long.id, short.id]
+def test_short_jobs_are_found_however_long_the_backlog_is(queue: Queue) -> None:
+    for _ in range(100):
+        submit(queue, work_s=20.0)
+    short = submit(queue, work_s=1.5)
+    assert claim(queue).job_id == short.id
+
+
+def test_the_oldest_job_is_passed_over_so_many_times_and_no_more(queue: Queue) -> None:
+    """Whatever comes: with p older jobs in its queue a job is claimed after 8 * (p + 1) claims."""
+    long = [submit(queue, work_s=500.0).id for _ in range(3)]
+    turns = []
+    for turn in range(1, 3 * 8 + 1):
+        submit(queue, work_s=0.1)
+        if claim(queue).job_id in long:
+            turns.append(turn)
+    assert turns == [8, 16, 24]
+
+
+def test_among_equals_the_oldest_goes_first(queue: Queue) -> None:
+    jobs = [submit(queue, work_s=3.0).id for _ in range(5)]
+    assert [claim(queue).job_id for _ in jobs] == jobs
 
 
 @pytest.mark.parametrize("work", ["", "nan", "inf", "-3", "1e9", "0", "9" * 30])
