@@ -192,9 +192,9 @@ class Result:
         return [*numbers, f"{in_time:.0%}", *more]
 
 
-def arrivals(model: Model, load: float, jobs: int, seed: int) -> list[tuple[float, int]]:
+def drawn(per_s: float, jobs: int, seed: int) -> list[tuple[float, int]]:
     draw = random.Random(seed)
-    gaps = (draw.expovariate(load * model.jobs_per_s) for _ in range(jobs))
+    gaps = (draw.expovariate(per_s) for _ in range(jobs))
     return [(at, draw.choices(STEPS, WEIGHTS)[0]) for at in itertools.accumulate(gaps)]
 
 
@@ -204,7 +204,7 @@ def compare(
     """What comes of each policy, of the same jobs."""
     results = {policy.name: Result() for policy in policies}
     for seed, policy in itertools.product(range(seeds), policies):
-        done = simulate(model, policy, arrivals(model, load, jobs, seed))
+        done = simulate(model, policy, drawn(load * model.jobs_per_s, jobs, seed))
         results[policy.name].add(done)
     return results
 

@@ -8,10 +8,10 @@ from worker.batcher import Candidate, choose
 Key = Callable[[SimJob, float], object]
 """The least goes first."""
 
-OLDEST, SHORTEST = 32, 32
-"""Jobs at which a claim looks: those that came first, and those of least work."""
+WINDOW = 64
+"""Jobs at which a claim looks."""
 OLDEST_EVERY = 8
-"""Every so many claims take the oldest, whatever its work, so that nobody starves."""
+"""In a variant, every so many claims take the oldest, whatever its work."""
 
 
 def in_order(
@@ -58,7 +58,7 @@ def static_batch(held: Sequence[SimJob], _: float) -> Sequence[SimJob]:
 
 
 def ours(held: Sequence[SimJob], now: float, behind: int = 0) -> Sequence[SimJob]:
-    """What the engine does with all that it holds."""
+    """What the engine does with the jobs that have begun in it."""
     model = held[0].model
     calls = [
         Candidate(
@@ -80,7 +80,7 @@ def ours(held: Sequence[SimJob], now: float, behind: int = 0) -> Sequence[SimJob
 
 
 def ours_of_eight(held: Sequence[SimJob], now: float) -> Sequence[SimJob]:
-    """Where no more than eight have begun: whoever did goes on to its end before another one."""
+    """The same: of what it holds eight have begun at most, and others wait until one ends."""
     begun = [job for job in held if job.is_in_batch]
     waiting = [job for job in held if not job.is_in_batch]
     for job in sorted(waiting, key=lambda job: _score(job, now))[: PLACES - len(begun)]:
@@ -89,8 +89,14 @@ def ours_of_eight(held: Sequence[SimJob], now: float) -> Sequence[SimJob]:
     return ours(begun, now, len(held) - len(begun))
 
 
-class Claims:
-    """What the claim script does: little work first, with ageing; now and then the oldest."""
+def by_response_ratio(queue: Sequence[SimJob], now: float) -> SimJob:
+    """As the claim script does it: of the first ones, by the time waited for each second of work."""
+    return min(queue[:WINDOW], key=lambda job: (-(now - job.came) / job.solo_s, job.number))
+
+
+class Shortest:
+    """A claim that looks at the oldest and at the shortest, and weighs work more; now and then it
+    takes the oldest."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -99,8 +105,9 @@ class Claims:
         self._count += 1
         if self._count % OLDEST_EVERY == 0:
             return queue[0]
-        shortest = sorted(queue[OLDEST:], key=lambda job: job.solo_s)[:SHORTEST]
-        return min((*queue[:OLDEST], *shortest), key=lambda job: _score(job, now))
+        half = WINDOW // 2
+        shortest = sorted(queue[half:], key=lambda job: job.solo_s)[:half]
+        return min((*queue[:half], *shortest), key=lambda job: _score(job, now))
 
 
 def _score(job: SimJob, now: float) -> tuple[float, int]:
@@ -110,7 +117,7 @@ def _score(job: SimJob, now: float) -> tuple[float, int]:
 TODAY = Policy("least slack (before)", in_order(least_slack, prepares=False), holds=4 * PLACES)
 FIRST = Policy("first come first served", in_order(lambda job, _: job.number))
 STATIC = Policy("static batches of 8", static_batch)
-OURS = Policy("ours", ours, Claims(), holds=2 * PLACES)
+OURS = Policy("ours", ours_of_eight, by_response_ratio, holds=2 * PLACES)
 
 POLICIES = (
     TODAY,
@@ -119,7 +126,7 @@ POLICIES = (
     Policy("round robin", in_order(lambda job, _: job.ran_at)),
     Policy("highest response ratio", in_order(response_ratio)),
     Policy("shortest remaining", in_order(lambda job, _: job.remaining_s)),
-    Policy("ours, claims as they came", ours, holds=2 * PLACES),
-    Policy("ours, at most 8 begun", ours_of_eight, Claims(), holds=2 * PLACES),
+    Policy("ours, claims as they came", ours_of_eight, holds=2 * PLACES),
+    Policy("ours, shortest in view", ours_of_eight, Shortest(), holds=2 * PLACES),
     OURS,
 )

@@ -85,6 +85,11 @@ class Cost(BaseModel):
             mean = self.seconds + weight * (min(seconds, OUTLIER * self.seconds) - self.seconds)
         return self.model_copy(update={"seconds": mean, "passes": passes})
 
+    def doubted(self) -> Cost:
+        """As if it had not been seen often enough to be sure: it is tried again, and what that
+        takes counts if it is less. If it is more, more passes will show."""
+        return self.model_copy(update={"passes": min(self.passes, UNSURE - 1)})
+
 
 def stated_s(pixels: int, rows: int) -> float:
     """Seconds of a pass of which nothing is known: a tenth for one row of 512 x 512, half of which

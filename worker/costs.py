@@ -2,7 +2,7 @@
 thread of the engine writes them, no torch."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -32,6 +32,9 @@ LOOK_EVERY_S = 5.0
 """How often the records are compared with what was learned, and written where they differ."""
 LONGEST_WRITE_S = 10.0
 """How long the end of the engine waits for the last one: what is lost is measured again."""
+DOUBT_AFTER = 128
+"""Passes of a module after which rows that shared none of them are tried again: they may have been
+measured while something else slowed the machine down, and dear ones would never be chosen again."""
 WORTH_TELLING = 0.1
 """By what share a cost must have changed."""
 
@@ -52,6 +55,9 @@ class Costs(Vital):
         self._records: dict[str, ModelRecord] = {}
         self._costs: dict[str, dict[_Kind, Cost]] = defaultdict(dict)
         self._curves: dict[tuple[str, str, Sides], Curve] = {}
+        self._passes: Counter[tuple[str, str, Sides]] = Counter()
+        self._tried: dict[tuple[str, _Kind], int] = {}
+        """The number of the last pass, of those of its module and size."""
         self._written: dict[str, tuple[Cost, ...]] = {}
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -128,8 +134,21 @@ class Costs(Vital):
                     module=module, **sides, dtype=dtype, rows=rows, seconds=seconds, passes=1
                 )
             self._costs[model][kind] = known.seen(seconds) if known else new
+            self._doubt(model, kind)
         for each in [each for each in self._curves if each[:2] == (model, module)]:
             del self._curves[each]
+
+    def _doubt(self, model: str, seen: _Kind) -> None:
+        """Now and then let go of what was not tried for long."""
+        module = (model, seen.module, seen.size)
+        self._passes[module] += 1
+        count = self._tried[model, seen] = self._passes[module]
+        if count % DOUBT_AFTER:
+            return
+        for kind, cost in self._costs[model].items():
+            is_alike = kind[:2] == seen[:2]
+            if is_alike and self._tried.get((model, kind), 0) <= count - DOUBT_AFTER:
+                self._costs[model][kind] = cost.doubted()
 
     def _remember(self, record: ModelRecord, before: ModelRecord | None) -> None:
         """Take over what a record tells of the same weights on the same kind of device."""
@@ -177,7 +196,7 @@ class Costs(Vital):
         """What is worth keeping."""
         with self._lock:
             costs = list(self._costs[name].values())
-        return most_used(cost for cost in costs if cost.passes >= UNSURE)
+        return most_used(cost for cost in costs if cost.passes >= UNSURE - 1)
 
 
 def _kind(cost: Cost) -> _Kind:

@@ -5,7 +5,7 @@ from darkroom.errors import QueueUnavailableError
 from darkroom.offers import ModelRecord
 from darkroom.queue.claim import Claim
 from darkroom.queue.model_records import ModelRecords
-from worker.costs import Costs
+from worker.costs import DOUBT_AFTER, Costs
 from worker.running import RunningJob
 
 RECORD = ModelRecord(name="m", source="s", dtype="float32", device="cpu", width=64, height=64)
@@ -58,7 +58,7 @@ def test_records_are_left_alone_where_little_is_new(costs, records):
     costs.write_news()
     records.put(RECORD)  # what is written again now can be seen
     see(costs, "unet", 2, 0.21, times=20)
-    see(costs, "unet", 4, 0.3, times=UNSURE - 1)
+    see(costs, "unet", 4, 0.3, times=UNSURE - 2)
     costs.write_news()
     assert told(records) == {}
     see(costs, "unet", 2, 0.3, times=20)
@@ -75,6 +75,16 @@ def test_records_that_redis_lost_are_written_again(costs, records, redis):
     costs.write_news()
     assert records.all() == before
     assert records.names() == {"m", "broken"}
+
+
+def test_rows_that_were_dear_once_are_tried_again(costs):
+    see(costs, "unet", 2, 0.2)
+    see(costs, "unet", 16, 9.0)
+    assert costs.curve(job(), "unet").hoped_s(16) == 9.0
+    see(costs, "unet", 2, 0.2, times=2 * DOUBT_AFTER)
+    assert costs.curve(job(), "unet").hoped_s(16) == 0.2
+    see(costs, "unet", 16, 0.5, times=1)
+    assert costs.curve(job(), "unet").hoped_s(16) == 0.5
 
 
 def test_what_a_job_does_apart_is_told_by_its_pictures(costs):
