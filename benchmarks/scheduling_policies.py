@@ -11,7 +11,7 @@ Key = Callable[[SimJob, float], object]
 WINDOW = 64
 """Jobs at which a claim looks."""
 OLDEST_EVERY = 8
-"""In a variant, every so many claims take the oldest, whatever its work."""
+"""Every so many claims take the oldest, whatever its work."""
 
 
 def in_order(
@@ -90,13 +90,13 @@ def ours_of_eight(held: Sequence[SimJob], now: float) -> Sequence[SimJob]:
 
 
 def by_response_ratio(queue: Sequence[SimJob], now: float) -> SimJob:
-    """As the claim script does it: of the first ones, by the time waited for each second of work."""
+    """Of the first ones, by seconds waited for each second of work."""
     return min(queue[:WINDOW], key=lambda job: (-(now - job.came) / job.solo_s, job.number))
 
 
 class Shortest:
-    """A claim that looks at the oldest and at the shortest, and weighs work more; now and then it
-    takes the oldest."""
+    """As the claim script does it: looks at the oldest and at the shortest, weighs work more, and
+    takes the oldest now and then."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -117,7 +117,7 @@ def _score(job: SimJob, now: float) -> tuple[float, int]:
 TODAY = Policy("least slack (before)", in_order(least_slack, prepares=False), holds=4 * PLACES)
 FIRST = Policy("first come first served", in_order(lambda job, _: job.number))
 STATIC = Policy("static batches of 8", static_batch)
-OURS = Policy("ours", ours_of_eight, by_response_ratio, holds=2 * PLACES)
+OURS = Policy("ours", ours_of_eight, Shortest(), holds=2 * PLACES)
 
 POLICIES = (
     TODAY,
@@ -127,6 +127,6 @@ POLICIES = (
     Policy("highest response ratio", in_order(response_ratio)),
     Policy("shortest remaining", in_order(lambda job, _: job.remaining_s)),
     Policy("ours, claims as they came", ours_of_eight, holds=2 * PLACES),
-    Policy("ours, shortest in view", ours_of_eight, Shortest(), holds=2 * PLACES),
+    Policy("ours, claims by ratio", ours_of_eight, by_response_ratio, holds=2 * PLACES),
     OURS,
 )

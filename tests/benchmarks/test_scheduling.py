@@ -16,7 +16,7 @@ def test_short_jobs_gain_much_and_nothing_is_lost(name: str, load: float) -> Non
     ours, today = found[OURS.name], found[TODAY.name]
     assert len(ours.jobs) == 2 * 400
     assert ours.mean_s <= found[FIRST.name].mean_s
-    assert ours.jobs_per_s >= 0.98 * today.jobs_per_s
+    assert ours.jobs_per_s >= 0.97 * today.jobs_per_s
     if load > 1:
         assert ours.mean_s <= 0.75 * today.mean_s
     if load == 1.2:
