@@ -3,7 +3,7 @@
 Knows neither HTTP nor torch. No job id and no prompt ever becomes a label.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +86,15 @@ def _queues(states: list[QueueState]) -> Iterator[Metric]:
         "How long the head of the queue has waited.",
         ["queue"],
         {(s.name,): s.oldest_age_s for s in states},
+    )
+    backlog: dict[tuple[str], float] = defaultdict(float)
+    for state in states:
+        backlog[(state.model,)] += state.backlog_s
+    yield _gauge(
+        "darkroom_backlog_seconds",
+        "Work that waits and what is left of what runs, if no two jobs share a pass.",
+        ["model"],
+        backlog,
     )
 
 

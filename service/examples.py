@@ -119,7 +119,9 @@ _WORKER: dict[str, Any] = {
     "pid": 4711,
     "seen_at": "2026-11-21T11:29:03Z",
 }
-_QUEUE = QueueState(name="emoji.normal", queued=4, running=3, oldest_age_s=1.7, workers=1)
+_QUEUE = QueueState(
+    name="emoji.normal", queued=4, running=3, oldest_age_s=1.7, workers=1, backlog_s=3.4
+)
 
 _READY = Ready(
     status="ready",

@@ -74,6 +74,14 @@ class QueueState:
     """Seconds that the head has waited since it was accepted; 0 if none waits."""
     workers: int
     """Living workers that take its jobs."""
+    backlog_s: float = 0.0
+    """Seconds of work in it if no two jobs share a pass, as estimated when they were accepted: all
+    of what waits, and what is left of what runs. A job without an estimate counts as 1 s."""
+
+    @property
+    def model(self) -> str:
+        """Whose jobs they are."""
+        return self.name.rpartition(".")[0]
 
 
 def submit(
@@ -222,8 +230,8 @@ def queues() -> Exchange[list[QueueState]]:
     """Every queue that ever got a job, by name."""
     rows = yield from run("queues")
     return [
-        QueueState(name.decode(), queued, running, float(age), workers)
-        for name, queued, running, age, workers in rows
+        QueueState(name.decode(), queued, running, float(age), workers, float(backlog))
+        for name, queued, running, age, workers, backlog in rows
     ]
 
 

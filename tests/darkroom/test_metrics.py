@@ -46,6 +46,17 @@ def test_jobs_are_counted_by_how_they_ended(redis):
     assert "s3cret" not in str(metrics)
 
 
+def test_the_work_of_a_model_is_told_in_seconds_over_all_its_queues(redis):
+    queue = Queue(redis)
+    queue.submit({}, model="v1.5", work_s=2)
+    queue.submit({}, model="v1.5", work_s=3, priority="high")
+    queue.submit({}, model="pix", work_s=0.5)
+    assert read(redis)["darkroom_backlog_seconds"] == [
+        ({"model": "pix"}, 0.5),
+        ({"model": "v1.5"}, 5),
+    ]
+
+
 def test_what_engines_lost_is_counted(redis):
     queue = Queue(redis, Rules(max_attempts=9))
     queue.submit({}, model="pix")

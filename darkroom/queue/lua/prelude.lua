@@ -167,10 +167,40 @@ local function plain(text, longest)
   return text and #text <= longest and text:match('^%d+%.?%d*$') and tonumber(text)
 end
 
+-- Fields of a job as text, those that it lacks as nil; a key that RQ's tools made something else of
+-- has none.
+local function texts(id, ...)
+  local found, values = redis.pcall('HMGET', key_of(id), ...), {}
+  for i = 1, select('#', ...) do
+    values[i] = found[i] or nil
+  end
+  return unpack(values, 1, select('#', ...))
+end
+
+-- Seconds of work that a job was estimated to take alone.
+local function work_of(id)
+  return plain(texts(id, 'dr_work'), 20) or UNKNOWN_WORK_S
+end
+
+-- What is left of it, of a job that runs.
+local function left_of(id)
+  local readable, progress = pcall(cjson.decode, texts(id, 'dr_progress') or '')
+  local ratio = readable and type(progress) == 'table' and tonumber(progress.ratio) or 0
+  return work_of(id) * (1 - math.min(math.max(ratio, 0), 1))
+end
+
+-- The jobs of a queue that run.
+local function running_of(queue)
+  local ids = {}
+  for i, member in ipairs(redis.call('ZRANGE', 'rq:wip:' .. queue, 0, -1)) do
+    ids[i] = member:match('^[^:]*')
+  end
+  return ids
+end
+
 -- Let a queued job be found by its work.
 local function index_by_work(id, queue)
-  local work = plain(redis.call('HGET', key_of(id), 'dr_work'), 20) or UNKNOWN_WORK_S
-  redis.call('ZADD', 'darkroom:work:' .. queue, work, id)
+  redis.call('ZADD', 'darkroom:work:' .. queue, work_of(id), id)
 end
 
 -- Put a job that an engine holds back at the head of its queue. If it had begun, all see that it

@@ -1,8 +1,24 @@
--- Every queue: name, how many jobs wait and run, how long the oldest that waits has, how many workers.
--- What an engine holds and has not begun waits like the rest.
+-- Every queue: its name, how many jobs wait and run, how long the oldest that waits has, its workers and
+-- its seconds of work. What an engine holds and has not begun waits like the rest.
 
 local function accepted(id)
   return tonumber(id and redis.call('HGET', key_of(id), 'dr_created') or NOW) or NOW
+end
+
+-- What waits and what is left of what runs.
+local function backlog_s(name, waiting, held, running)
+  local indexed, known = redis.call('ZRANGE', 'darkroom:work:' .. name, 0, -1, 'WITHSCORES'), 0
+  for i = 2, #indexed, 2 do
+    known = known + tonumber(indexed[i])
+  end
+  local sum = known + math.max(waiting - #indexed / 2, 0) * UNKNOWN_WORK_S -- queued by RQ's tools
+  for _, id in ipairs(held) do
+    sum = sum + work_of(id)
+  end
+  for _, id in ipairs(running) do
+    sum = sum + left_of(id)
+  end
+  return sum
 end
 
 local states = {}
@@ -18,7 +34,8 @@ for _, name in ipairs(names) do
   for _, worker in ipairs(redis.call('SMEMBERS', 'rq:workers:' .. name)) do
     workers = workers + redis.call('EXISTS', worker)
   end
-  states[#states + 1] = {name, redis.call('LLEN', 'rq:queue:' .. name) + #held,
-    redis.call('ZCARD', 'rq:wip:' .. name), unix(NOW - since), workers}
+  local waiting, running = redis.call('LLEN', 'rq:queue:' .. name), running_of(name)
+  states[#states + 1] = {name, waiting + #held, #running, unix(NOW - since), workers,
+    string.format('%.3f', backlog_s(name, waiting, held, running))}
 end
 return states

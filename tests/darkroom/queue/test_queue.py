@@ -1170,6 +1170,24 @@ def test_queues_tell_what_waits_and_runs(queue: Queue, redis: Redis) -> None:
     assert 0 < emoji.oldest_age_s < 5
 
 
+def test_queues_tell_how_much_work_there_is(queue: Queue, redis: Redis) -> None:
+    for work_s in (10, 5, 2):
+        submit(queue, work_s=work_s)
+    submit(queue)
+    waits_in_rq_alone = submit(queue, work_s=30).id
+    redis.zrem("darkroom:work:emoji.normal", waits_in_rq_alone)
+    assert queue.queues()[0].backlog_s == 10 + 5 + 2 + 1 + 1
+    runs = claim(queue)  # the one without an estimate
+    hold(queue)  # that of 2 s
+    assert queue.queues()[0].backlog_s == 10 + 5 + 2 + 1 + 1
+    queue.tell([News(runs, Progress(stage="denoise", ratio=0.75))])
+    assert queue.queues()[0].backlog_s == 10 + 5 + 2 + 0.25 + 1
+    redis.hset(f"rq:job:{runs.job_id}", "dr_progress", '{"ratio": [')
+    assert queue.queues()[0].backlog_s == 10 + 5 + 2 + 1 + 1
+    queue.finish(runs, JobStatus.SUCCEEDED)
+    assert queue.queues()[0].backlog_s == 10 + 5 + 2 + 1
+
+
 def test_bell_rings_when_a_job_is_queued(queue: Queue) -> None:
     bells = [engine_bell("engine-1"), queue_bell("emoji")]
     assert queue.wait(bells, 0.01) is None
