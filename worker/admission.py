@@ -64,7 +64,7 @@ class Admission:
     has_room_for: Callable[[str, Collection[str]], bool]
     """Whether a model can be used now, while those given have jobs and stay."""
     places: int
-    """Jobs that may be under way."""
+    """Jobs that may be under way, besides those that are about to end."""
     prefer_loaded_s: float
     """See `must_let_others_go_first`."""
 
@@ -74,7 +74,8 @@ class Admission:
         waiting = [job for job in jobs if not job.is_under_way]
         for job in in_order(waiting, self.loaded()):
             under_way = [each for each in jobs if each.is_under_way]
-            if len(under_way) >= self.places or must_wait(job, under_way):
+            staying = [each for each in under_way if not each.is_leaving]
+            if len(staying) >= self.places or must_wait(job, under_way):
                 return
             if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
                 self.beginning.ask(job)

@@ -18,6 +18,9 @@ from darkroom.queue.claim import Claim
 from darkroom.request import Request
 from darkroom.validation import completed, warnings_about
 
+LAST_STEPS = 2
+"""Denoising steps: about what it takes until another job has begun and encoded its prompt."""
+
 
 def unexpected(error: BaseException) -> JobError:
     """What a client is told of an error that we did not foresee. Messages of libraries can hold
@@ -119,6 +122,13 @@ class RunningJob:
     def is_under_way(self) -> bool:
         """Whether it has begun, or is about to."""
         return self.asked_to_begin or self.claim.began
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its place is about to be free: the next job can begin, and encode its prompt."""
+        progress = self.progress
+        nearly_done = 0 < progress.steps <= progress.step + LAST_STEPS
+        return nearly_done or progress.stage in ("decode", "save")
 
     @property
     def request(self) -> Request:

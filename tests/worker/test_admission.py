@@ -1,7 +1,18 @@
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+from redis import Redis
+
+from darkroom.catalog import Catalog, ModelCard
+from darkroom.errors import Released
+from darkroom.images import ImageStore
+from darkroom.queue.queue import Queue
 from tests.worker.test_held import job as claimed
-from worker.admission import in_order, must_let_others_go_first, must_wait
+from worker.admission import Admission, in_order, must_let_others_go_first, must_wait
+from worker.at_work import AtWork
+from worker.beginning import Beginning
+from worker.held import HeldJobs
 from worker.running import RunningJob
 
 
@@ -44,3 +55,31 @@ def test_who_waits_for_room_much_longer_holds_back_those_in_the_way() -> None:
     assert must_let_others_go_first(young, [old, young], 30)
     assert not must_let_others_go_first(young, [old, young], 300)
     assert not must_let_others_go_first(old, [old, young], 30)
+
+
+@pytest.fixture
+def admission(redis: Redis, tmp_path: Path) -> Admission:
+    """Two places, and a model that is in memory."""
+    queue, store, held = Queue(redis), ImageStore(tmp_path), HeldJobs()
+    beginning = Beginning(jobs=queue, store=store, held=held, worker="w", at_work=AtWork())
+    catalog = Catalog([ModelCard(name="here", source="s")], "here", tmp_path)
+    return Admission(catalog, beginning, lambda: ["here"], lambda *_: True, 2, 30.0)
+
+
+def test_as_many_begin_as_there_are_places_and_one_more_when_one_is_about_to_be_free(
+    admission: Admission,
+) -> None:
+    jobs = [job(token) for token in "abcd"]
+    admission.begin_waiting(jobs)
+    assert [each.is_under_way for each in jobs] == [True, True, False, False]
+    jobs[0].step(9, 10, None)
+    admission.begin_waiting(jobs)
+    assert [each.is_under_way for each in jobs] == [True, True, True, False]
+
+
+def test_nothing_is_held_beside_a_job_that_runs_alone(admission: Admission) -> None:
+    suspect, others = job("s", attempt=SUSPECT), [job("a"), job("b")]
+    admission.begin_waiting([others[0], suspect, others[1]])
+    assert suspect.is_under_way
+    assert not any(each.is_under_way for each in others)
+    assert all(isinstance(each.interrupt, Released) for each in others)

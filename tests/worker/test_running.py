@@ -171,3 +171,14 @@ def test_no_time_counts_twice_for_who_reads_while_the_stage_changes(
     finally:
         sys.settrace(before)
     assert most == 100.0
+
+
+def test_a_place_is_about_to_be_free_in_the_last_steps_and_after_them() -> None:
+    one = job()
+    assert not one.is_leaving
+    for step, leaves in ((1, False), (7, False), (8, True), (10, True)):
+        one.step(step, 10, None)
+        assert one.is_leaving is leaves
+    other = job()
+    other.enter("decode")
+    assert other.is_leaving
