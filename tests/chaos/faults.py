@@ -177,7 +177,7 @@ def all_engines_killed(scene: Scene) -> Steps:
     yield 0
 
 
-@fault("supervisor killed", 5)
+@fault("supervisor killed", 7)
 def supervisor_killed(scene: Scene) -> Steps:
     if worker := scene.member("worker"):
         with scene.fault("supervisor killed", worker.name, hurts=worker):
@@ -186,7 +186,7 @@ def supervisor_killed(scene: Scene) -> Steps:
             scene.come_back(worker)
 
 
-@fault("worker drained", 5)
+@fault("worker drained", 6)
 def worker_drained(scene: Scene) -> Steps:
     if worker := scene.member("worker"):
         with scene.fault("worker drained", worker.name, hurts=worker):
@@ -201,7 +201,7 @@ def worker_drained(scene: Scene) -> Steps:
             scene.come_back(worker)
 
 
-@fault("engine paused", 4)
+@fault("engine paused", 5)
 def engine_paused(scene: Scene) -> Steps:
     """For longer than its lease, not so long that its supervisor gives it up."""
     if found := scene.worker():
@@ -260,7 +260,10 @@ def engine_paused_at_its_finish(scene: Scene) -> Steps:
         if word.exists():
             pid = int(word.read_text())
             word.unlink()
+            workers = [w.name for w in scene.house.workers() if scene.house.engine_pid(w) == pid]
+            scene.busy.update(workers)
             yield from _pause(pid, 2.5 * scene.lease_s)
+            scene.busy.difference_update(workers)
 
 
 @fault("device fault", 3)
@@ -340,7 +343,7 @@ def valkey_stalled(scene: Scene) -> Steps:
             yield from _pause(pid, scene.some(1, 7))
 
 
-@fault("Valkey full", 3)
+@fault("Valkey full", 4)
 def valkey_full(scene: Scene) -> Steps:
     if "valkey" not in scene.busy:
         with scene.fault("Valkey full", "valkey"), scene.house.full_valkey():
@@ -356,7 +359,7 @@ def link_cut(scene: Scene) -> Steps:
             link.mend()
 
 
-@fault("link silent", 3)
+@fault("link silent", 4)
 def link_silent(scene: Scene) -> Steps:
     if link := scene.link():
         with scene.fault("link silent", link.name):
@@ -395,12 +398,12 @@ def reply_lost(scene: Scene) -> Steps:
 # The disk
 
 
-@fault("disk full", 2)
+@fault("disk full", 4)
 def disk_full(scene: Scene) -> Steps:
     yield from _disk_full(scene, "disk full", ("store",))
 
 
-@fault("disk of pictures and logs full", 1)
+@fault("disk of pictures and logs full", 2)
 def disks_full(scene: Scene) -> Steps:
     yield from _disk_full(scene, "disk of pictures and logs full", ("store", "logs"))
 
@@ -502,7 +505,7 @@ def dashboards(scene: Scene) -> Steps:
             yield 0.05
 
 
-@fault("poison", 0.5)
+@fault("poison", 1)
 def poison(scene: Scene) -> Steps:
     """A job that kills whatever engine makes it."""
     words = scene.rng.choice((traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP))

@@ -28,7 +28,7 @@ from tests.chaos.spawn import Zygote
 
 WORKERS = 3
 EVERY_S = 10.0
-ROW_S = 0.05
+ROW_S = 0.1
 ROWS = 2
 STEPS = (4, 12)
 CALIBRATION_JOBS = 24

@@ -156,7 +156,7 @@ def test_outage_costs_no_attempt(build: Build) -> None:
     with front(house) as clients:
         for name in ("w1", "w2"):
             start(house, name)
-        jobs = [clients.submit(num_inference_steps=40 + n) for n in range(12)]
+        jobs = [clients.submit(num_inference_steps=25 + n) for n in range(12)]
         for _ in range(2):
             house.until(lambda: clients.queued_and_running()[1] >= PLACES, "jobs run")
             house.kill_valkey()
