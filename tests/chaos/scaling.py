@@ -43,15 +43,16 @@ class Shift:
 
 
 def ideal_s(shifts: Sequence[Shift], work_s: float) -> float:
-    """When worker-seconds that count from each one's `ready` come to `work_s`."""
+    """When worker-seconds that count from each one's `ready` come to `work_s`; where they are too
+    few, those that were there last go on."""
     edges = sorted({edge for shift in shifts for edge in (shift.ready, shift.left)})
-    done = 0.0
+    done, working, end = 0.0, 0, 0.0
     for begin, end in pairwise(edges):
         working = sum(shift.ready <= begin and end <= shift.left for shift in shifts)
         if working and done + working * (end - begin) >= work_s:
             return begin + (work_s - done) / working
         done += working * (end - begin)
-    raise ValueError(f"{done:.1f} worker-seconds are fewer than {work_s:.1f}")
+    return end + (work_s - done) / working
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Scaling:
     ideal_s: float
     ratio: float
     step_s: float
-    """Of a job's step on one worker that has enough to do, as measured before."""
+    """Of a job's step on one worker that has enough to do: the mean of before and after."""
     repeated: int
     """Jobs that took more than one attempt."""
     first_job_s: tuple[float, ...]
@@ -83,7 +84,7 @@ class Run:
         self._left: dict[str, float] = {}
 
     def run(self, minutes: float) -> Scaling:
-        step_s = self._calibrate()
+        step_s = self._calibrate("first")
         wanted = int(minutes * 60 * WORKERS / step_s)
         steps = []
         while sum(steps) < wanted:
@@ -96,18 +97,25 @@ class Run:
             jobs = list(pool.map(self._submit, steps))
         self._change_shifts(jobs[-1])
         ends = self._ends(jobs)
+        ready, left = dict(self._ready), dict(self._left)
+        step_s = (step_s + self._calibrate("last")) / 2
+        self._ready, self._left = ready, left
         return self._result(jobs, steps, step_s, ends)
 
-    def _calibrate(self) -> float:
-        """Seconds of a step on one worker whose passes are full; that worker leaves again."""
-        self._start("first")
+    def _calibrate(self, name: str) -> float:
+        """Seconds of a step on one worker whose passes are full; all workers leave."""
+        for worker in self._house.workers():
+            self._leave(worker.name)
+            self._house.ended(worker, 60)
+        self._look()
+        self._start(name)
         self._wait_until_ready()
         steps = [self._rng.randint(*STEPS) for _ in range(CALIBRATION_JOBS)]
         began = time.time()
         jobs = [self._submit(each) for each in steps]
         ends = self._ends(jobs)
-        self._leave("first")
-        self._house.ended(self._house.members["first"], 60)
+        self._leave(name)
+        self._house.ended(self._house.members[name], 60)
         self._ready.clear()
         self._left.clear()
         return (max(ends.values()) - began) / sum(steps)

@@ -77,9 +77,7 @@ def _point(name: str) -> None:
 
 def _wrap(owner: Any, name: str, *, before: str = "", after: str = "") -> None:
     """Kill before the method runs, or after it did something."""
-    inner = getattr(owner, name, None)
-    if inner is None:  # a method that this version does not have
-        return
+    inner = getattr(owner, name)
 
     @functools.wraps(inner)
     def method(*args: Any, **kwargs: Any) -> Any:
