@@ -43,6 +43,9 @@ class JobStatus(StrEnum):
         raise ValueError(f"{word!r} is not a status that Darkroom writes")
 
 
+UNKNOWN_WORK_S = 1.0
+"""Of a job without an estimate; as in queue/lua/prelude.lua."""
+
 TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
 
 RQ_WORDS = {
@@ -126,7 +129,10 @@ class QueuePlace(Frozen):
     position: int
     """How many jobs of the same queue go first; 0 means next."""
     eta_s: float | None = None
-    """Seconds until it starts, where an estimate can be made."""
+    """Seconds until it has ended, estimated from the work ahead of it and what workers get through;
+    null while nobody serves its model."""
+    work_s: float = UNKNOWN_WORK_S
+    """Seconds that it is likely to take if it runs alone, estimated when it was accepted."""
 
 
 class ImageRecord(Frozen):

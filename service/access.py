@@ -2,18 +2,25 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anyio import to_thread
 
 from darkroom.draft import Draft
-from darkroom.errors import DarkroomError, DependencyError, StoreUnavailableError
+from darkroom.errors import (
+    DarkroomError,
+    DependencyError,
+    QueueUnavailableError,
+    StoreUnavailableError,
+)
 from darkroom.images import ImageStore, StoredImage
 from darkroom.job import Job, JobOptions, JobStatus
 from darkroom.queue import jobs
 from darkroom.queue.events import Event, EventFeed, Watch
 from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.outlook import Outlook
+from darkroom.queue.shared_read import SharedRead
 from service.pictures.intake import InputImages, Taken
 
 
@@ -40,6 +47,7 @@ class Jobs:
     feed: EventFeed
     store: ImageStore
     inputs: InputImages
+    outlook: SharedRead[Outlook]
 
     async def submit(
         self,
@@ -53,7 +61,7 @@ class Jobs:
         work_s: float,
     ) -> jobs.Submitted:
         """Accept a job. Raises QueueFullError, IdempotencyMismatchError."""
-        return await self.client.carry_out(
+        submitted = await self.client.carry_out(
             jobs.submit(
                 request,
                 model=model,
@@ -65,6 +73,7 @@ class Jobs:
                 **options.model_dump(),
             )
         )
+        return replace(submitted, job=await self._with_eta(submitted.job))
 
     async def ask(
         self, *, idempotency_key: str | None, fingerprint: str | None
@@ -81,7 +90,8 @@ class Jobs:
 
     async def fetch(self, job_id: str) -> Job:
         """Raises JobNotFoundError, ExpiredError."""
-        return await self.client.carry_out(jobs.fetch(job_id, owner=self.asker.owner))
+        job = await self.client.carry_out(jobs.fetch(job_id, owner=self.asker.owner))
+        return await self._with_eta(job)
 
     async def cancel(self, job_id: str) -> Job:
         """Raises JobNotFoundError, ExpiredError."""
@@ -112,7 +122,8 @@ class Jobs:
             cursor=cursor,
             owner=self.asker.owner,
         )
-        return await self.client.carry_out(listing)
+        page = await self.client.carry_out(listing)
+        return replace(page, jobs=[await self._with_eta(job) for job in page.jobs])
 
     def watch(self, job_id: str, *, until_end: bool = False) -> AbstractAsyncContextManager[Watch]:
         """Watch a job, every change of it or its end alone. Tells nothing of itself but when it may
@@ -121,7 +132,7 @@ class Jobs:
 
     async def watched(self, watch: Watch) -> Job:
         """The job of a watch, as it is now. Raises JobNotFoundError, ExpiredError."""
-        return (await watch.look()).job(self.asker.owner)
+        return await self._with_eta((await watch.look()).job(self.asker.owner))
 
     async def history(self, job: Job, after: str | None) -> list[Event]:
         """The events of a job that was fetched here, after the one with id `after`."""
@@ -136,6 +147,18 @@ class Jobs:
         """The draft with its pictures in the store. Who names an earlier input by its hash has had
         it. Raises InvalidRequestError, DecodersBusyError."""
         return await self.inputs.take(draft, self.find_image)
+
+    async def _with_eta(self, job: Job) -> Job:
+        """The job and, if it waits, when it is likely to be done."""
+        if job.queue is None:
+            return job
+        try:
+            outlook = await self.outlook.value()
+        except QueueUnavailableError:  # what is known of the job is worth more
+            return job
+        eta_s = outlook.eta_s(job.queue, job.created_at.timestamp())
+        place = job.queue.model_copy(update={"eta_s": eta_s})
+        return job.model_copy(update={"queue": place})
 
     @asynccontextmanager
     async def accepting(self, taken: Taken) -> AsyncIterator[None]:

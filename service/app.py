@@ -14,6 +14,8 @@ from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.lua import Rules, scripts
+from darkroom.queue.outlook import look
+from darkroom.queue.shared_read import SharedRead
 from darkroom.settings import Settings, SettingsError
 from service.crowd import Crowd, trusted
 from service.dependencies import Darkroom
@@ -27,6 +29,8 @@ from service.pictures.intake import InputImages
 from service.routes import health, images, jobs, models, pages, queue
 
 API = "/api/v1"
+LOOK_EVERY_S = 1.0
+"""How old may be what estimates of jobs that wait are made from."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -82,6 +86,7 @@ def _assemble(settings: Settings) -> Darkroom:
         store=store,
         inputs=InputImages.of(settings, store),
         feed=EventFeed(client),
+        outlook=SharedRead(lambda: client.carry_out(look()), lasts_s=LOOK_EVERY_S),
         waiting=Crowd(
             "event streams and waits",
             settings.max_waiting,

@@ -16,6 +16,8 @@ from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.model_records import all_records
+from darkroom.queue.outlook import Outlook
+from darkroom.queue.shared_read import SharedRead
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
@@ -35,6 +37,7 @@ class Darkroom:
     store: ImageStore
     inputs: InputImages
     feed: EventFeed
+    outlook: SharedRead[Outlook]
     waiting: Crowd
 
     def place(self, http: Request) -> AbstractContextManager[None]:
@@ -42,7 +45,7 @@ class Darkroom:
         return self.waiting.place(http.client and http.client.host)
 
     def jobs(self, asker: Asker) -> Jobs:
-        return Jobs(asker, self.client, self.feed, self.store, self.inputs)
+        return Jobs(asker, self.client, self.feed, self.store, self.inputs, self.outlook)
 
     async def records(self) -> dict[str, ModelRecord]:
         """What workers found out about the models, by name."""

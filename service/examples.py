@@ -36,7 +36,7 @@ _QUEUED = Job.model_validate(
             "num_images": 1,
             "output": {"format": "png", "quality": 90, "metadata": "full"},
         },
-        "queue": {"name": "emoji.normal", "position": 0},
+        "queue": {"name": "emoji.normal", "position": 0, "eta_s": 1.7, "work_s": 0.9},
         "created_at": "2026-11-21T11:29:03.120Z",
     }
 )

@@ -95,6 +95,13 @@ def job_body(job: Job) -> bytes:
     return job.model_dump_json(by_alias=True).encode()
 
 
+def job_etag(job: Job) -> str:
+    """Names the state of a job. Its `queue.eta_s`, which changes by itself, is no part of that."""
+    if job.queue:
+        job = job.model_copy(update={"queue": job.queue.model_copy(update={"eta_s": None})})
+    return etag(job_body(job))
+
+
 def etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
@@ -102,7 +109,7 @@ def etag(body: bytes) -> str:
 def job_response(job: Job, status: int = 200, **headers: str) -> Response:
     """A job with its ETag and, until it is terminal, a hint when to ask again."""
     body = job_body(job)
-    headers |= {"ETag": etag(body), "Cache-Control": "private, no-cache"}
+    headers |= {"ETag": job_etag(job), "Cache-Control": "private, no-cache"}
     if not job.status.terminal:
         headers["Retry-After"] = str(POLL_AFTER_S)
     return Response(body, status, headers, media_type="application/json")

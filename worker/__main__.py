@@ -140,6 +140,7 @@ class Supervisor:
             running=report.running,
             passes=report.passes,
             joined_passes=report.joined_passes,
+            speed=report.speed,
             version=__version__,
             started_at=self._started_at,
             memory=report.memory,
@@ -198,7 +199,7 @@ class Supervisor:
 def _without_counts(info: WorkerInfo) -> WorkerInfo:
     """What is worth an announcement of its own; the rest changes with every job."""
     state = "idle" if info.state == "busy" else info.state
-    return replace(info, state=state, running=0, passes=0, joined_passes=0, memory=None)
+    return replace(info, state=state, running=0, passes=0, joined_passes=0, speed=None, memory=None)
 
 
 def main() -> int:

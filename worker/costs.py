@@ -24,6 +24,7 @@ from darkroom.networks import NETWORKS, stage_of
 from darkroom.offers import ModelRecord
 from darkroom.queue.model_records import ModelRecords
 from worker.running import RunningJob
+from worker.speed import Speed
 from worker.vital import Vital
 
 log = logs.get("costs")
@@ -59,6 +60,7 @@ class Costs(Vital):
         self._tried: dict[tuple[str, _Kind], int] = {}
         """The number of the last pass, of those of its module and size."""
         self._written: dict[str, tuple[Cost, ...]] = {}
+        self.speed = Speed()
         self._closed = threading.Event()
         self._lock = threading.Lock()
 
@@ -82,8 +84,11 @@ class Costs(Vital):
             if module in NETWORKS:
                 self._learn(jobs[0], module, rows, seconds)
                 for job in jobs:
+                    self.speed.did(self.curve(job, module).seconds(job.work.rows))
                     self._learn_apart(job, ENCODE, job.apart_s.pop(ENCODE, 0.0))
-            elif stage_of(module) == DECODE:
+                return
+            self.speed.did(seconds)
+            if stage_of(module) == DECODE:
                 self._learn_apart(jobs[0], DECODE, seconds)
             else:
                 for job, stage in zip(jobs, stages, strict=True):

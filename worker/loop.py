@@ -110,6 +110,7 @@ class Engine:
             running=sum(job.claim.began for job in self.held.all()),
             passes=self.gather.forwards,
             joined_passes=self.gather.joined_calls,
+            speed=self.costs.speed.value,
             device=str(self.device),
             memory=device.device_memory(self.device),
         )
@@ -198,7 +199,9 @@ class Engine:
         """One forward for the calls that the batcher chooses."""
         if self.gather.parked:
             self.pulse.enter("busy")
+            began = time.monotonic()
             self.passes.make(self._jobs, self._busy)
+            self.costs.speed.was_busy(time.monotonic() - began)
 
     def _settle(self) -> None:
         """Hand ended jobs on."""

@@ -41,6 +41,8 @@ class Report:
     """Jobs that it holds."""
     passes: int = 0
     joined_passes: int = 0
+    speed: float | None = None
+    """Seconds of work that it gets through in a second of being busy."""
     device: str = ""
     memory: dict[str, int] | None = None
 

@@ -1,16 +1,12 @@
 """A job leased to an engine, out of its hash in Redis; used by the queue and the worker, sends
 nothing."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from darkroom.job import JobStatus, Priority
-from darkroom.queue.job_hash import read_fields, read_spent, read_warnings
-
-UNKNOWN_WORK_S = 1.0
-"""Of a job without an estimate; as in lua/prelude.lua."""
+from darkroom.job import UNKNOWN_WORK_S, JobStatus, Priority
+from darkroom.queue.job_hash import read_fields, read_spent, read_warnings, read_work_s
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,9 @@ def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:
         spent=spent,
         warnings=read_warnings(fields),
         began=began,
-        work_s=_work_s(fields),
+        work_s=read_work_s(fields),
     )
     return claim, fields
-
-
-def _work_s(fields: Mapping[str, str]) -> float:
-    try:
-        work_s = float(fields.get("dr_work", ""))
-    except ValueError:
-        return UNKNOWN_WORK_S
-    return work_s if 0 < work_s < math.inf else UNKNOWN_WORK_S
 
 
 def _float(text: str | None) -> float | None:

@@ -17,6 +17,7 @@ from darkroom import logs
 from darkroom.errors import ExpiredError, JobNotFoundError
 from darkroom.job import (
     INPUT_ID,
+    UNKNOWN_WORK_S,
     ImageRecord,
     Job,
     JobError,
@@ -82,7 +83,7 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         status=status,
         request=read_request(fields["data"]),
         progress=_parse(Progress, fields.get("dr_progress")),
-        queue=QueuePlace(name=fields["origin"], position=position) if queued else None,
+        queue=_place(fields, position) if queued else None,
         images=[ImageRecord.model_validate(row) for row in _json(fields, "dr_images", [])],
         warnings=_json(fields, "dr_warnings", []) + _json(fields, "dr_end_warnings", []),
         error=_parse(JobError, fields.get("dr_error")),
@@ -98,6 +99,19 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         finished_at=_moment(fields.get("dr_ended")),
         expires_at=_moment(fields.get("dr_expires")),
     )
+
+
+def _place(fields: Mapping[str, str], position: int) -> QueuePlace:
+    return QueuePlace(name=fields["origin"], position=position, work_s=read_work_s(fields))
+
+
+def read_work_s(fields: Mapping[str, str]) -> float:
+    """Seconds that a job is likely to take alone."""
+    try:
+        work_s = float(fields.get("dr_work", ""))
+    except ValueError:
+        return UNKNOWN_WORK_S
+    return work_s if 0 < work_s < math.inf else UNKNOWN_WORK_S
 
 
 def _timings(fields: Mapping[str, str], status: JobStatus) -> Timings | None:

@@ -1,6 +1,7 @@
 """One reading for all who want it at the same time; asyncio, knows no Redis."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -11,8 +12,11 @@ class SharedRead(Generic[T]):
     """A value that many want at once (single flight): the first to ask reads it for all, and it
     serves everybody until it is outdated. A failure is told to those alone who waited for it."""
 
-    def __init__(self, read: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._read = read
+    def __init__(
+        self, read: Callable[[], Coroutine[Any, Any, T]], *, lasts_s: float = math.inf
+    ) -> None:
+        """`lasts_s`: seconds after which what was read outdates itself."""
+        self._read, self._lasts_s, self._read_at = read, lasts_s, 0.0
         self._reading: asyncio.Task[T] | None = None
 
     def outdate(self) -> None:
@@ -21,7 +25,11 @@ class SharedRead(Generic[T]):
 
     async def value(self) -> T:
         """Raises what the reading raises."""
+        now = asyncio.get_running_loop().time()
+        if self._reading and self._reading.done() and now - self._read_at > self._lasts_s:
+            self._reading = None
         if self._reading is None:
+            self._read_at = now
             self._reading = asyncio.create_task(self._read())
             self._reading.add_done_callback(self._forget_failure)
         # Who leaves does not take the reading away from the others.

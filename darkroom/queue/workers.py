@@ -60,6 +60,9 @@ class WorkerInfo:
     """Forwards of denoising networks since the engine started."""
     joined_passes: int = 0
     """Those of them that several jobs shared."""
+    speed: float | None = None
+    """Seconds of work, as jobs would need them alone, that it gets through in a second of being
+    busy: more than 1 where jobs share passes; null until it was busy for a second."""
     memory: dict[str, Any] | None = None
     """Bytes of device memory by what they are for, as far as the device tells."""
     host: str = field(default_factory=socket.gethostname)

@@ -31,7 +31,7 @@ from service.documentation import JOB_BODY, JOB_EVENTS, JOB_OR_PICTURE, PICTURE_
 from service.negotiation import as_wished, check_format, picture_format, wants_picture
 from service.parameters import WHOLE_NUMBER
 from service.problems import NO_PICTURE, problems
-from service.responses import JobPage, etag, job_body, job_response
+from service.responses import JobPage, job_etag, job_response
 from service.streaming import event_stream, wait_for, wait_for_end
 from service.submission import submit
 
@@ -180,7 +180,7 @@ async def read_job(
     known = listed(http.headers, "if-none-match")
 
     def is_another(job: Job) -> bool:
-        return not wants_picture(http, job) and not matches(known, etag(job_body(job)))
+        return not wants_picture(http, job) and not matches(known, job_etag(job))
 
     wait_s = preferences.wait_s(http.headers) if wait is None else preferences.clamped(wait)
     with here.place(http) if wait_s else nullcontext():
@@ -207,7 +207,7 @@ async def cancel_job(
     Asking again, or for a job that has ended, changes nothing.
     """
     job = await jobs.fetch(job_id)
-    require_match(http.headers, etag(job_body(job)))
+    require_match(http.headers, job_etag(job))
     return job_response(await jobs.cancel(job_id), 200 if job.status.terminal else 202)
 
 
@@ -220,7 +220,7 @@ async def delete_job(
 ) -> Response:
     """Delete a job and its pictures; one that has not ended is canceled first."""
     if if_match:
-        require_match(http.headers, etag(job_body(await jobs.fetch(job_id))))
+        require_match(http.headers, job_etag(await jobs.fetch(job_id)))
     await jobs.delete(job_id)
     return Response(status_code=204)
 

@@ -87,6 +87,17 @@ def test_rows_that_were_dear_once_are_tried_again(costs):
     assert costs.curve(job(), "unet").hoped_s(16) == 0.5
 
 
+def test_the_speed_is_what_jobs_that_share_passes_would_have_needed_alone(costs):
+    see(costs, "unet", 1, 0.2, times=10)
+    costs.speed.was_busy(2.5)
+    assert costs.speed.value == 0.8
+    for _ in range(10):
+        costs.seeing([job(), job(), job()], "unet", 3)(0.25)
+    costs.seeing([job("encode")], "text_encoder", 1)(0.5)
+    costs.speed.was_busy(2.5)
+    assert costs.speed.value == (10 * 0.2 + 10 * 3 * 0.2 + 0.5) / 5
+
+
 def test_what_a_job_does_apart_is_told_by_its_pictures(costs):
     for _ in range(UNSURE):
         one = job("encode", num_images=2)

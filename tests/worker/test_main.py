@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,9 @@ from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue, queue_names
 from darkroom.queue.workers import Workers
 from tests.begun import begun
+from tests.darkroom.queue.test_workers import INFO
 from tests.running import environment, wait_until_gone
+from worker.__main__ import _without_counts
 from worker.report import Report
 
 pytestmark = pytest.mark.usefixtures("redis")  # nothing that another test left in it
@@ -290,3 +293,9 @@ def test_an_engine_ends_with_its_killed_supervisor_whatever_it_does(
         engine = supervised.says("engine_started")["pid"]
         supervised.process.kill()
         assert not wait_until_gone({engine})
+
+
+def test_what_changes_with_every_job_is_no_news_of_its_own() -> None:
+    later = replace(INFO, running=3, passes=9, joined_passes=4, speed=2.5, memory={"free": 1})
+    assert _without_counts(later) == _without_counts(INFO)
+    assert _without_counts(replace(INFO, loads="a model")) != _without_counts(INFO)

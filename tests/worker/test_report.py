@@ -41,6 +41,7 @@ def child(code: str) -> "subprocess.Popen[bytes]":
             running=2,
             passes=9,
             joined_passes=4,
+            speed=2.5,
             device="cpu",
             memory={"free": 1},
         ),

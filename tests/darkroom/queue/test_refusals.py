@@ -26,6 +26,7 @@ from darkroom.queue.connection import connect, connect_async, translated
 from darkroom.queue.exchange import AsyncClient, Exchange, Send
 from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.model_records import ModelRecords, all_records
+from darkroom.queue.outlook import look
 from darkroom.queue.queue import News, Queue, queue_names
 from darkroom.queue.server import answers
 from darkroom.queue.workers import Workers, living
@@ -126,6 +127,7 @@ class Processes:
             "service counters": self._asked(jobs.counters()),
             "service check": self._asked(jobs.check()),
             "service workers": self._asked(living()),
+            "service outlook": self._asked(look()),
             "service records": self._asked(all_records()),
             "service delete": self._asked(jobs.delete(self.job_id)),
         }

@@ -64,6 +64,20 @@ def test_what_is_outdated_while_it_is_read_serves_only_who_asked_before() -> Non
     run(test())
 
 
+def test_what_has_lasted_long_enough_is_read_again() -> None:
+    async def test() -> None:
+        source = Source()
+        source.shared = SharedRead(source.read, lasts_s=0.0)
+        first = await asking(source, 1)
+        source.readings[0].set_result(1)
+        assert await asyncio.gather(*first) == [1]
+        second = await asking(source, 1)
+        source.readings[1].set_result(2)
+        assert await asyncio.gather(*second) == [2]
+
+    run(test())
+
+
 def test_who_leaves_does_not_end_the_reading_of_others() -> None:
     async def test() -> None:
         source = Source()

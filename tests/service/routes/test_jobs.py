@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
+from darkroom.queue.connection import connect
 from darkroom.queue.queue import News
 from tests.picture_files import encoded
 from tests.service.conftest import picture, png
@@ -603,6 +604,66 @@ def test_an_unchanged_job_is_not_sent_again(api, submitted, work):
     changed = api.get(url, headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != first.headers["etag"]
+
+
+@pytest.fixture
+def serving_pix(announced, here):
+    """A worker that has the model `pix` and room for one job; what was seen before is forgotten."""
+    here.outlook.outdate()
+    yield announced(serves=("pix",), models=("pix",), max_jobs=1)
+    here.outlook.outdate()
+
+
+@pytest.mark.usefixtures("serving_pix")
+def test_jobs_that_wait_tell_everywhere_when_they_will_be_done(api, submitted, here):
+    first = submitted()
+    assert first["queue"]["eta_s"] == pytest.approx(first["queue"]["work_s"], abs=0.01)
+    here.outlook.outdate()
+    second = submitted()
+    assert second["queue"]["eta_s"] == pytest.approx(2 * first["queue"]["work_s"], abs=0.02)
+    read = api.get(second["urls"]["self"]).json()["queue"]
+    listed = api.get("/api/v1/jobs").json()["data"][0]["queue"]
+    waited = api.get(second["urls"]["self"], params={"wait": 0.01}).json()["queue"]
+    assert read == listed == waited == second["queue"]
+
+
+@pytest.mark.usefixtures("serving_pix")
+def test_nobody_can_tell_when_a_job_will_be_done_that_nobody_serves(submitted):
+    assert submitted(model="other")["queue"]["eta_s"] is None
+
+
+@pytest.mark.usefixtures("serving_pix")
+def test_an_estimate_that_changes_makes_no_other_state(api, submitted, here, announced):
+    job = submitted()
+    etag = api.get(job["urls"]["self"]).headers["etag"]
+    announced(name="another", serves=("pix",), models=("other",), speed=3.0)
+    submitted(priority="high")
+    here.outlook.outdate()
+    later = api.get(job["urls"]["self"])
+    assert later.json()["queue"]["eta_s"] != job["queue"]["eta_s"]
+    assert later.headers["etag"] == etag
+    assert api.get(job["urls"]["self"], headers={"If-None-Match": etag}).status_code == 304
+    canceled = api.post(job["urls"]["cancel"], headers={"If-Match": etag})
+    assert canceled.json()["status"] == "canceled"
+
+
+@pytest.mark.usefixtures("serving_pix")
+def test_however_many_jobs_are_read_the_queue_is_looked_at_once(api, submitted, here, valkey):
+    jobs = [submitted() for _ in range(10)]
+    look = here.client._scripts["outlook"].sha
+    looks = 0
+    with connect(valkey.url) as watcher, watcher.monitor() as monitor:
+        began = time.monotonic()
+        for _ in range(5):
+            assert len(api.get("/api/v1/jobs").json()["data"]) == len(jobs)
+            for job in jobs:
+                api.get(job["urls"]["self"])
+        seconds = time.monotonic() - began
+        with connect(valkey.url) as marker:
+            marker.set("that was all", 1)
+        while "that was all" not in (said := monitor.next_command()["command"]):
+            looks += look in said
+    assert looks <= 1 + seconds
 
 
 def test_waiting_for_a_change_ends_with_the_change(api, submitted, work, background):
