@@ -2,7 +2,7 @@
 nobody is overtaken for ever; engine thread of the worker, no torch."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from darkroom.catalog import Catalog
@@ -16,19 +16,18 @@ PRIORITIES = get_args(Priority)
 
 
 PATIENCE = 8
-"""So often a job lets others of its priority begin before it; as in `claim.lua`."""
+"""One in so many begins goes to whoever has waited longest; as in `claim.lua`."""
 
 
 def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[RunningJob]:
-    """First the jobs that have to run alone, then by priority, then whoever was passed over too
-    often, then those whose model is in memory, the shorter first; among equals as they came."""
+    """First the jobs that have to run alone, then by priority, then those whose model is in memory,
+    the shorter first; among equals as they came."""
 
-    def precedence(job: RunningJob) -> tuple[bool, int, bool, bool, float]:
+    def precedence(job: RunningJob) -> tuple[bool, int, bool, float]:
         claim = job.claim
         return (
             not claim.must_run_alone,
             PRIORITIES.index(claim.priority),
-            job.passed_over < PATIENCE,
             job.model not in loaded,
             claim.work_s**3 / (job.waited_s + claim.work_s),  # the score of `claim.lua`
         )
@@ -53,7 +52,7 @@ def must_let_others_go_first(
     return any(other.needs_room and other.waited_s > longest for other in others)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Admission:
     """Has held jobs begun as far as there are places for them."""
 
@@ -68,22 +67,35 @@ class Admission:
     prefer_loaded_s: float
     """See `must_let_others_go_first`."""
 
+    _turns: int = field(default=0, init=False)
+    """How many were asked to begin."""
+
     def begin_waiting(self, jobs: Collection[RunningJob]) -> None:
         """Ask for those to begin that may, of the jobs of the loop; they start once the queue has
         agreed."""
         waiting = [job for job in jobs if not job.is_under_way]
-        for job in in_order(waiting, self.loaded()):
+        left = list(waiting)
+        while left:
+            job = self._next(left)
             under_way = [each for each in jobs if each.is_under_way]
             staying = [each for each in under_way if not each.is_leaving]
             if len(staying) >= self.places or must_wait(job, under_way):
                 return
             if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
                 self.beginning.ask(job)
-                for each in waiting:
-                    each.passed_over += not each.is_under_way
+                self._turns += 1
             if job.claim.must_run_alone:
                 _give_back(each for each in waiting if each is not job)
                 return
+            left.remove(job)
+
+    def _next(self, waiting: Collection[RunningJob]) -> RunningJob:
+        """The first in order, but now and then the one of its priority that has waited longest."""
+        first = in_order(waiting, self.loaded())[0]
+        if self._turns % PATIENCE < PATIENCE - 1 or first.claim.must_run_alone:
+            return first
+        equals = [job for job in waiting if job.claim.priority == first.claim.priority]
+        return max(equals, key=lambda job: job.waited_s)
 
     def _has_to_stand_back(
         self, job: RunningJob, waiting: Collection[RunningJob], busy: Collection[str]

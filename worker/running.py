@@ -80,8 +80,6 @@ class RunningJob:
     """Whether the loop wants to start it."""
     fault: DarkroomError | None = None
     """Why it cannot be started."""
-    passed_over: int = 0
-    """How often another one began while this one waited for a place."""
     handed_on: bool = False
     """Whether the loop is done with it, and only its end has still to be written down."""
     progress: Progress = field(default_factory=lambda: Progress(stage="load"))

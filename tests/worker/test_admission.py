@@ -33,11 +33,9 @@ def test_suspects_go_first_then_by_priority_then_those_whose_model_is_there() ->
     assert [each.claim.token for each in ordered] == ["c", "f", "b", "d", "a", "e"]
 
 
-def test_the_shorter_goes_first_but_not_for_ever() -> None:
+def test_the_shorter_goes_first() -> None:
     long, short = job("long", work_s=30.0), job("short", work_s=2.0)
     assert in_order([long, short], ["here"]) == [short, long]
-    long.passed_over = 8
-    assert in_order([long, short], ["here"]) == [long, short]
 
 
 def test_a_suspect_waits_for_all_others_and_all_others_for_a_suspect() -> None:
@@ -75,6 +73,16 @@ def test_as_many_begin_as_there_are_places_and_one_more_when_one_is_about_to_be_
     jobs[0].step(9, 10, None)
     admission.begin_waiting(jobs)
     assert [each.is_under_way for each in jobs] == [True, True, True, False]
+
+
+def test_one_in_eight_begins_goes_to_whoever_has_waited_longest(admission: Admission) -> None:
+    admission.places = 1
+    long, begun = job("long", work_s=500.0, queued_s=9.0), []
+    while not long.is_under_way:
+        jobs = [long, job(f"short-{len(begun)}", work_s=0.1)]
+        admission.begin_waiting(jobs)
+        begun += [each for each in jobs if each.is_under_way]
+    assert begun.index(long) == 7
 
 
 def test_nothing_is_held_beside_a_job_that_runs_alone(admission: Admission) -> None:
