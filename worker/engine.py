@@ -40,9 +40,12 @@ from worker.vital import or_exit
 
 log = logs.get("engine")
 
+PLACES = 1.25
+"""Jobs under way for each that may share a pass, so that those that encode or decode leave no row
+of it empty."""
 LOOK_AHEAD = 1.0
-"""Jobs held beside those under way, for each of their places, so that a pass need not wait for
-Redis when one ends."""
+"""Jobs held beside those under way, for each that may share a pass, so that none waits for Redis
+when one ends; short ones go first among them. `benchmarks/look_ahead.py` compares."""
 
 
 def assemble(
@@ -58,7 +61,7 @@ def assemble(
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
     none of them started. `beats`: the queue again, over a connection for leases alone; `at_work`:
     where the supervisor reads it."""
-    catalog = Catalog.read(Path(settings.models))
+    catalog, places = Catalog.read(Path(settings.models)), int(settings.max_jobs * PLACES)
     serves = catalog.names(settings.serves)
     place = device.pick_device(settings.device)
     gather = Gather(row_counts=device.row_counts(place))
@@ -92,7 +95,7 @@ def assemble(
             store=store,
             held=held,
             engine=engine,
-            places=settings.max_jobs,
+            places=places,
             look_ahead=round(settings.max_jobs * LOOK_AHEAD),
             serves=serves,
             loaded=lambda: models.names,
@@ -106,7 +109,7 @@ def assemble(
             Beginning(jobs=jobs, store=store, held=held, worker=worker, at_work=at_work),
             loaded=lambda: models.names,
             has_room_for=models.has_room_for,
-            places=settings.max_jobs,
+            places=places,
             prefer_loaded_s=settings.prefer_loaded_s,
         ),
         leases=Leases(

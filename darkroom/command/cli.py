@@ -116,8 +116,8 @@ def keeper(settings: Settings) -> None:
     from darkroom.queue.connection import connect
     from darkroom.queue.queue import Queue
 
-    streams.guard()
     settings = _with_redis(settings)
+    streams.guard()
     logs.setup(settings, process="keeper")
     stop = threading.Event()
 
