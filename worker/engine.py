@@ -43,9 +43,9 @@ log = logs.get("engine")
 PLACES = 1.25
 """Jobs under way for each that may share a pass, so that those that encode or decode leave no row
 of it empty."""
-LOOK_AHEAD = 1.0
-"""Jobs held beside those under way, for each that may share a pass, so that none waits for Redis
-when one ends; short ones go first among them. `benchmarks/look_ahead.py` compares."""
+LOOK_AHEAD = 0.25
+"""Jobs held beside those under way, for each that may share a pass, and one at least, so that none
+waits for Redis when one ends. More fills no more rows (`benchmarks/look_ahead.py`)."""
 
 
 def assemble(
@@ -96,7 +96,7 @@ def assemble(
             held=held,
             engine=engine,
             places=places,
-            look_ahead=round(settings.max_jobs * LOOK_AHEAD),
+            look_ahead=max(round(settings.max_jobs * LOOK_AHEAD), 1),
             serves=serves,
             loaded=lambda: models.names,
             is_ready=lambda: pulse.state in ("idle", "busy"),
