@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from darkroom import logs, streams
 from darkroom.errors import DarkroomError
+from darkroom.ports import refuse_taken_port
 from darkroom.settings import Settings
 from service.app import create_app
 from service.connection import Connection, without_noise
@@ -133,7 +134,7 @@ def _allow_files() -> None:
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` gets the URL once it listens; port 0 takes a free one.
 
-    Raises what `create_app` raises."""
+    Raises CannotListenError, and what `create_app` raises."""
     log = logs.get("service")
     _allow_files()
     logging.getLogger("uvicorn.error").addFilter(without_noise)
@@ -143,6 +144,8 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
         if ready:
             ready(url)
 
+    # uvicorn would end the process in words of its own.
+    refuse_taken_port(settings.host, settings.port, another="--port 8001, or DARKROOM_PORT")
     Server(create_app(settings), settings, listening).run()
     log.info("stopped")
 

@@ -14,8 +14,8 @@ from typing import IO, Any, TypeVar
 import httpx2
 from redis import Redis
 
-from darkroom.command.ports import free_port
 from darkroom.command.valkey import RedisServer
+from darkroom.ports import free_port
 from darkroom.queue.connection import connect
 
 Value = TypeVar("Value")

@@ -23,6 +23,7 @@ from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers, worker_name
 from darkroom.settings import Settings
 from worker.engine_process import EngineProcess
+from worker.report import NO_DEVICE
 
 log = logs.get("supervisor")
 
@@ -55,11 +56,12 @@ class Supervisor:
         os.set_blocking(self._waker, False)
 
     def run(self) -> int:
-        """Supervise until a signal came and the engine has drained. Returns the exit status."""
+        """Supervise until a signal came and the engine has drained, or there never was the device
+        that it is to run on. Returns the exit status."""
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        back_off, finished = 0.0, 0
+        back_off, finished, had_device = 0.0, 0, False
         while self._drain_until is None:
             try:
                 engine = EngineProcess(self.name, self._settings)
@@ -74,6 +76,11 @@ class Supervisor:
             finished = engine.report.finished
             if self._drain_until is not None:
                 break
+            # One that was there may come back, as after its driver was loaded anew.
+            had_device = had_device or engine.report.device != ""
+            if status == NO_DEVICE and not had_device:
+                self._leave()
+                return 2
             back_off = back_off_s(back_off, steady=finished > 0)
             log.warning("engine_restarts", status=status, in_s=back_off)
             self._pause(back_off)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from darkroom.errors import DarkroomError
+
 # Fixed row counts: CUDA graphs need them, and equal counts give equal bits whoever the
 # neighbours are.
 ROW_COUNTS = (1, 2, 4, 6, 8, 12, 16)
@@ -21,11 +23,28 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 _LOST = ("illegal memory access", "device-side assert", "unspecified launch failure", "ECC error")
 
 
+class NoDeviceError(DarkroomError):
+    """The device that was asked for is not there; the message says what to do."""
+
+    code = "no_device"
+
+
 def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    """The device of that name; `auto` is CUDA where there is one. Raises NoDeviceError."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = torch.device(name if name != "auto" else "cuda" if count else "cpu")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise NoDeviceError(
+            f"There is no device {name} (--device, DARKROOM_DEVICE): {_cuda_in_words(count)}. "
+            "Ask for another device, or see what `darkroom doctor` says of CUDA."
+        )
+    return device
+
+
+def _cuda_in_words(count: int) -> str:
+    if count:
+        return f"torch sees {count} CUDA device{'s' * (count > 1)}, numbered from 0"
+    return "torch sees no CUDA device" if torch.version.cuda else "this torch is built for the CPU"
 
 
 def row_counts(device: torch.device) -> tuple[int, ...]:

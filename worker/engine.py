@@ -6,6 +6,7 @@ Started by the supervisor; ends when its standard input closes.
 import argparse
 import os
 import signal
+import sys
 import threading
 from collections.abc import Hashable
 from pathlib import Path
@@ -35,7 +36,7 @@ from worker.loop import Engine
 from worker.news import Newsroom
 from worker.passes import Passes
 from worker.pulse import Pulse
-from worker.report import obey, private_stdout, report_for_ever
+from worker.report import NO_DEVICE, obey, private_stdout, report_for_ever
 from worker.vital import or_exit
 
 log = logs.get("engine")
@@ -150,6 +151,11 @@ def main() -> None:
         # A link that swallows packets must be noticed while the lease lasts.
         beats=Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings),
         at_work=AtWork(arguments.at_work),
+    try:
+        device.pick_device(settings.device)
+    except device.NoDeviceError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(NO_DEVICE)
     )
     for work in (lambda: report_for_ever(engine.report, out), lambda: obey(engine.drain)):
         threading.Thread(target=work, daemon=True).start()

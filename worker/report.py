@@ -22,6 +22,8 @@ log = logs.get("report")
 EVERY_S = 0.25
 PARENT_GONE = 3
 """Exit status of an engine whose supervisor has gone."""
+NO_DEVICE = 4
+"""Exit status of an engine whose device is not there; its last line says so in words."""
 
 
 @dataclass(frozen=True)

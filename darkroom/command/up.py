@@ -3,7 +3,6 @@
 `darkroom up` and `darkroom demo` use it; it knows no HTTP beyond asking whether the API is ready.
 """
 
-import errno
 import signal
 import socket
 import time
@@ -15,10 +14,10 @@ from darkroom.back_off import back_off_s
 from darkroom.catalog import Catalog
 from darkroom.command.child import Child
 from darkroom.command.client import DEFAULT_URL, Client, ClientError, NoServiceError
-from darkroom.command.ports import free_port
 from darkroom.command.terminal import command_line
 from darkroom.command.valkey import RedisServer, memory_mb
 from darkroom.errors import DarkroomError, QueueUnavailableError
+from darkroom.ports import free_port, refuse_taken_port
 from darkroom.private import make_state_dir
 from darkroom.queue.server import require_answer, without_password
 from darkroom.settings import Settings
@@ -70,9 +69,10 @@ class Up:
 
     def start(self) -> None:
         """Start everything and wait until the API is ready. Raises UpError, and before anything is
-        started or written ModelsFileError and QueueUnavailableError."""
+        started or written ModelsFileError, CannotListenError and QueueUnavailableError."""
         Catalog.read(self.settings.models)
-        _refuse_taken_port(self.settings.host, self.settings.port)
+        another = command_line("up", "--port", "8001")
+        refuse_taken_port(self.settings.host, self.settings.port, another=another)
         if self.settings.redis_url:
             _refuse_dead_redis(self.settings.redis_url)
         try:
@@ -250,19 +250,4 @@ def _refuse_dead_redis(url: str) -> None:
         raise UpError(
             f"No Redis can be used at {without_password(url)}: {reason}. Start it or correct the "
             "address (--redis-url, DARKROOM_REDIS_URL); without one `darkroom up` brings its own."
-        ) from error
-
-
-def _refuse_taken_port(host: str, port: int) -> None:
-    try:
-        free_port(host, port)
-    except OSError as error:
-        # Behind a bracket Python says again what it tried.
-        reason = str(error.strerror).partition(" (while")[0]
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            remedy = f"Name another port: {command_line('up', '--port', '8001')}"
-        else:
-            remedy = "Name an address of this machine: --host 127.0.0.1"
-        raise UpError(
-            f"The API cannot listen on {host}, port {port}: {reason}. {remedy}"
         ) from error

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import urlsplit
 
-from darkroom.command.ports import free_port
 from darkroom.errors import QueueUnavailableError
+from darkroom.ports import free_port
 from darkroom.private import make_folder, open_file
 from darkroom.queue.server import answers, shut_down
 from darkroom.tether import tether

@@ -18,8 +18,8 @@ import httpx2
 from redis import Redis
 from redis.exceptions import RedisError
 
-from darkroom.command.ports import free_port
 from darkroom.command.valkey import RedisServer
+from darkroom.ports import free_port
 from darkroom.queue.lua import Rules, scripts
 from darkroom.settings import Settings
 from tests.chaos.proxy import Link, Proxy

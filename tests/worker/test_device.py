@@ -1,15 +1,32 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from worker import device
 
 
 def test_auto_is_cuda_where_there_is_one() -> None:
-    assert device.pick_device("cuda:1") == torch.device("cuda", 1)
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert device.pick_device("auto").type == expected
+    assert device.pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "words"),
+    [(0, "cuda", "sees no|built for the CPU"), (2, "cuda:2", "sees 2 CUDA devices, numbered")],
+)
+def test_a_device_that_is_not_there_is_named(
+    count: int, name: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(device.NoDeviceError, match=f"no device {name} .*{words}"):
+        device.pick_device(name)
+    if count:
+        assert device.pick_device("cuda:1") == torch.device("cuda", 1)
+        assert device.pick_device("auto") == torch.device("cuda")
 
 
 def test_row_counts_are_padded_on_cuda_only() -> None:

@@ -21,7 +21,7 @@ from tests.begun import begun
 from tests.darkroom.queue.test_workers import INFO
 from tests.running import environment, wait_until_gone
 from worker.__main__ import _without_counts
-from worker.report import Report
+from worker.report import NO_DEVICE, Report
 
 pytestmark = pytest.mark.usefixtures("redis")  # nothing that another test left in it
 
@@ -66,6 +66,11 @@ for said in ("what a library says as it is imported", "{}", "[]", "3", '{"models
     print(said, flush=True)
 report(state="idle")
 assert sys.stdin.readline() == "drain\\n"
+"""
+VANISHING = """
+if start == 1:
+    report(state="idle", device="cuda:0")
+sys.exit(4)
 """
 LEAVING = """
 if start == 1:
@@ -152,6 +157,20 @@ def test_a_worker_that_cannot_work_says_why(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_device_that_never_was_there_ends_the_worker(tmp_path: Path, valkey: RedisServer) -> None:
+    with Supervised(tmp_path, valkey.url, "sys.exit(4)") as supervised:
+        assert supervised.says("engine_ended")["status"] == NO_DEVICE
+        assert supervised.process.wait(60) == 2
+    assert (tmp_path / "starts").read_text() == "."
+
+
+def test_a_device_that_was_there_is_waited_for(tmp_path: Path, valkey: RedisServer) -> None:
+    with Supervised(tmp_path, valkey.url, VANISHING) as supervised:
+        for _ in range(2):
+            assert supervised.says("engine_restarts")["status"] == NO_DEVICE
+        assert supervised.stop() == 0
 
 
 def test_what_is_no_report_is_passed_over(tmp_path: Path, valkey: RedisServer) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Self
 import pytest
 
 from darkroom.command.client import Client, ClientError, ConnectionLostError, NoServiceError
-from darkroom.command.ports import free_port
 from darkroom.job import JobStatus
+from darkroom.ports import free_port
 
 ELSEWHERE = " as a Darkroom does. Is the address right?"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import torch
 
-from darkroom.command.ports import free_port
+from darkroom.ports import free_port
 from darkroom.tasks import TASKS
 from tests.running import (
     DARKROOM,
@@ -195,6 +196,17 @@ def test_a_worker_that_cannot_start_ends_up_with_its_last_words(
     assert "nobody" in done.stderr
     assert '{"' not in done.stderr
     assert "log" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_ends_up_with_a_sentence(
+    state_dir: Path, tiny_models: Path
+) -> None:
+    where = ("--port", "0", "--state-dir", state_dir, "--models", tiny_models)
+    done = darkroom("up", *where, "--device", "cuda")
+    assert done.returncode == 1
+    assert "\n  There is no device cuda (--device, DARKROOM_DEVICE): " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1", "unix:///nowhere/socket"])

@@ -15,11 +15,11 @@ from redis.exceptions import RedisError
 
 from darkroom import keeper
 from darkroom.command import valkey as embedded
-from darkroom.command.ports import free_port
 from darkroom.command.valkey import RedisServer, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.job import JobStatus, Progress
 from darkroom.offers import ModelRecord
+from darkroom.ports import free_port
 from darkroom.queue import jobs
 from darkroom.queue.claim import Claim
 from darkroom.queue.connection import connect, connect_async, translated

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from darkroom.command.ports import free_port
+from darkroom.ports import free_port
 
 
 def test_a_free_port_can_be_listened_on_and_a_taken_one_is_refused() -> None:
