@@ -93,6 +93,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+COMPILING = "compiling"
+"""The first word of a progress's `detail` while a model is compiled for a job."""
+
 Stage = Literal["load", "encode", "denoise", "decode", "save"]
 """What a running job does."""
 
@@ -101,10 +104,11 @@ class Progress(Frozen):
     """How far a running job is."""
 
     stage: Stage
-    """load: its model, or it waits for a place beside other jobs; encode: prompts and pictures;
-    denoise; decode: latents to pictures; save: files and records."""
+    """load: its model, or it waits for a place beside other jobs, or its model is compiled, also
+    between two steps; encode: prompts and pictures; denoise; decode: latents to pictures; save:
+    files and records."""
     detail: str | None = None
-    """What is being loaded, in words; null otherwise."""
+    """What is being loaded or compiled, in words; null otherwise."""
     step: int = 0
     """Denoising steps done, on the scale of `steps`."""
     steps: int = 0
@@ -118,7 +122,9 @@ class Progress(Frozen):
     @property
     def doing(self) -> str:
         """What the job does, for people: `load the model sdxl`."""
-        return f"{self.stage} {self.detail}" if self.detail else self.stage
+        if self.detail is None:
+            return self.stage
+        return self.detail if self.detail.startswith(COMPILING) else f"{self.stage} {self.detail}"
 
 
 class QueuePlace(Frozen):

@@ -70,7 +70,12 @@ class ModelRecord(BaseModel):
     parameters: int | None = None
     """How many weights it has."""
     load_s: float | None = None
-    """Seconds that loading it took."""
+    """Seconds that loading it took, with the picture that warms it up and what was compiled."""
+    compile_s: float | None = None
+    """Seconds of these that torch compiled for; null if the model is not compiled."""
+    load_pauses_others: bool = True
+    """Whether other jobs of its worker stand still while it is loaded or compiled, as they always
+    do in this version."""
     step_s: float | None = None
     """Seconds of a denoising step of one picture of its usual size, without guidance, as measured
     lately."""

@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     step_timeout_s: float = Field(120, gt=0)
     """Seconds one call of a model may take; after that the engine is killed and restarted."""
     load_timeout_s: float = Field(900, gt=0)
-    """Seconds that loading a model may take."""
+    """Seconds that loading a model may take, and a call that compiles one."""
     grace_s: float = Field(30, ge=0)
     """Seconds that running jobs get to finish after SIGTERM; then they go back to the queue."""
     keeper_interval_s: float = Field(1, gt=0)

@@ -142,6 +142,11 @@ def main() -> None:
         torch.set_num_threads(settings.torch_threads)
     redis = connect(settings.redis_url)
     jobs = Queue.of(redis, settings)
+    try:
+        device.pick_device(settings.device)
+    except device.NoDeviceError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(NO_DEVICE)
     engine = assemble(
         settings,
         jobs,
@@ -151,11 +156,6 @@ def main() -> None:
         # A link that swallows packets must be noticed while the lease lasts.
         beats=Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings),
         at_work=AtWork(arguments.at_work),
-    try:
-        device.pick_device(settings.device)
-    except device.NoDeviceError as error:
-        print(error, file=sys.stderr, flush=True)
-        os._exit(NO_DEVICE)
     )
     for work in (lambda: report_for_ever(engine.report, out), lambda: obey(engine.drain)):
         threading.Thread(target=work, daemon=True).start()

@@ -21,7 +21,7 @@ from worker.loading import pipelines
 from worker.loading.complaints import first_lines
 from worker.loading.memory import expected_bytes, held_bytes, in_words
 from worker.loading.safety import SafetyChecker
-from worker.loading.tuning import compile_fault
+from worker.loading.tuning import Compiling, compile_fault
 from worker.loading.weights import (
     dtype_of,
     files_of,
@@ -66,13 +66,13 @@ class LoadedModels:
         evicted: Callable[[], None] = lambda: None,
         limit_gb: float = 0,
     ) -> None:
-        """`tell` is given what was found of each model; `loading` is entered around each load,
-        which can take minutes; `evicted` is called when a model has left. `limit_gb`: GiB that all
-        weights may take together; 0: what the device has free."""
+        """`tell` is given what was found of each model; `loading` is entered around each load and
+        each call that compiles a model, which can take minutes; `evicted` is called when a model
+        has left. `limit_gb`: GiB that all weights may take together; 0: what the device has."""
         self._catalog, self._put = catalog, tell
         self._gather, self._device = gather, device
         self._worker = worker
-        self._loading, self._evicted = loading, evicted
+        self.loading, self._evicted = loading, evicted
         self._limit = limit_gb * 2**30 or None
         self._loaded: dict[str, _Entry] = {}
         self._uses = itertools.count()
@@ -173,7 +173,8 @@ class LoadedModels:
         self._loaded[card.name] = entry
         self._too_many.pop(card.name, None)
         self._tell(entry.model.record)
-        log.info("model_loaded", model=card.name, load_s=entry.model.record.load_s)
+        record = entry.model.record
+        log.info("model_loaded", model=card.name, load_s=record.load_s, compile_s=record.compile_s)
         return entry.model
 
     def _read(self, card: ModelCard) -> _Entry:
@@ -182,7 +183,7 @@ class LoadedModels:
         before = set(self._gather.states)
         fault: DarkroomError
         try:
-            with self._loading(card.name):
+            with self.loading(card.name):
                 model = self._prepare(card)
             states = tuple(each for each in self._gather.states if each not in before)
             return _Entry(card, model, states, self._size(card, model), next(self._uses))
@@ -200,13 +201,19 @@ class LoadedModels:
         raise fault
 
     def _prepare(self, card: ModelCard) -> pipelines.LoadedModel:
+        began = time.monotonic()
         model = pipelines.load(card, self._catalog, self._gather, self._device)
         if card.safety:
             checker = SafetyChecker.read(card.safety, self._catalog, self._device)
             self._gather.wrap(checker.network, "safety_checker")
-            record = model.record.model_copy(update={"safety": checker.name})
-            model = replace(model, safety=checker, record=record)
-        return self._warm_up(card, model) if card.warmup or card.compile else model
+            model = replace(model, safety=checker).tells(safety=checker.name)
+        if card.compile:
+            with Compiling() as compiling:
+                model = self._warm_up(card, model)
+            model = model.tells(compile_s=round(compiling.seconds, 3))
+        elif card.warmup:
+            model = self._warm_up(card, model)
+        return model.tells(load_s=round(time.monotonic() - began, 3))
 
     def _warm_up(self, card: ModelCard, model: pipelines.LoadedModel) -> pipelines.LoadedModel:
         """Make a picture, so that nothing is slow or impossible at the first job."""
@@ -220,8 +227,7 @@ class LoadedModels:
             reason = first_lines(error)
             raise ModelLoadError(f"{card.source} makes no picture: {reason}") from None
         if fault := compile_fault(model.components):
-            faults = model.record.faults | {"compile": fault}
-            model = replace(model, record=model.record.model_copy(update={"faults": faults}))
+            model = model.tells(faults=model.record.faults | {"compile": fault})
         return model
 
     def _make_room(self, card: ModelCard, busy: Collection[str]) -> bool:

@@ -4,10 +4,12 @@ It shows the batcher what there is, runs what that chooses, and tells the cost m
 """
 
 import time
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 
+from darkroom import logs
 from darkroom.costs import DECODE, ENCODE
 from darkroom.networks import stage_of
 from worker.at_work import AtWork
@@ -18,7 +20,10 @@ from worker.gathering.gather import Call, Gather
 from worker.gathering.ladder import higher
 from worker.gathering.runner import Parts, Runner
 from worker.loaded import LoadedModels
+from worker.loading.tuning import Compiling
 from worker.running import RunningJob, too_large
+
+log = logs.get("passes")
 
 
 class Passes:
@@ -100,14 +105,34 @@ class Passes:
 
         def run() -> bool:
             """Whether all went as it usually does."""
-            outcomes = self.runner.run(calls, parts, busy)
+            with self._compiling(sharing) as compiling:
+                outcomes = self.runner.run(calls, parts, busy)
             for outcome in outcomes:
                 job = jobs[outcome.owner]
                 if outcome.rung is not None:
                     job.memory = higher(job.memory, outcome.rung)
                 if outcome.error is not None:
                     self._gather.throw(outcome.owner, too_large(job, outcome.error))
-            return not outcomes
+            return not outcomes and not compiling.seconds
 
         self._at_work.turn_to(job.claim.token for job in sharing)
         self._stopwatch.time(run, self._costs.seeing(sharing, first.module_name, rows))
+
+    @contextmanager
+    def _compiling(self, jobs: Sequence[RunningJob]) -> Iterator[Compiling]:
+        """Around a pass of `jobs`: where torch compiles within, it has the time of a load, and they
+        tell that."""
+        if not self._models.card(jobs[0].model).compile:
+            yield Compiling()  # not entered, as that imports much of torch
+            return
+        with ExitStack() as load, Compiling(lambda: self._call_it_loading(jobs, load)) as compiling:
+            yield compiling
+        if compiling.seconds:
+            width, height = jobs[0].work.size
+            about = {"model": jobs[0].model, "width": width, "height": height}
+            log.info("model_compiled", **about, seconds=round(compiling.seconds, 3))
+
+    def _call_it_loading(self, jobs: Sequence[RunningJob], load: ExitStack) -> None:
+        load.enter_context(self._models.loading(jobs[0].model))
+        for job in jobs:
+            load.enter_context(job.compiling())

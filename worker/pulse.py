@@ -12,7 +12,7 @@ class Pulse:
     """The signs of life of one engine."""
 
     def __init__(self, *, step_timeout_s: float, load_timeout_s: float) -> None:
-        """Seconds that one model call, and loading one model, may take."""
+        """Seconds that one model call may take, and loading a model or a call that compiles it."""
         self._step_timeout_s, self._load_timeout_s = step_timeout_s, load_timeout_s
         self._state: WorkerState = "starting"
         self._loads: str | None = None
@@ -25,7 +25,7 @@ class Pulse:
 
     @property
     def loads(self) -> str | None:
-        """The model that is being loaded."""
+        """The model that is being loaded or compiled."""
         return self._loads
 
     @property
@@ -51,10 +51,12 @@ class Pulse:
 
     @contextmanager
     def loading(self, model: str) -> Iterator[None]:
-        """Around loading a model, which can take minutes."""
+        """Around loading a model, or a call that compiles it, which can take minutes."""
+        before = self._state
         self._state, self._loads, self._ticked_at = "loading", model, time.monotonic()
         try:
             yield
         finally:
-            self._loads = None
+            # The time first: a call that began with the load would have taken too long.
             self._ticked_at = time.monotonic()
+            self._state, self._loads = before, None

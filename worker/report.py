@@ -38,7 +38,7 @@ class Report:
     models: tuple[str, ...] = ()
     """Models that it has in memory."""
     loads: str | None = None
-    """The model that it is loading."""
+    """The model that it is loading or compiling."""
     running: int = 0
     """Jobs that it holds."""
     passes: int = 0

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from darkroom.costs import Work
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
 from darkroom.input_images import IMAGE, Place
-from darkroom.job import JobError, Progress, Stage, Timings
+from darkroom.job import COMPILING, JobError, Progress, Stage, Timings
 from darkroom.offers import Offer
 from darkroom.queue.claim import Claim
 from darkroom.request import Request
@@ -167,8 +168,9 @@ class RunningJob:
         before = self.claim.queued_s + sum(self.claim.spent.values())
         return before + time.monotonic() - self.claimed_at
 
-    def enter(self, stage: Stage) -> None:
-        """Begin `stage` if it is not the current one; the time so far goes to the one before."""
+    def enter(self, stage: Stage, detail: str | None = None) -> None:
+        """Begin `stage` if it is not the current one; the time so far goes to the one before.
+        `detail`: what is being loaded, in words."""
         before = self.progress
         if stage == before.stage:
             return
@@ -176,12 +178,24 @@ class RunningJob:
         self._clock = _Clock(stage, now, self._clock.spent_at(now))
         self._left = (*self._left, before)
         step = before.steps if stage == "save" else before.step
-        self.progress = self._progress(stage, step, before.steps, before.eta_s)
+        eta_s = before.eta_s if stage != "load" else None  # nobody knows how long that takes
+        self.progress = self._progress(stage, step, before.steps, eta_s, detail)
 
     def tell_of_load(self, model: str) -> None:
         """The model called `model` is loaded now; of those that wait for it, let all say so."""
         if model == self.model and self.progress.detail is None:
             self.progress = Progress(stage="load", detail=f"the model {model}")
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Around a pass of it that compiles its model: this is loading, wherever the job was."""
+        stage, (width, height) = self.progress.stage, self.work.size
+        self.enter("load", f"{COMPILING} the model {self.model} for {width} x {height}")
+        try:
+            yield
+        finally:
+            if self.progress.stage == "load":  # else it has gone on
+                self.enter(stage)
 
     def step(self, i: int, n: int, _: object) -> None:
         """`i` of `n` denoising steps are done."""
@@ -191,11 +205,20 @@ class RunningJob:
         eta_s = round(denoising / i * (n - i), 2) if i else None
         self.progress = self._progress("denoise", i, n, eta_s)
 
-    def _progress(self, stage: Stage, step: int, steps: int, eta_s: float | None) -> Progress:
+    def _progress(
+        self, stage: Stage, step: int, steps: int, eta_s: float | None, detail: str | None = None
+    ) -> Progress:
         """The ratio counts steps, to which decoding and saving the pictures add one each."""
         done = step + (stage == "save")
         ratio = max(done / (steps + 2), self.progress.ratio)
-        return Progress(stage=stage, step=step, steps=steps, ratio=round(ratio, 4), eta_s=eta_s)
+        return Progress(
+            stage=stage,
+            detail=detail,
+            step=step,
+            steps=steps,
+            ratio=round(ratio, 4),
+            eta_s=eta_s,
+        )
 
     @property
     def done(self) -> Progress:

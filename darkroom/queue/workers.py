@@ -55,7 +55,7 @@ class WorkerInfo:
     started_at: datetime
     """When its supervisor started."""
     loads: str | None = None
-    """The model that it is loading."""
+    """The model that it is loading or compiling."""
     passes: int = 0
     """Forwards of denoising networks since the engine started."""
     joined_passes: int = 0

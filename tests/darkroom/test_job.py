@@ -30,6 +30,7 @@ def test_ids_sort_by_time():
 
 def test_what_a_job_does_is_told_in_words():
     assert Progress(stage="load", detail="the model sdxl").doing == "load the model sdxl"
+    assert Progress(stage="load", detail="compiling sdxl").doing == "compiling sdxl"
     assert Progress(stage="denoise").doing == "denoise"
 
 

@@ -2,6 +2,7 @@ import io
 import json
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -40,6 +41,7 @@ limits = {{ min_size = 8, max_size = 64, size_multiple = 4, max_steps = 20000 }}
 MODELS = {
     "tiny": "",
     "other": "",
+    "compiled": "compile = true",
     "single": 'offload = "model"',
     "prudent": 'safety = { source = "prudent" }',
     "prudish": 'safety = { source = "prudish/safety_checker" }',
@@ -612,6 +614,57 @@ def test_which_model_is_loaded_is_told(running, redis):
     told = [json.loads(fields[b"data"]) for _, fields in rows]
     loads = [row["detail"] for row in told if row.get("stage") == "load"]
     assert loads[-1] == "the model other"
+
+
+class Gate:
+    """A compiler whose work takes as long as its gate is closed."""
+
+    def __init__(self) -> None:
+        self.opened, self.reached = threading.Event(), threading.Event()
+        self.opened.set()
+
+    def __call__(self, graph: torch.fx.GraphModule, _: object):
+        self.reached.set()
+        assert self.opened.wait(60)
+        return graph.forward
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    torch._dynamo.reset()
+    gate = Gate()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=gate))
+    yield gate
+    gate.opened.set()
+
+
+def test_a_pass_that_compiles_counts_as_loading_and_says_so(gate, running, jobs):
+    """Beyond the time of a step it would be killed, and again at each attempt."""
+    usual = {"width": 16, "height": 16, "num_inference_steps": 1, "scheduler": "DDIMScheduler"}
+    usual |= {"scheduler_options": {"timestep_spacing": "trailing"}}
+    first = running.submit("compiled", **usual)
+    running.start()
+    assert running.ended(first).status is JobStatus.SUCCEEDED
+    gate.opened.clear()
+    gate.reached.clear()
+    job_id = running.submit("compiled", **usual | {"width": 32})
+    assert gate.reached.wait(60)
+    pulse = running.engine.pulse
+    pulse._ticked_at -= running.settings.step_timeout_s + 1
+    assert not pulse.is_stuck
+    report = running.engine.report()
+    assert (report.state, report.loads) == ("loading", "compiled")
+    told = "compiling the model compiled for 32 x 16"
+    wait_until(lambda: (jobs.fetch(job_id).progress or Progress(stage="load")).detail == told)
+    gate.opened.set()
+    job = running.ended(job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert pulse.state in ("idle", "busy")
+    # Such a pass says nothing of what others will take.
+    known = {(kind.module, kind.size) for kind in running.engine.costs._costs["compiled"]}
+    assert ("unet", (32, 16)) not in known
+    assert ("decode", (32, 16)) in known
+    assert running.records.all()["compiled"].compile_s > 0
 
 
 def test_a_draft_of_what_the_model_turns_out_not_to_do_fails(running, jobs):

@@ -1,7 +1,9 @@
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,7 @@ class Here:
     def _loading(self, name: str) -> Iterator[None]:
         assert name in (*NAMES, "broken")
         self.states.append(("loading", *self.models.names))
+        self.loads_at = time.monotonic()
         yield
         self.states.append(("ready", *self.models.names))
 
@@ -213,6 +216,39 @@ def test_a_warm_model_has_made_a_picture(make) -> None:
     finally:
         hook.remove()
     assert {"CLIPTextModel", "Decoder", "UNet2DConditionModel"} & set(called) >= {"Decoder"}
+
+
+def test_the_time_of_a_load_is_all_of_it(make) -> None:
+    here = make(2.5, two="warmup = true")
+    decoded_s: list[float] = []
+
+    def take_long(module: torch.nn.Module, _: object) -> None:
+        if type(module).__name__ == "Decoder":
+            threading.Event().wait(0.2)
+            decoded_s.append(time.monotonic() - here.loads_at)
+
+    hook = register_module_forward_pre_hook(take_long)
+    try:
+        record = here.models.load("two").record
+    finally:
+        hook.remove()
+    assert record.load_s > decoded_s[0] - 0.1
+    assert record.compile_s is None
+    assert here.records.all()["two"].load_s == record.load_s
+    assert record.load_pauses_others
+
+
+def test_what_was_compiled_is_told_beside_and_counted_in(
+    make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    try:
+        record = make(2.5, two="compile = true").models.load("two").record
+    finally:
+        torch._dynamo.reset()
+    assert 0 < record.compile_s < record.load_s
+    assert record.faults == {}
 
 
 def test_a_model_that_makes_no_picture_is_not_offered(make) -> None:

@@ -30,3 +30,12 @@ def test_a_load_has_its_time_from_its_beginning_and_the_loop_from_its_end() -> N
     assert pulse.loads is None
     pulse.enter("busy")
     assert not pulse.is_stuck
+
+
+def test_a_call_that_compiles_has_the_time_of_a_load_and_the_next_one_its_own() -> None:
+    pulse = aged(Pulse(step_timeout_s=100, load_timeout_s=1000), 5000)
+    pulse.enter("busy")
+    with pulse.loading("emoji"):
+        assert not aged(pulse, 900).is_stuck
+    assert (pulse.state, pulse.loads, pulse.is_stuck) == ("busy", None, False)
+    assert aged(pulse, 200).is_stuck

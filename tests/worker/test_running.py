@@ -6,6 +6,7 @@ from types import FrameType
 
 import pytest
 
+from darkroom.costs import Work
 from darkroom.draft import Draft
 from darkroom.job import Progress
 from darkroom.queue.queue import Claim
@@ -115,6 +116,24 @@ def test_what_is_loaded_is_told():
     assert [(each.stage, each.detail) for each in one.news] == [("load", "the model sdxl")]
     one.enter("encode")
     assert one.progress.detail is None
+
+
+def test_a_pass_that_compiles_is_told_as_loading_and_counts_as_such():
+    one = job()
+    one.asked = Draft("text-to-image", {"model": "sdxl"})
+    one.work = Work(size=(64, 32), images=1, rounds=1, rows=2, passes=20)
+    one.step(2, 20, None)
+    with one.compiling():
+        progress = one.progress
+        assert (progress.stage, progress.step, progress.eta_s) == ("load", 2, None)
+        assert progress.detail == progress.doing == "compiling the model sdxl for 64 x 32"
+        before = one.spent_so_far()
+    assert (one.progress.stage, one.progress.step, one.progress.detail) == ("denoise", 2, None)
+    assert one.spent_so_far()["load"] >= before["load"]
+    assert one.spent_so_far()["denoise"] >= before["denoise"]
+    with one.compiling():
+        one.enter("decode")
+    assert one.progress.stage == "decode", "it has gone on by itself"
 
 
 def test_times_of_earlier_attempts_are_added_and_the_sum_is_the_total():

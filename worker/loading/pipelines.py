@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,6 +56,10 @@ class LoadedModel:
     """The pipeline class for each task that ControlNets can take part in."""
     adapters: Adapters = field(default_factory=Adapters)
 
+    def tells(self, **found: object) -> LoadedModel:
+        """The same, with a record that says so."""
+        return replace(self, record=self.record.model_copy(update=found))
+
     def view(
         self,
         task: str,
@@ -99,7 +102,6 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
     """Load the model of `card`, one of `models`, and stack around its modules what they need.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
-    began = time.monotonic()
     pipeline, faults = read(card, catalog, device)
     known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
     schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
@@ -125,7 +127,7 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
             offload=offload,
         )
     return LoadedModel(
-        record=_record(card, pipeline, added, schedulers, device, time.monotonic() - began, faults),
+        record=_record(card, pipeline, added, schedulers, device, faults),
         components=components,
         pipelines=task_classes(type(pipeline).__name__),
         schedulers=schedulers,
@@ -148,7 +150,6 @@ def _record(
     added: Adapters,
     schedulers: Schedulers,
     device: torch.device,
-    load_s: float,
     faults: Mapping[str, str],
 ) -> ModelRecord:
     height, width = _native_size(pipeline)
@@ -168,7 +169,6 @@ def _record(
         source=card.source,
         revision=card.revision,
         parameters=sum(p.numel() for module in modules.values() for p in module.parameters()),
-        load_s=round(load_s, 3),
         loras=tuple(added.loras),
         controlnets=tuple(added.controlnets),
         embeddings=added.embeddings,

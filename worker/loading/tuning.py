@@ -6,8 +6,9 @@ Used when the worker loads a model, knows no jobs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -54,6 +55,36 @@ def compile_fault(components: Mapping[str, Any]) -> str | None:
     """Why a network that was to be compiled is not, as far as it was called."""
     networks = (each for each in components.values() if isinstance(each, torch.nn.Module))
     return next(filter(None, (vars(each).get(_FAULT) for each in networks)), None)
+
+
+class Compiling:
+    """A context that tells of what torch compiles in this process meanwhile: by whichever call, as
+    torch compiles anew for arguments unlike those before, such as another size."""
+
+    def __init__(self, begins: Callable[[], object] = lambda: None) -> None:
+        """`begins` is called before the first time."""
+        self.seconds = 0.0
+        """How long it took, all together; 0.0 if nothing was compiled."""
+        self._begins: Callable[[], object] | None = begins
+        self._since = 0.0
+
+    def __enter__(self) -> Self:
+        torch._dynamo.callback_handler.register_start_callback(self._on_start)
+        torch._dynamo.callback_handler.register_end_callback(self._on_end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch._dynamo.callback_handler.remove_start_callback(self._on_start)
+        torch._dynamo.callback_handler.remove_end_callback(self._on_end)
+
+    def _on_start(self, _: object) -> None:
+        self._since = time.monotonic()
+        if self._begins is not None:
+            begins, self._begins = self._begins, None
+            begins()
+
+    def _on_end(self, _: object) -> None:
+        self.seconds += time.monotonic() - self._since
 
 
 def _compile_forward(module: torch.nn.Module, network: torch.nn.Module) -> None:
