@@ -15,7 +15,7 @@ from darkroom.networks import stage_of
 from worker.at_work import AtWork
 from worker.batcher import Candidate, choose
 from worker.costs import Costs
-from worker.device import Stopwatch
+from worker.device import Stopwatch, is_shared
 from worker.gathering.gather import Call, Gather
 from worker.gathering.ladder import higher
 from worker.gathering.runner import Parts, Runner
@@ -43,7 +43,7 @@ class Passes:
         """`max_jobs`: jobs that may share a pass."""
         self.runner = runner
         self._gather, self._costs, self._models = gather, costs, models
-        self._stopwatch = Stopwatch(device)
+        self._device, self._stopwatch = device, Stopwatch(device)
         self._at_work, self._max_jobs = at_work, max_jobs
 
     def make(self, jobs: Mapping[Hashable, RunningJob], busy: Collection[str]) -> None:
@@ -112,7 +112,11 @@ class Passes:
                 if outcome.rung is not None:
                     job.memory = higher(job.memory, outcome.rung)
                 if outcome.error is not None:
-                    self._gather.throw(outcome.owner, too_large(job, outcome.error))
+                    # Models without jobs have left by now, unless they always stay.
+                    others = any(other.started for other in jobs.values() if other is not job)
+                    again = others or is_shared(self._device)
+                    error = too_large(job, outcome.error, retryable=again)
+                    self._gather.throw(outcome.owner, error)
             return not outcomes and not compiling.seconds
 
         self._at_work.turn_to(job.claim.token for job in sharing)

@@ -38,13 +38,15 @@ def job_error(error: BaseException) -> JobError:
     return unexpected(error)
 
 
-def too_large(job: "RunningJob", error: DeviceMemoryError) -> DeviceMemoryError:
-    """What a client is told when nothing made a call of the job fit into memory."""
+def too_large(job: "RunningJob", error: DeviceMemoryError, *, retryable: bool) -> DeviceMemoryError:
+    """What a client is told when nothing made a call of the job fit into memory. `retryable`:
+    whether others had a part of the memory."""
     request = job.request
     return DeviceMemoryError(
         f"The model {request.model!r} has too little memory for {request.num_images} x "
         f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
-        "Ask for a smaller size or fewer pictures."
+        "Ask for a smaller size or fewer pictures.",
+        retryable=retryable,
     )
 
 

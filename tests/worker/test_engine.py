@@ -394,6 +394,31 @@ def test_when_no_rung_helps_the_job_fails_in_words_and_the_next_one_runs(running
     assert running.ended(running.submit(num_images=2, width=32)).memory is None
 
 
+@pytest.mark.parametrize(("free", "again"), [(95, False), (50, True)])
+def test_what_fits_nowhere_is_not_worth_a_repeat(free, again, running, monkeypatch):
+    """What a driver would say of a device of 100 bytes, some of them not free."""
+    monkeypatch.setattr(running.engine.passes, "_device", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 100))
+    running.start()
+    running.ended(running.submit("other"))
+    running.ended(running.submit())
+    Refusing(running).side = 0
+    error = running.ended(running.submit()).error
+    assert (error.code, error.retryable) == ("out_of_memory", again)
+
+
+def test_what_does_not_fit_beside_others_may_fit_later(running, monkeypatch):
+    monkeypatch.setattr(running.engine.passes, "_device", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (95, 100))
+    running.start()
+    running.ended(running.submit())
+    Refusing(running).side = 0
+    endless = running.submit("other", num_inference_steps=20_000)
+    wait_until(lambda: len(running.engine._running) == 1)
+    assert running.ended(running.submit()).error.retryable
+    running.jobs.cancel(endless)
+
+
 def test_the_last_rung_takes_the_rest_of_the_model_off_the_device(running):
     running.start()
     plain = running.ended(running.submit(seed=4))
