@@ -63,7 +63,7 @@ class Admission:
     has_room_for: Callable[[str, Collection[str]], bool]
     """Whether a model can be used now, while those given have jobs and stay."""
     places: int
-    """Jobs that may be under way, besides those that are about to end."""
+    """Jobs that may be under way, besides those that are about to end or of high priority."""
     prefer_loaded_s: float
     """See `must_let_others_go_first`."""
 
@@ -79,7 +79,7 @@ class Admission:
             job = self._next(left)
             under_way = [each for each in jobs if each.is_under_way]
             staying = [each for each in under_way if not each.is_leaving]
-            if len(staying) >= self.places or must_wait(job, under_way):
+            if len(staying) >= self._places_for(job) or must_wait(job, under_way):
                 return
             if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
                 self.beginning.ask(job)
@@ -88,6 +88,11 @@ class Admission:
                 _give_back(each for each in waiting if each is not job)
                 return
             left.remove(job)
+
+    def _places_for(self, job: RunningJob) -> int:
+        """One of high priority need not wait for a place: the batcher lets it go first. Half as
+        many again may do so, so that they do not all have to share."""
+        return self.places + (self.places // 2 if job.claim.priority == "high" else 0)
 
     def _next(self, waiting: Collection[RunningJob]) -> RunningJob:
         """The first in order, but now and then the one of its priority that has waited longest."""

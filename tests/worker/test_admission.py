@@ -75,6 +75,15 @@ def test_as_many_begin_as_there_are_places_and_one_more_when_one_is_about_to_be_
     assert [each.is_under_way for each in jobs] == [True, True, True, False]
 
 
+def test_one_of_high_priority_does_not_wait_for_a_place(admission: Admission) -> None:
+    usual = [job("a"), job("b"), job("c")]
+    admission.begin_waiting(usual)
+    urgent = [job("x", priority="high"), job("y", priority="high")]
+    admission.begin_waiting([*usual, *urgent])
+    assert [each.is_under_way for each in urgent] == [True, False], "half as many again"
+    assert not usual[2].is_under_way
+
+
 def test_one_in_eight_begins_goes_to_whoever_has_waited_longest(admission: Admission) -> None:
     admission.places = 1
     long, begun = job("long", work_s=500.0, queued_s=9.0), []
