@@ -167,8 +167,11 @@ class Catalog:
     def names(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The names of the models asked for by name or alias; of all, if none is.
 
-        Raises ModelNotFoundError."""
-        return tuple(self.find(name).name for name in asked) or tuple(self.cards)
+        Raises ModelNotFoundError, which lists those there are."""
+        try:
+            return tuple(self.find(name).name for name in asked) or tuple(self.cards)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(error.name, error.near, tuple(self.cards)) from None
 
     def files(self, card: ModelCard) -> ModelFiles | None:
         """The model's files on this machine: a folder, or a repository that was pulled."""

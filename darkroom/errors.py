@@ -120,13 +120,16 @@ class ImageNotFoundError(NotFoundError):
 
 
 class ModelNotFoundError(NotFoundError):
-    """`near` holds the names most like the one asked for, best first."""
+    """`near` holds the names most like the one asked for, best first; `known` all there are, where
+    whoever asks may see them."""
 
     code = "model_not_found"
 
-    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, near: Sequence[str] = (), known: Sequence[str] = ()) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        hint += f" There are: {', '.join(known)}." if known else ""
         super().__init__(f"No model is called {name[:100]!r}.{hint}")
+        self.name = name
         self.near = tuple(near)
 
 

@@ -71,5 +71,7 @@ def _lack_of_words(
     if "prompt" in asked and issubclass(request, TextToImage):
         return None
     able = [name for name in LEADERS if name in offer.takes(task)]
-    detail = "Say what the picture shall show" + (f", or give {' or '.join(able)}" if able else "")
+    detail = "Say in prompt what the picture shall show"
+    detail += f", or give {' or '.join(able)}" if able else ""
+    detail += ", or image for image-to-image" if "image-to-image" in offer.tasks else ""
     return FieldError("/prompt", f"{detail}.", "too_short" if "prompt" in asked else "missing")

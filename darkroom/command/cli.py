@@ -215,7 +215,7 @@ def models_pull(
     _become("worker.loading.hub", settings, *names)
 
 
-app.command()(remote.generate)
+app.command(cls=remote.GenerateCommand)(remote.generate)
 
 
 @app.command()

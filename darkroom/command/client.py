@@ -173,6 +173,8 @@ class Client:
         try:
             answer = self._http.request(method, path, **options)
         except httpx2.ConnectError as error:
+            if "SSL" in str(error):
+                raise NoServiceError(self._without_tls(str(error))) from error
             raise NoServiceError(
                 f"No Darkroom answers at {self.url}. Start one with `darkroom up`, or name "
                 "another with --url or DARKROOM_URL."
@@ -184,6 +186,12 @@ class Client:
         if answer.is_success or answer.status_code == 304:
             return answer
         raise _refusal(answer)
+
+    def _without_tls(self, why: str) -> str:
+        if "CERTIFICATE" in why:
+            return f"The certificate of {self.url} is not accepted: {why}"
+        plain = self.url.replace("https:", "http:", 1)
+        return f"What answers at {self.url} speaks no TLS ({why}). Perhaps it is {plain}"
 
     def _job(self, answer: httpx2.Response) -> Job:
         return _as_job(self._json(answer))

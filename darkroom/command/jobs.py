@@ -70,7 +70,8 @@ def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
     if as_json:
         print_json(job.model_dump(mode="json", by_alias=True))
     else:
-        out.print(f"{job.id} {job.status}")
+        ended = job.status in (JobStatus.SUCCEEDED, JobStatus.FAILED)
+        out.print(f"{job.id} {job.status}{': it had ended already' if ended else ''}")
 
 
 @jobs.command("watch")

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from darkroom.command.client import DEFAULT_URL, Client, ClientError
 from darkroom.command.generate import GenerateError, generate_pictures
@@ -22,6 +23,21 @@ from darkroom.request import PictureFormat
 models = typer.Typer(help="List models, check that they work, download them.", no_args_is_help=True)
 
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
+
+
+class GenerateCommand(TyperCommand):
+    """What stands beside the prompt, or names it as the request does, is told where it goes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            message = getattr(error, "message", "")
+            if message.startswith("Got unexpected extra argument"):
+                error.message = f'{message}: the prompt goes in quotes, as in "a cat"'
+            elif getattr(error, "option_name", "") == "--prompt":
+                error.message = f'{message}: the prompt is the argument, as in "a cat"'
+            raise
 
 
 def generate(

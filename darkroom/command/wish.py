@@ -15,6 +15,7 @@ from darkroom.job import IMAGE_ID, INPUT_ID, ImageRecord
 from darkroom.provenance import request_of
 
 _SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
+_OF_A_DARKROOM = re.compile(rf"://.*/api/v1/images/({IMAGE_ID.pattern})$", re.ASCII)
 _FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
 LONGEST_NAME = 60
 
@@ -117,6 +118,11 @@ def check_format(output: str | None, image_format: Any) -> None:
 
 def _picture(option: str, file: str) -> str:
     named = INPUT_ID.fullmatch(file) or IMAGE_ID.fullmatch(file)
+    if made := _OF_A_DARKROOM.search(file):
+        raise ValueError(
+            f"{option} {file}: nothing is fetched from a URL; name a file or, of a picture that "
+            f"the service made, its id: {made[1]}"
+        )
     return file if named else base64.b64encode(_read(option, file)).decode()
 
 

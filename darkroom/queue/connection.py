@@ -29,6 +29,7 @@ _OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": 2.0,
     "health_check_interval": 30,
 }
+_NUMBER = re.compile(r"^Error (?:\S+ )?(?=connecting to |while )")
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _PAUSES = ExponentialBackoff(cap=0.2, base=0.05)
 
@@ -91,7 +92,12 @@ def translated() -> Iterator[None]:
         raise QueueUnavailableError(f"Redis cannot be used: {reply}") from error
     except RedisError as error:
         reason = "all connections to it stay in use" if str(error) == _NONE_FREE else error
-        raise QueueUnavailableError(f"Redis cannot be reached: {reason}") from error
+        raise QueueUnavailableError(f"Redis cannot be reached: {words(reason)}") from error
+
+
+def words(error: object) -> str:
+    """What redis-py says, without the "Error 111" that it begins with: ours is named already."""
+    return _NUMBER.sub("", str(error))
 
 
 def _reply(error: ResponseError) -> tuple[str, str]:

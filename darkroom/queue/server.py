@@ -16,7 +16,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
 from darkroom.errors import QueueUnavailableError
-from darkroom.queue.connection import connect
+from darkroom.queue.connection import connect, words
 
 
 @dataclass(frozen=True)
@@ -93,4 +93,4 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise QueueUnavailableError(str(error)) from error
+        raise QueueUnavailableError(words(error)) from error

@@ -4,6 +4,7 @@ import binascii
 import re
 
 from darkroom.errors import InvalidImageError
+from darkroom.job import IMAGE_ID
 
 LONGEST_HEADER = 1000
 """Bytes from `data:` to the comma; some writers put a file's name in."""
@@ -14,6 +15,7 @@ _HEADER = re.compile(rb'data:((?:[^",]|"[^"]*")*),', re.IGNORECASE)
 """Its parameters may be quoted, with commas inside (RFC 2045)."""
 _IS_BASE64 = re.compile(rb"(?:^|;)\s*base64\s*$", re.IGNORECASE)
 _URL = re.compile(rb"(?:https?|ftp|file|blob):", re.IGNORECASE)
+_OF_A_DARKROOM = re.compile(rb"/api/v1/images/(%s)$" % IMAGE_ID.pattern.encode())
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
 _BLANKS = b" \t\n\v\f\r"
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -27,7 +29,7 @@ def read(text: bytes) -> bytes:
     text = text.strip(_BLANKS)
     if text[:5].lower() != b"data:":
         if _URL.match(text):
-            raise InvalidImageError("Nothing is fetched from a URL; send the picture itself.")
+            raise InvalidImageError(_not_fetched(text))
         return _base64(text)
     header = _HEADER.match(text, 0, LONGEST_HEADER)
     if header is None:
@@ -40,6 +42,13 @@ def read(text: bytes) -> bytes:
     if escapes:
         content = _ESCAPE.sub(_byte, content)
     return _base64(content) if _IS_BASE64.search(header[1]) else content
+
+
+def _not_fetched(url: bytes) -> str:
+    said = "Nothing is fetched from a URL; send the picture itself"
+    if made := _OF_A_DARKROOM.search(url):
+        return f"{said}, or the id of one that this service made, as it stands: {made[1].decode()}."
+    return f"{said}."
 
 
 def _base64(text: bytes) -> bytes:

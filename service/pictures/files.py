@@ -62,6 +62,8 @@ class PictureFile:
 
 def opened(data: bytes) -> PictureFile:
     """Raises InvalidImageError for other formats and for what would take long to go through."""
+    if not data:
+        raise InvalidImageError("Is empty; send a picture, or leave the field out.")
     if data.startswith(_JPEG):
         _check_scans(data)
         return PictureFile(data, is_lossy=True)

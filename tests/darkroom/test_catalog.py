@@ -82,8 +82,10 @@ def test_what_is_no_models_file_is_told_as_that(tmp_path, content, part):
 def test_names_asked_for_by_alias_are_resolved(catalog):
     assert catalog.names(["gpt-image-1"]) == ("pix",)
     assert catalog.names([]) == ("pix", "sdxl")
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(ModelNotFoundError, match=r"Did you mean pix\? There are: pix, sdxl\."):
         catalog.names(["pixx"])
+    with pytest.raises(ModelNotFoundError, match=r"'nope'\. There are: pix, sdxl\."):
+        catalog.names(["nope"])
 
 
 @pytest.mark.parametrize("content", [None, b"\xff", b"a\n" * 2**20])

@@ -40,12 +40,16 @@ def test_a_picture_leads_where_words_do_not(leader, prompt):
 @pytest.mark.parametrize(
     ("body", "terms", "told"),
     [
-        ({"task": "text-to-image"}, SD, "shall show, or give controls or reference_images."),
-        ({"task": "text-to-image", "controls": []}, SD, "shall show, or give controls"),
-        ({"task": "text-to-image"}, BARE, "Say what the picture shall show."),
-        ({"prompt": "", "regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
-        ({"prompt": " \n", "regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
-        ({"regions": [BOX]}, GLIGEN, "Say what the picture shall show."),
+        ({"task": "text-to-image"}, SD, "or reference_images, or image for image-to-image."),
+        (
+            {"task": "text-to-image", "controls": []},
+            SD,
+            "in prompt what the picture shall show, or give controls",
+        ),
+        ({"task": "text-to-image"}, BARE, "Say in prompt what the picture shall show"),
+        ({"prompt": "", "regions": [BOX]}, GLIGEN, "Say in prompt what the picture shall show"),
+        ({"prompt": " \n", "regions": [BOX]}, GLIGEN, "Say in prompt what the picture shall show"),
+        ({"regions": [BOX]}, GLIGEN, "Say in prompt what the picture shall show"),
     ],
 )
 def test_where_nothing_leads_it_is_said_what_is_missing(body, terms, told):

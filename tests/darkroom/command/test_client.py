@@ -253,3 +253,12 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     with Service(Answer({"data": []})) as service, Client(service.url) as client:
         assert client.models() == []
+
+
+def test_a_service_without_tls_is_told_from_none() -> None:
+    with (
+        Service() as service,
+        Client(service.url.replace("http:", "https:")) as client,
+        pytest.raises(NoServiceError, match=f"speaks no TLS .* Perhaps it is {service.url}"),
+    ):
+        client.job("job_1")

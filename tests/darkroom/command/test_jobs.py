@@ -18,7 +18,7 @@ def test_jobs_are_listed_shown_canceled_and_watched(shared_up: RunningUp) -> Non
     assert "succeeded" in shown.stdout
     assert f"{shared_up.url}/api/v1/images/{made['images'][0]['id']}" in shown.stdout
     canceled = darkroom("jobs", "cancel", made["id"], *at)
-    assert lines(canceled.stdout) == [f"{made['id']} succeeded"]
+    assert lines(canceled.stdout) == [f"{made['id']} succeeded: it had ended already"]
     watched = darkroom("jobs", "watch", made["id"], "--json", *at)
     assert json.loads(lines(watched.stdout)[-1])["status"] == "succeeded"
     unknown = darkroom("jobs", "show", "job_" + "0" * 32, *at)

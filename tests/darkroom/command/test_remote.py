@@ -42,6 +42,22 @@ def test_wrong_usage_is_named(arguments: list[str], said: str) -> None:
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a", "cat"], "the prompt goes in quotes"),
+        (["--prompt", "a cat"], "the prompt is the argument"),
+        (["--prompt=a cat", "--seed", "1"], "the prompt is the argument"),
+        (["cat", "--sed", "1"], "No such option: --sed"),
+    ],
+)
+def test_a_prompt_in_the_wrong_place_is_told_where_it_goes(arguments: list[str], said: str) -> None:
+    done = invoke("generate", *arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert ("the prompt" in done.stderr) == ("the prompt" in said)
+
+
 def test_refusal_of_the_service_is_shown(shared_up: RunningUp) -> None:
     def refused(*arguments: str) -> str:
         done = darkroom("generate", "cat", "--url", shared_up.url, *arguments)

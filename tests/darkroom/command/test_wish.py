@@ -175,7 +175,8 @@ def test_any_field_can_be_set() -> None:
         ({"mask": "nowhere.png"}, "--mask"),
         ({"references": ["nowhere.png"]}, "--reference"),
         ({"preprocess": "canny"}, "--preprocess needs --control"),
-        ({"image": "https://host/a.png"}, "nothing is fetched from a URL"),
+        ({"image": "https://host/a.png"}, "nothing is fetched from a URL; name a file$"),
+        ({"image": f"http://host/api/v1/images/img_{'0' * 32}"}, "its id: img_00000"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict, named: str) -> None:

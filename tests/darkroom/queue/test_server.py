@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from darkroom.command.ports import free_port
 from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import QueueUnavailableError
 from darkroom.queue import server
+from darkroom.queue.connection import connect
+from darkroom.queue.workers import Workers
 
 
 def test_facts_are_read_from_the_server(valkey: RedisServer) -> None:
@@ -26,6 +29,15 @@ def test_a_server_that_refuses_config_is_read_all_the_same(
         assert server.read_facts(valkey.url).appendfsync == "not shown"
     finally:
         redis.execute_command("ACL", "SETUSER", "default", "+config")
+
+
+def test_of_a_server_that_is_away_it_is_said_once_that_this_is_an_error() -> None:
+    url = f"redis://127.0.0.1:{free_port('127.0.0.1', 0)}"
+    for ask in (server.require_answer, server.read_facts, server.try_writing):
+        with pytest.raises(QueueUnavailableError, match=r"^connecting to 127\.0\.0\.1:.*refused"):
+            ask(url)
+    with connect(url) as redis, pytest.raises(QueueUnavailableError, match="reached: connecting"):
+        Workers(redis).all()
 
 
 def test_trying_to_write_leaves_nothing_and_tells_why_it_cannot(

@@ -76,6 +76,12 @@ def test_nothing_is_fetched(text):
         read(text)
 
 
+def test_of_a_picture_of_a_darkroom_it_is_said_that_its_id_is_enough():
+    made = b"img_" + b"0" * 32
+    with pytest.raises(InvalidImageError, match=f"as it stands: {made.decode()}"):
+        read(b"http://127.0.0.1:8000/api/v1/images/" + made)
+
+
 def test_escapes_are_counted_before_they_are_read():
     with pytest.raises(InvalidImageError, match="at most 2000000 percent"):
         read(b"data:image/png," + b"%89" * 2_000_001)

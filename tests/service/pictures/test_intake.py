@@ -95,6 +95,9 @@ def test_what_cannot_be_had_is_told_at_its_field_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("", "Is empty"),
+        (" \n", "Is empty"),
+        ("data:image/png;base64,", "Is empty"),
         ("img_1", "Is not the id of a picture"),
         ("img_" + "0" * 33, "Is not the id of a picture"),
         ("img_" + "0" * 31 + "G", "Is not the id of a picture"),
