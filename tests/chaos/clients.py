@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx2
 from PIL import Image
@@ -70,7 +71,7 @@ class Client:
 
     def submit(self, body: Json, *, sort: str = "innocent", **more: Any) -> str | None:
         """The id of an accepted job: sent again with the same key until it is."""
-        key = f"k{self.rng.getrandbits(64):016x}"
+        key = f"k{uuid4().hex}"  # two clients may have drawn the same from their seeds
         headers = {"Idempotency-Key": key}
         self.history.note("send", key=key, sort=sort)
         answer = self.ask_until(
