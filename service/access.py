@@ -73,7 +73,11 @@ class Jobs:
                 **options.model_dump(),
             )
         )
-        return replace(submitted, job=await self._with_eta(submitted.job))
+        job = await self._with_eta(submitted.job)
+        if job.queue and not submitted.replayed:
+            with suppress(QueueUnavailableError):
+                (await self.outlook.value()).accepted(job.queue, job.created_at.timestamp())
+        return replace(submitted, job=job)
 
     async def ask(
         self, *, idempotency_key: str | None, fingerprint: str | None

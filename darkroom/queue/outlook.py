@@ -74,6 +74,8 @@ class _Indexed:
 
     def __init__(self, line: Line, now: float) -> None:
         self.line, self._now = line, now
+        self.accepted: list[float] = []
+        """When this process accepted jobs after the look."""
 
     def all(self) -> _Ahead:
         return _Ahead(len(self._by_age), self._by_age.of_first(len(self._by_age)))
@@ -87,10 +89,13 @@ class _Indexed:
         count = self._by_score.before((self._score(since, work_s), since))
         return _Ahead(count, self._by_score.of_first(count))
 
-    def came_since(self, position: int, work_s: float) -> _Ahead:
-        """Jobs that were accepted after the queue was looked at and before one that has `position`:
-        taken for its like, if they are not longer in the mean."""
-        jobs = max(position - len(self._by_age), 0)
+    def came_since(self, place: QueuePlace, since: float, free: int) -> _Ahead:
+        """Jobs that were accepted after the queue was looked at and before one at `place`, with
+        those that have begun in `free` places: taken for its like, if they are not longer in the
+        mean."""
+        work_s, jobs = place.work_s, max(place.position - len(self._by_age), 0)
+        begun = bisect_left(self.accepted, since) - jobs
+        jobs += min(max(begun, 0), max(free, 0))
         mean = self.all().seconds / len(self._by_age) if len(self._by_age) else work_s
         return _Ahead(jobs, jobs * min(work_s, mean))
 
@@ -163,11 +168,10 @@ class Outlook:
         """Seconds until a job that waits at `place` and was accepted at `since` has ended; None if
         nobody serves its model."""
         model, _, priority = place.name.rpartition(".")
-        pool = self._pool(model)
+        queue, pool = self._queue(model, priority), self._pool(model)
         if not pool.speed:
             return None
-        queue = self._queues.get(place.name) or _Indexed(Line(model, priority), self._now)
-        ahead = queue.came_since(place.position, place.work_s)
+        ahead = queue.came_since(place, since, pool.free)
         for each, share in pool.queues:
             before = _before(each, queue, since, place.work_s)
             ahead += _Ahead(before.jobs * share, before.seconds * share)
@@ -176,6 +180,18 @@ class Outlook:
         ahead += _Ahead(0, pool.running.of_first(max(to_leave, shorter)))
         loading = 0.0 if pool.has_loaded else self._load_s.get(model, 0.0)
         return round(loading + ahead.seconds / pool.speed + place.work_s / pool.alone, 2)
+
+    def accepted(self, place: QueuePlace, since: float) -> None:
+        """A job was accepted at `since`, which this look has not seen."""
+        model, _, priority = place.name.rpartition(".")
+        self._queue(model, priority).accepted.append(since)
+
+    def _queue(self, model: str, priority: str) -> _Indexed:
+        name = f"{model}.{priority}"
+        if name not in self._queues:
+            self._queues[name] = _Indexed(Line(model, priority), self._now)
+            self._pools.clear()
+        return self._queues[name]
 
     def _pool(self, model: str) -> _Pool:
         if model not in self._pools:

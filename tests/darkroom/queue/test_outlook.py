@@ -115,6 +115,21 @@ def test_who_came_since_is_counted_by_the_position() -> None:
     assert eta(position=3) == 3 * 2 + 2
 
 
+def test_who_came_since_and_has_begun_is_counted_as_far_as_there_was_room() -> None:
+    outlook, place = (
+        Outlook([], [WORKER], {}, NOW),
+        QueuePlace(name="a.normal", position=0, work_s=2),
+    )
+    told = []
+    for number in range(4):
+        told.append(outlook.eta_s(place, NOW + number))
+        outlook.accepted(place, NOW + number)
+    assert told == [2, 2 + 2, 2 * 2 + 2, 2 * 2 + 2]
+    assert [outlook.eta_s(place, NOW + number) for number in range(4)] == told
+    behind = place.model_copy(update={"position": 1})
+    assert outlook.eta_s(behind, NOW + 3) == 3 * 2 + 2
+
+
 def test_a_model_that_no_worker_has_in_memory_is_loaded_first() -> None:
     assert eta(load_s=20) == 2
     assert eta(load_s=20, workers=(replace(WORKER, models=()),)) == 22
