@@ -1,9 +1,12 @@
 """`darkroom generate`: from a wish to files, with progress on a terminal; a client, no more."""
 
 import os
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -94,11 +97,38 @@ def _fetch(client: Client, job: Job, wish: Wish) -> list[str]:
 
 def _follow(client: Client, job: Job, console: Console) -> Job:
     show = _Bar(console) if console.is_terminal else _Lines(console)
-    with show:
+    with _ctrl_c() as stop_if_pressed, show:
         for state in client.follow(job.id):
+            stop_if_pressed()
             job = state
             show.update(job)
     return job
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[], None]]:
+    """Ctrl-C raises KeyboardInterrupt at once, as ever, and what is yielded raises it again: Python
+    drops what is raised while it runs a finaliser, and the job would go on. A process that was
+    started deaf to it, as a shell's background jobs are, stays so."""
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    def stop_if_pressed() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield stop_if_pressed
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield stop_if_pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Bar:

@@ -1,11 +1,19 @@
 """From a prompt to files, against a running Darkroom."""
 
+import io
 import json
+import os
 import re
 import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from darkroom.command.client import Client
+from darkroom.command.generate import generate_pictures
+from darkroom.command.wish import Wish
 from tests.commands import invoke, lines, opened
 from tests.running import DARKROOM, RunningUp, darkroom, environment
 
@@ -74,7 +82,14 @@ def test_picture_goes_into_a_pipe_and_starts_from_another(
 
 def test_ctrl_c_cancels_the_job(shared_up: RunningUp) -> None:
     command = [*DARKROOM, "generate", "cat", "--steps", "400", "--url", shared_up.url]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as making:
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs are deaf to it, and so are their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as making:
         said = []
         for line in making.stderr:
             said.append(line)
@@ -84,6 +99,43 @@ def test_ctrl_c_cancels_the_job(shared_up: RunningUp) -> None:
         said += making.stderr.readlines()
     assert making.returncode == 130, said
     assert any("canceled" in line for line in said), said
+    newest = json.loads(darkroom("jobs", "ls", "--url", shared_up.url, "--json").stdout)[0]
+    assert newest["status"] == "canceled"
+
+
+class _InAFinaliser:
+    """Where Python drops what is raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(2):  # handlers run where a loop begins anew
+            pass
+
+
+class _Pressing(io.StringIO):
+    """Has Ctrl-C pressed in a finaliser when the first step of the job is told."""
+
+    pressed = False
+
+    def write(self, text: str) -> int:
+        if "step" in text and not self.pressed:
+            self.pressed = True
+            _InAFinaliser()
+        return super().write(text)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_not_lost_in_a_finaliser(shared_up: RunningUp) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    told = _Pressing()
+    wish = Wish.of("cat", num_inference_steps=400, output=os.devnull)
+    try:
+        with Client(shared_up.url) as client, pytest.raises(KeyboardInterrupt):
+            generate_pictures(client, wish, Console(file=told))
+        assert told.pressed
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     newest = json.loads(darkroom("jobs", "ls", "--url", shared_up.url, "--json").stdout)[0]
     assert newest["status"] == "canceled"
 
