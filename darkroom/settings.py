@@ -3,11 +3,15 @@
 Built once by an entry point and handed on; importing this module reads nothing.
 """
 
+import difflib
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -44,12 +48,20 @@ def _device(name: str) -> str:
     return name
 
 
+ENV_FILE = ".env"
+PREFIX = "DARKROOM_"
+NO_SETTINGS = frozenset(
+    f"{PREFIX}{name}" for name in ("URL", "BIND", "QUEUE_PASSWORD", "WORKER_MEMORY")
+)
+"""What clients and docker-compose.yml read that is called as settings are."""
+
+
 class Settings(BaseSettings):
     """Each field is also an environment variable: `lease_s` is `DARKROOM_LEASE_S`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DARKROOM_",
-        env_file=".env",
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
         env_ignore_empty=True,  # as compose files and .env leave out what they name
         extra="ignore",
         frozen=True,
@@ -171,3 +183,17 @@ class Settings(BaseSettings):
         """The settings as a child process will read them, whatever source they came from here."""
         values = self.model_dump(mode="json", exclude_none=True)
         return {f"DARKROOM_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def mistyped() -> Iterator[str]:
+    """A sentence for each variable, of the environment and of `.env`, that is called as a setting
+    is and is none: nothing reads it."""
+    known = sorted(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+    given = {
+        name.upper(): value for name, value in {**dotenv_values(ENV_FILE), **os.environ}.items()
+    }
+    for name in sorted(given.keys() - NO_SETTINGS - set(known)):
+        if name.startswith(PREFIX) and given[name]:
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield f"{name} is no setting and is ignored.{hint}"

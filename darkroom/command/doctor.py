@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darkroom.catalog import Catalog
-from darkroom.command.valkey import server_binary
+from darkroom.command.valkey import embedded_url, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
 from darkroom.offers import Checked, ModelRecord
@@ -61,6 +61,7 @@ def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     """All checks in the order a person would make them. None of them raises."""
     checks: list[Check] = [_python(), *_torch(settings)]
     checks += _redis(settings.redis_url) if settings.redis_url else [_embedded_valkey()]
+    checks += [] if settings.redis_url else [_up(settings.state_dir)]
     checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
     return checks
 
@@ -118,18 +119,24 @@ def _torch(settings: Settings) -> Iterator[Check]:
         return
     found = json.loads(done.stdout.splitlines()[-1])
     yield Check("torch", "ok", found["torch"])
-    yield _cuda(found, settings.device)
+    yield cuda(found, settings.device)
 
 
-def _cuda(found: dict[str, Any], device: str) -> Check:
-    if found["cards"]:
-        return Check("CUDA", "ok", "; ".join(found["cards"]))
-    wanted: State = "fault" if device.startswith("cuda") else "note"
+def cuda(found: dict[str, Any], device: str) -> Check:
+    """What `ASK_TORCH` found, for a worker that is to run on `device`."""
+    named = int(device.partition(":")[2] or 0)
+    missing = f"; it has no {device}" if device.startswith("cuda") else ""
+    if cards := found["cards"]:
+        if missing and named >= len(cards):
+            remedy = f"The last is cuda:{len(cards) - 1}: --device, DARKROOM_DEVICE."
+            return Check("CUDA", "fault", f"{'; '.join(cards)}; there is no {device}", remedy)
+        return Check("CUDA", "ok", "; ".join(cards))
+    wanted: State = "fault" if missing else "note"
     if not found["built_for"]:
         return Check(
             "CUDA",
             wanted,
-            "this torch is built for the CPU",
+            f"this torch is built for the CPU{missing}",
             "To use a GPU, install a build of torch for it: see README.",
         )
     if shutil.which("nvidia-smi") is None:
@@ -149,6 +156,13 @@ def _embedded_valkey() -> Check:
         return Check("embedded Valkey", "fault", _last_line(done.stderr), "Set DARKROOM_REDIS_URL.")
     words = dict(w.split("=", 1) for w in done.stdout.split() if "=" in w)
     return Check("embedded Valkey", "ok", f"{words.get('v', 'works')}, used by `darkroom up`")
+
+
+def _up(state_dir: Path) -> Check:
+    """Neither is a fault: a doctor is asked before the first start too."""
+    runs = embedded_url(state_dir) is not None
+    found = f"{'one runs' if runs else 'none runs'} with the state directory {state_dir}"
+    return Check("darkroom up", "ok", found)
 
 
 def _redis(url: str) -> Iterator[Check]:

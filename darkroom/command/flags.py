@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperCommand
 
 from darkroom.field_errors import field_errors
-from darkroom.settings import Settings
+from darkroom.settings import Settings, mistyped
 
 EVERYWHERE = (
     "redis_url",
@@ -106,7 +106,11 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(command)
         def run(**values: Any) -> None:
             flags = {name: values.pop(name) for name in names}
-            command(settings=read_settings(**flags), **values)
+            settings = read_settings(**flags)
+            if set(EVERYWHERE) <= set(names):  # others read a few, and are called in scripts
+                for said in mistyped():
+                    typer.echo(f"Warning: {said}", err=True)
+            command(settings=settings, **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "settings"]

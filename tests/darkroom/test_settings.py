@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from darkroom.settings import Settings
+from darkroom.settings import NO_SETTINGS, Settings, mistyped
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,22 @@ def test_a_child_process_reads_what_this_one_has(
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == settings
+
+
+def test_what_is_called_as_a_setting_is_and_is_none_is_told(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DARKROOM_LEASE_S", "darkroom_port", *NO_SETTINGS):
+        monkeypatch.setenv(name, "3")
+    monkeypatch.setenv("DARKROOM_EMPTY", "")
+    assert list(mistyped()) == []
+    monkeypatch.setenv("DARKROOM_LEASES", "3")
+    (elsewhere / ".env").write_text("DARKROOM_GRACE=3\nDARKROOM_WHATEVER=1\nOTHER=1\n")
+    assert list(mistyped()) == [
+        "DARKROOM_GRACE is no setting and is ignored. Did you mean DARKROOM_GRACE_S?",
+        "DARKROOM_LEASES is no setting and is ignored. Did you mean DARKROOM_LEASE_S?",
+        "DARKROOM_WHATEVER is no setting and is ignored.",
+    ]
 
 
 def test_images_lie_in_the_state_directory_unless_a_store_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from darkroom import __version__
 from darkroom.command import flags
 from darkroom.settings import Settings
-from tests.commands import invoke
+from tests.commands import invoke, lines
 from tests.running import RunningUp, darkroom
 
 COMMANDS = [
@@ -77,6 +77,21 @@ def test_wrong_setting_is_named_by_where_it_came_from(
     assert (by_variable.exit_code, by_option.exit_code) == (2, 2)
     assert "DARKROOM_PORT" in by_variable.stderr
     assert "--port" in by_option.stderr
+
+
+def test_a_mistyped_setting_is_told_where_something_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_LEASES", "3")
+    warned = "Warning: DARKROOM_LEASES is no setting and is ignored. Did you mean DARKROOM_LEASE_S?"
+    for command in ("api", "worker", "keeper"):
+        assert warned in lines(invoke(command).stderr), command
+    up = darkroom(
+        *("up", "--models", "none.toml"), cwd=tmp_path, variables={"DARKROOM_LEASES": "3"}
+    )
+    assert lines(up.stderr)[0] == warned
+    assert "DARKROOM_LEASES" not in invoke("worker-health").stderr
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "keeper", "worker-health"])

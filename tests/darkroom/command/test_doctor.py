@@ -15,7 +15,7 @@ from darkroom.queue.connection import connect
 from darkroom.queue.model_records import ModelRecords
 from darkroom.settings import Settings
 from tests import tiny
-from tests.running import darkroom
+from tests.running import RunningUp, darkroom
 
 
 @pytest.fixture
@@ -125,3 +125,27 @@ def test_torch_that_cannot_be_imported_is_a_finding(
     check = found(settings)["torch"]
     assert check.state == "fault"
     assert "libcudart" in check.found
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "state", "said"),
+    [
+        ("cuda:3", [], "fault", "built for the CPU; it has no cuda:3"),
+        ("cuda", [], "fault", "built for the CPU; it has no cuda"),
+        ("auto", [], "note", "built for the CPU"),
+        ("cuda:1", ["A", "B"], "ok", "A; B"),
+        ("cuda:2", ["A", "B"], "fault", "A; B; there is no cuda:2"),
+        ("cpu", ["A"], "ok", "A"),
+    ],
+)
+def test_a_card_that_is_named_and_is_not_there_is_a_fault(
+    device: str, cards: list[str], state: str, said: str
+) -> None:
+    check = doctor.cuda({"cards": cards, "built_for": "12.8" if cards else None}, device)
+    assert (check.state, check.found.removeprefix("this torch is ")) == (state, said)
+
+
+def test_it_is_said_whether_darkroom_up_runs(settings: Settings, shared_up: RunningUp) -> None:
+    assert found(settings)["darkroom up"].found.startswith("none runs with the state directory")
+    running = settings.model_copy(update={"state_dir": shared_up.state_dir})
+    assert found(running)["darkroom up"].found.startswith("one runs with the state directory")
