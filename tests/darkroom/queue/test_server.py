@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from darkroom.command.ports import free_port
 from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import QueueUnavailableError
+from darkroom.ports import free_port
 from darkroom.queue import server
 from darkroom.queue.connection import connect
 from darkroom.queue.workers import Workers
