@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.errors import InvalidImageError
+from darkroom.job import new_image_id
 from service.pictures.data_uris import read
 
 DATA = bytes(range(256)) + b"??>>"
@@ -77,7 +78,7 @@ def test_nothing_is_fetched(text):
 
 
 def test_of_a_picture_of_a_darkroom_it_is_said_that_its_id_is_enough():
-    made = b"img_" + b"0" * 32
+    made = new_image_id().encode()
     with pytest.raises(InvalidImageError, match=f"as it stands: {made.decode()}"):
         read(b"http://127.0.0.1:8000/api/v1/images/" + made)
 
