@@ -1,5 +1,5 @@
 """Sums pieces of long runs and writes the table of docs/reliability.md:
-`python -m tests.chaos.report build/chaos/*.json > docs/reliability.md`."""
+`python -m tests.chaos.report docs/reliability/*.json > docs/reliability.md`."""
 
 import json
 import math
@@ -21,8 +21,9 @@ The promise: after 202 a job reaches exactly one terminal state, no matter what 
 executed more than once; its result is committed once. No job fails because another one, or a
 machine, did.
 
-This page is made by `make chaos MINUTES=n` (pieces, each with a seed of its own, written to
-`build/chaos/`) and then `python -m tests.chaos.report build/chaos/*.json > docs/reliability.md`.
+This page is made of pieces in `docs/reliability/`, each with a seed of its own: what `make chaos
+MINUTES=n` wrote to `build/chaos/`. `python -m tests.chaos.report docs/reliability/*.json >
+docs/reliability.md` makes it.
 """
 NOT_THERE = """
 Not among the faults: webhooks, and stores other than a directory, since Darkroom has neither; a
@@ -42,6 +43,7 @@ def write(pieces: Sequence[Piece]) -> str:
             *_table(("", "count"), _summed(each["counts"] for each in verdicts).items()),
             "",
             *_breaches(verdicts),
+            *_notes(pieces),
             "## What was done\n",
             *_table(("fault", "times"), sorted(_summed(v["faults"] for v in verdicts).items())),
             NOT_THERE,
@@ -74,6 +76,12 @@ def _breaches(verdicts: Iterable[Piece]) -> list[str]:
         return ["No promise was broken.\n"]
     lines = [f"- {breach['promise']}: {breach['what']}" for breach in broken[:100]]
     return [f"Promises broken: {len(broken)}.\n", *lines, ""]
+
+
+def _notes(pieces: Iterable[Piece]) -> list[str]:
+    """What was found out about a piece afterwards, written into it by hand."""
+    notes = [note for piece in pieces for note in piece.get("notes", [])]
+    return [*(f"- {note}" for note in notes), ""] if notes else []
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -118,7 +126,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 def main() -> None:
     pieces = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
     if not pieces:
-        sys.exit("Name the files of the pieces: build/chaos/*.json")
+        sys.exit("Name the files of the pieces: docs/reliability/*.json")
     sys.stdout.write(write(sorted(pieces, key=lambda piece: piece["seed"])))
 
 
