@@ -80,7 +80,7 @@ def test_hoard_a_second_worker_gets_what_waits(build: Build) -> None:
         jobs = [clients.submit(num_inference_steps=8) for _ in range(24)]
         house.until(lambda: clients.queued_and_running()[1] >= PLACES, "the first ones run")
         queued, running = clients.queued_and_running()
-        assert running <= PLACES, "more are said to run than there are places for"
+        assert running <= 2 * PLACES, "the next may begin while others are in their last steps"
         assert queued >= len(jobs) - running - PLACES, "what is only held must count as queued"
         start(house, "w2")
         ready_at = time.time()
