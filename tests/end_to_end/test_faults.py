@@ -19,7 +19,8 @@ def running(faulty, job: dict) -> bool:
 
 
 def denoises(faulty, job: dict) -> bool:
-    """Claimed is not enough: what has not begun is given back when a worker drains."""
+    """To run is not enough: only a job that its engine is at work on is charged with its death, and
+    what has not begun is given back when a worker drains."""
     progress = faulty.http.get(f"/api/v1/jobs/{job['id']}").json()["progress"]
     return bool(progress) and progress["stage"] == "denoise"
 
@@ -76,7 +77,7 @@ def test_a_killed_supervisor_takes_its_engine_with_it(faulty):
     supervisor = faulty.start_worker()
     engine = faulty.engine_pid(supervisor)
     job = faulty.submit(**LONG)
-    faulty.until(lambda: running(faulty, job), "the job runs")
+    faulty.until(lambda: denoises(faulty, job), "the job is worked on")
     faulty.processes.pop("worker").kill()
     supervisor.wait()
     faulty.until(lambda: not is_alive(engine), "the engine is gone")
@@ -113,7 +114,7 @@ def test_a_hung_engine_is_killed_and_its_job_runs_elsewhere(faulty):
     supervisor = faulty.start_worker(step_timeout_s=2)
     engine = faulty.engine_pid(supervisor)
     job = faulty.submit(**LONG)
-    faulty.until(lambda: running(faulty, job), "the job runs")
+    faulty.until(lambda: denoises(faulty, job), "the job is worked on")
     os.kill(engine, signal.SIGSTOP)
     faulty.until(lambda: not is_alive(engine), "the supervisor has killed it")
     faulty.until(
