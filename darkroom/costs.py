@@ -38,6 +38,10 @@ OUTLIER = 2.0
 MOST_COSTS = 96
 """Measurements kept of a model."""
 
+AGEING = 3
+"""1 would end nearly as first come first served, and more lets short jobs pass more long ones;
+`benchmarks/scheduling.py` tried 1 to 4."""
+
 _SQUARE = 512 * 512
 _USUAL_STEPS = 25
 _USUAL_SIDE = 512
@@ -244,10 +248,10 @@ def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
     return Takes.of(work, network_in(costs), took).solo_s(work)
 
 
-def pass_s(record: ModelRecord | None, module: str, size: Sides, rows: int) -> float:
-    """Seconds of one pass of a model's `module` for pictures of `size`."""
-    costs = record.costs if record else ()
-    return curve(costs, module, size, record.dtype if record else None).seconds(rows)
+def score(work_s: float, waited_s: float) -> float:
+    """By what jobs are ordered, the least first: short ones before long ones, with some regard for
+    how long they have waited. `lua/claim.lua` has it too."""
+    return work_s**AGEING / (max(waited_s, 0.0) + work_s)
 
 
 def network_in(costs: Iterable[Cost]) -> str:

@@ -43,6 +43,8 @@ class JobStatus(StrEnum):
         raise ValueError(f"{word!r} is not a status that Darkroom writes")
 
 
+LEAST_WORK_S = 0.05
+"""Seconds of work that any job counts as, where jobs are put in order."""
 UNKNOWN_WORK_S = 1.0
 """Of a job without an estimate; as in queue/lua/prelude.lua."""
 

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     """Seconds that a claim lasts without a sign of life; a lost machine's jobs are queued again
     within two leases."""
     max_attempts: int = Field(5, ge=1)
-    """How often a job may be started before it fails as `poison`."""
+    """With how many engines, which died at work on it, a job fails as `poison`."""
     step_timeout_s: float = Field(120, gt=0)
     """Seconds one call of a model may take; after that the engine is killed and restarted."""
     load_timeout_s: float = Field(900, gt=0)

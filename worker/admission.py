@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from darkroom.catalog import Catalog
+from darkroom.costs import score
 from darkroom.errors import Released
 from darkroom.job import Priority
 from worker.beginning import Beginning
@@ -13,7 +14,6 @@ from worker.running import RunningJob
 
 PRIORITIES = get_args(Priority)
 """The first goes first."""
-
 
 PATIENCE = 8
 """One in so many begins goes to whoever has waited longest; as in `claim.lua`."""
@@ -29,7 +29,7 @@ def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[Run
             not claim.must_run_alone,
             PRIORITIES.index(claim.priority),
             job.model not in loaded,
-            claim.work_s**3 / (job.waited_s + claim.work_s),  # the score of `claim.lua`
+            score(claim.work_s, job.waited_s),
         )
 
     return sorted(waiting, key=precedence)
@@ -90,8 +90,8 @@ class Admission:
             left.remove(job)
 
     def _places_for(self, job: RunningJob) -> int:
-        """One of high priority need not wait for a place: the batcher lets it go first. Half as
-        many again may do so, so that they do not all have to share."""
+        """One of high priority need not wait for a place, since the batcher lets it go first; but
+        no more than half as many again, who would slow one another down."""
         return self.places + (self.places // 2 if job.claim.priority == "high" else 0)
 
     def _next(self, waiting: Collection[RunningJob]) -> RunningJob:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from darkroom.costs import score
+
 WEIGHT = {"high": 0.01, "normal": 1.0, "low": 100.0}
 """By what the urgency of jobs of a priority is multiplied; as if they had a tenth of their work, or
 ten times as much."""
-AGEING = 3
-"""1 would end nearly as first come first served, and more lets short jobs pass more long ones."""
 PATIENCE = 32.0
 """Once a job was held for so many times its own work it goes before all that came later, to its
 end: nobody waits longer than that and what the jobs held before it still have to do."""
@@ -96,7 +96,7 @@ def urgency(each: Candidate) -> tuple[int, float]:
         if 0 <= slack_s <= each.remaining_s:
             return 1, slack_s
     left = max(each.remaining_s, 1e-3)
-    return 2, WEIGHT[each.priority] * left**AGEING / (max(each.waited_s, 0.0) + left)
+    return 2, WEIGHT[each.priority] * score(left, each.waited_s)
 
 
 def _best_width(waiting: Sequence[Candidate], room: int, pass_s: PassCost, *, is_full: bool) -> int:

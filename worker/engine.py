@@ -142,21 +142,21 @@ def main() -> None:
         torch.set_num_threads(settings.torch_threads)
     redis = connect(settings.redis_url)
     jobs = Queue.of(redis, settings)
+    # A link that swallows packets must be noticed while the lease lasts.
+    beats = Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings)
     try:
-        device.pick_device(settings.device)
+        engine = assemble(
+            settings,
+            jobs,
+            ModelRecords(redis),
+            worker=arguments.worker,
+            engine=arguments.engine,
+            beats=beats,
+            at_work=AtWork(arguments.at_work),
+        )
     except device.NoDeviceError as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(NO_DEVICE)
-    engine = assemble(
-        settings,
-        jobs,
-        ModelRecords(redis),
-        worker=arguments.worker,
-        engine=arguments.engine,
-        # A link that swallows packets must be noticed while the lease lasts.
-        beats=Queue.of(connect(settings.redis_url, longest_s=settings.lease_s / 2), settings),
-        at_work=AtWork(arguments.at_work),
-    )
     for work in (lambda: report_for_ever(engine.report, out), lambda: obey(engine.drain)):
         threading.Thread(target=work, daemon=True).start()
     engine.run()

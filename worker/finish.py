@@ -49,7 +49,7 @@ class Finisher:
         at_work: AtWork,
     ) -> None:
         """`metadata` is the most that may be written into a picture. Sets `store_is_full` when one
-        could not be stored."""
+        could not be stored. `at_work`: told of each picture that is being encoded."""
         self._jobs, self._store, self._held = jobs, store, held
         self._metadata: MetadataLevel = metadata
         self._store_is_full, self._at_work = store_is_full, at_work

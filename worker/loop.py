@@ -131,7 +131,7 @@ class Engine:
 
     @property
     def _busy(self) -> set[str]:
-        """The models that have jobs under way."""
+        """The models whose jobs run."""
         return {job.model for job in self._running}
 
     def _take_in(self) -> None:

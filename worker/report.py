@@ -40,7 +40,7 @@ class Report:
     loads: str | None = None
     """The model that it is loading or compiling."""
     running: int = 0
-    """Jobs that it holds."""
+    """Jobs that it has begun and not ended."""
     passes: int = 0
     joined_passes: int = 0
     speed: float | None = None

@@ -8,7 +8,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import get_args
 
-from darkroom.job import Priority, QueuePlace
+from darkroom.costs import score
+from darkroom.job import LEAST_WORK_S, Priority, QueuePlace
 from darkroom.queue.exchange import Exchange, run
 from darkroom.queue.model_records import all_records
 from darkroom.queue.workers import WorkerInfo, living
@@ -109,8 +110,7 @@ class _Indexed:
         return _Sums(((self._score(since, work), since), work) for since, work in waiting)
 
     def _score(self, since: float, work_s: float) -> float:
-        work_s = max(work_s, 0.05)
-        return work_s**3 / (max(self._now - since, 0.0) + work_s)
+        return score(max(work_s, LEAST_WORK_S), self._now - since)
 
 
 class _Pool:

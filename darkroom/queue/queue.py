@@ -143,8 +143,9 @@ class Queue(Client):
         """Lease the next job of `queues`; until the engine begins it, it stays queued.
 
         A higher priority goes first, though each is passed over by the next higher one no more
-        than eight times in a row; within one, whoever has waited longest in proportion to its work.
-        A job whose model is among `loaded` counts as if it had waited `prefer_loaded_s` longer.
+        than eight times in a row; within one the model whose oldest job has waited longest, as if
+        `prefer_loaded_s` longer for those among `loaded`; within a queue the shorter job
+        (`costs.score`), but the oldest after seven others.
 
         `token`: a new name (letters, digits, `_`, `-`) for this claim; a call repeated with it, its
         answer having been lost, gets the same job. `min_wait_s`: leave younger jobs to others.

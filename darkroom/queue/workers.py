@@ -49,7 +49,7 @@ class WorkerInfo:
     max_jobs: Annotated[int, Field(validation_alias=AliasChoices("max_jobs", "cap"))]
     """Jobs that may share a pass; workers of version 0.1 called it `cap`."""
     running: int
-    """Jobs it holds."""
+    """Jobs that it has begun and not ended."""
     version: str
     """Of Darkroom."""
     started_at: datetime

@@ -12,7 +12,7 @@ from darkroom.costs import (
     Work,
     curve,
     most_used,
-    pass_s,
+    score,
     solo_s,
     stated_s,
 )
@@ -42,11 +42,12 @@ def test_what_was_measured_is_told_and_what_lies_between_follows_from_it():
     assert known.seconds(3) == pytest.approx(0.25)
     assert 0 < known.seconds(1) < 0.2
     assert 0.3 < known.seconds(8) < 0.6
-    assert pass_s(MEASURED, "unet", (512, 512), 4) == 0.3
+    assert known.seconds(4) == 0.3
 
 
 def test_until_something_is_measured_a_stated_value_counts():
-    assert pass_s(None, "unet", (512, 512), 1) == stated_s(512 * 512, 1) == pytest.approx(0.1)
+    nothing = curve((), "unet", (512, 512))
+    assert nothing.seconds(1) == stated_s(512 * 512, 1) == pytest.approx(0.1)
     assert solo_s(REQUEST, None) == pytest.approx(22 * 0.1)
     assert solo_s({"prompt": "a cat"}, record()) == pytest.approx(27 * 0.1)
 
@@ -128,3 +129,9 @@ def test_a_record_keeps_what_it_learned_and_not_more_than_it_may_hold():
     kept = record(*most_used(costs))
     assert [each.rows for each in kept.costs] == list(range(9, MOST_COSTS + 9))
     assert ModelRecord.model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_the_shorter_goes_first_until_the_longer_has_waited_long_for_its_length():
+    assert score(1.0, 0.0) < score(2.0, 0.0)
+    assert score(2.0, 20.0) < score(1.0, 0.0)
+    assert score(1.0, -3600.0) == score(1.0, 0.0), "a clock was put back"

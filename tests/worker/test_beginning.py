@@ -7,10 +7,8 @@ from PIL import Image
 
 from darkroom.draft import load_request
 from darkroom.errors import InvalidImageError, LeaseLost, Released
-from darkroom.images import ImageStore
 from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
-from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 from tests.stored import file_of
 from tests.worker.test_intake import REQUEST
@@ -18,16 +16,6 @@ from worker.at_work import AtWork
 from worker.beginning import Beginning
 from worker.held import HeldJobs
 from worker.running import RunningJob
-
-
-@pytest.fixture
-def jobs(redis):
-    return Queue(redis, Rules(lease_s=30))
-
-
-@pytest.fixture
-def store(tmp_path):
-    return ImageStore(tmp_path)
 
 
 @pytest.fixture

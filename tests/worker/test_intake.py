@@ -3,10 +3,7 @@ import uuid
 
 import pytest
 
-from darkroom.images import ImageStore
 from darkroom.job import JobStatus
-from darkroom.queue.lua import Rules
-from darkroom.queue.queue import Queue
 from tests.arrivals import Arrivals
 from worker.held import HeldJobs
 from worker.intake import Intake
@@ -24,16 +21,6 @@ REQUEST = {
     "seed": 1,
     "num_images": 1,
 }
-
-
-@pytest.fixture
-def jobs(redis):
-    return Queue(redis, Rules(lease_s=30))
-
-
-@pytest.fixture
-def store(tmp_path):
-    return ImageStore(tmp_path)
 
 
 @pytest.fixture

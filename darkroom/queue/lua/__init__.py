@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 
+from darkroom.costs import AGEING
 from darkroom.errors import (
     DeadlineExceeded,
     MalformedJobError,
     ModelNotFoundError,
     PoisonError,
 )
-from darkroom.job import RQ_WORDS, JobError
+from darkroom.job import LEAST_WORK_S, RQ_WORDS, UNKNOWN_WORK_S, JobError
 from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.settings import Settings
 
@@ -83,6 +84,9 @@ def _constants(rules: Rules) -> dict[str, float]:
         "TOMBSTONE_S": TOMBSTONE_S,
         "LONGEST_DATA": LONGEST_DATA,
         "MAX_TOMBSTONES": MAX_TOMBSTONES,
+        "AGEING": AGEING,
+        "LEAST_WORK_S": LEAST_WORK_S,
+        "UNKNOWN_WORK_S": UNKNOWN_WORK_S,
     }
 
 

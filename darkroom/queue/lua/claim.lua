@@ -44,7 +44,8 @@ local function candidate(id, queue)
     and STEP[priority] and model and owner then
     return {id = id, queue = queue, model = model, owner = owner, priority = priority,
       since = tonumber(created), ticket = tonumber(ticket), attempt = tonumber(attempt),
-      deadline = tonumber(deadline or 'inf'), work_s = math.max(plain(work, 20) or UNKNOWN_WORK_S, 0.05),
+      deadline = tonumber(deadline or 'inf'),
+      work_s = math.max(plain(work, 20) or UNKNOWN_WORK_S, LEAST_WORK_S),
       claimed = tonumber(claimed or 0), holder = holder or nil}
   end
   redis.call('HSET', key, 'origin', queue, 'dr_model', (model or ''):sub(1, 200),
@@ -145,7 +146,7 @@ local function weigh_up(jobs)
     job.is_oldest = first.id == job.id
     job.is_due = job.is_oldest and first.passed >= CREDIT - 1
     job.queued_since = first.since - (is_loaded[job.model] and prefer_loaded_s or 0)
-    job.score = job.work_s ^ 3 / (waited + job.work_s)
+    job.score = job.work_s ^ AGEING / (waited + job.work_s)
   end
 end
 

@@ -30,7 +30,6 @@
 
 local time = redis.call('TIME')
 local NOW_S, NOW = tonumber(time[1]), tonumber(time[1]) + tonumber(time[2]) / 1e6
-local UNKNOWN_WORK_S = 1 -- of a job without an estimate
 local FAR = NOW_S + 10 * 365 * 86400 -- score that keeps RQ's own clean-up away
 
 local function unix(seconds)
