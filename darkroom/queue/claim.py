@@ -8,6 +8,12 @@ from typing import Any, cast
 from darkroom.job import UNKNOWN_WORK_S, JobStatus, Priority
 from darkroom.queue.job_hash import read_fields, read_spent, read_warnings, read_work_s
 
+ALONE_AFTER = 2
+"""With so many engines that died at work on it, a job is suspected and runs alone."""
+LONGEST_REST = 8
+"""A suspect whose engine died again rests for a lease, then two, four, at most so many: engines
+that die of something else do so in bursts, and must not make poison of it."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -36,8 +42,8 @@ class Claim:
 
     @property
     def must_run_alone(self) -> bool:
-        """An engine died twice while it was at work on it: let it take no neighbours down."""
-        return self.attempt - self.began >= 2
+        """Engines died while they were at work on it: let it take no neighbours down."""
+        return self.attempt - self.began >= ALONE_AFTER
 
 
 def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:

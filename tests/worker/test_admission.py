@@ -88,6 +88,7 @@ def test_one_in_eight_begins_goes_to_whoever_has_waited_longest(admission: Admis
     admission.places = 1
     long, begun = job("long", work_s=500.0, queued_s=9.0), []
     while not long.is_under_way:
+        assert len(begun) < 16
         jobs = [long, job(f"short-{len(begun)}", work_s=0.1)]
         admission.begin_waiting(jobs)
         begun += [each for each in jobs if each.is_under_way]

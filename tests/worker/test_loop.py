@@ -141,6 +141,8 @@ class Loop(RuleBasedStateMachine):
     @rule(heard=st.booleans())
     def lose_all_leases(self, heard: bool) -> None:
         self.jobs.reap(self.id)
+        for job_id in self.submitted:  # its time of rest passes
+            self.redis.hdel(f"rq:job:{job_id}", "dr_rests_until")
         self.reaped = True
         if heard:
             self.beat()

@@ -13,6 +13,7 @@ from darkroom.errors import (
     PoisonError,
 )
 from darkroom.job import LEAST_WORK_S, RQ_WORDS, UNKNOWN_WORK_S, JobError
+from darkroom.queue.claim import ALONE_AFTER, LONGEST_REST
 from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.settings import Settings
 
@@ -84,6 +85,8 @@ def _constants(rules: Rules) -> dict[str, float]:
         "TOMBSTONE_S": TOMBSTONE_S,
         "LONGEST_DATA": LONGEST_DATA,
         "MAX_TOMBSTONES": MAX_TOMBSTONES,
+        "ALONE_AFTER": ALONE_AFTER,
+        "LONGEST_REST": LONGEST_REST,
         "AGEING": AGEING,
         "LEAST_WORK_S": LEAST_WORK_S,
         "UNKNOWN_WORK_S": UNKNOWN_WORK_S,

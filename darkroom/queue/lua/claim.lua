@@ -32,9 +32,9 @@ local function candidate(id, queue)
     return nil
   end
   local status, created, queued, attempt, ticket, deadline, priority, model, owner, work, claimed,
-    holder = unpack(redis.call('HMGET', key, 'status', 'dr_created', 'dr_queued', 'dr_attempt',
+    holder, rests = unpack(redis.call('HMGET', key, 'status', 'dr_created', 'dr_queued', 'dr_attempt',
       'dr_ticket', 'dr_deadline', 'dr_priority', 'dr_model', 'dr_owner', 'dr_work', 'dr_claimed',
-      'dr_engine'))
+      'dr_engine', 'dr_rests_until'))
   local size = redis.call('HSTRLEN', key, 'data')
   if status ~= RQ_WORD.queued then
     return nil
@@ -46,7 +46,8 @@ local function candidate(id, queue)
       since = tonumber(created), ticket = tonumber(ticket), attempt = tonumber(attempt),
       deadline = tonumber(deadline or 'inf'),
       work_s = math.max(plain(work, 20) or UNKNOWN_WORK_S, LEAST_WORK_S),
-      claimed = tonumber(claimed or 0), holder = holder or nil}
+      rests_s = (plain(rests, 20) or NOW) - NOW, claimed = tonumber(claimed or 0),
+      holder = holder or nil}
   end
   redis.call('HSET', key, 'origin', queue, 'dr_model', (model or ''):sub(1, 200),
     'dr_owner', owner or '')
@@ -150,13 +151,19 @@ local function weigh_up(jobs)
   end
 end
 
--- The next of these jobs; those younger than `min_wait_s` are left to others.
+-- Whether a job is not to be taken now: it is younger than `min_wait_s`, and left to others, or rests.
+-- No rest is longer than the longest: clocks are put back.
+local function may_wait(job)
+  return math.abs(NOW - job.since) < tonumber(min_wait_s)
+    or (job.rests_s > 0 and job.rests_s <= LONGEST_REST * LEASE_S)
+end
+
+-- The next of these jobs.
 local function next_of(jobs)
   local first
   weigh_up(jobs)
   for _, job in ipairs(jobs) do
-    local may_wait = math.abs(NOW - job.since) < tonumber(min_wait_s) -- clocks are put back
-    if not may_wait and (not first or goes_before(job, first)) then
+    if not may_wait(job) and (not first or goes_before(job, first)) then
       first = job
     end
   end
@@ -212,6 +219,7 @@ local function lease(job)
   if redis.call('HEXISTS', key, 'dr_ended') == 1 then
     revive(job.id, job.queue)
   end
+  redis.call('HDEL', key, 'dr_rests_until')
   redis.call('HSET', key, 'origin', job.queue, 'dr_token', token, 'dr_engine', engine,
     'dr_claimed', unix(NOW))
   redis.call('ZADD', 'darkroom:leases', unix(NOW + LEASE_S), job.id)

@@ -798,6 +798,41 @@ def test_job_that_kills_its_engines_fails_as_poison(redis: Redis) -> None:
     assert claim(queue) is None
 
 
+def test_a_job_whose_engines_die_where_it_runs_alone_rests_longer_each_time(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=9, lease_s=60))
+    job, rests = submit(queue), []
+    for _ in range(8):
+        assert claim(queue).job_id == job.id
+        queue.reap("engine-1")
+        until = float(redis.hget(f"rq:job:{job.id}", "dr_rests_until") or 0)
+        rests.append(round(max(until - time.time(), 0) / 60, 1))
+        if until:
+            assert claim(queue) is None
+            redis.hset(f"rq:job:{job.id}", "dr_rests_until", time.time() - 0.001)
+    assert rests == [0, 0, 1, 2, 4, 8, 8, 8]
+
+
+def test_who_comes_after_a_job_that_rests_goes_before_it(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=9, lease_s=60))
+    suspect = submit(queue)
+    for _ in range(3):
+        claim(queue)
+        queue.reap("engine-1")
+    other = submit(queue)
+    assert claim(queue).job_id == other.id
+    assert queue.fetch(suspect.id).status is JobStatus.QUEUED
+
+
+def test_a_clock_put_back_by_an_hour_lets_nobody_rest_longer(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=9, lease_s=60))
+    job = submit(queue)
+    for _ in range(3):
+        claim(queue)
+        queue.reap("engine-1")
+    redis.hset(f"rq:job:{job.id}", "dr_rests_until", time.time() + 3600)
+    assert claim(queue).job_id == job.id
+
+
 def test_only_what_a_dead_engine_was_at_work_on_is_charged(redis: Redis) -> None:
     queue = Queue(redis, Rules(max_attempts=1))
     jobs = [submit(queue) for _ in range(4)]
