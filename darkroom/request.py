@@ -55,6 +55,11 @@ class SchedulerOptions(Fields):
     """Noise levels by Karras et al. (arXiv 2206.00364), exponential, or by a beta distribution."""
     timestep_spacing: Spacing | None = None
     """Where the steps lie on the scale of training, as in Lin et al. (arXiv 2305.08891)."""
+    eta: Fraction | None = None
+    """How much noise each step of DDIM (none if null) or TCD (0.3 if null; its gamma, arXiv
+    2402.19159) draws, as a share of what it could."""
+    original_inference_steps: int | None = Field(None, ge=1, le=1000)
+    """Of LCM and TCD: the steps that the model was distilled from, of which they make a few."""
 
 
 class Output(Fields):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom import prompts, scheduler_table, schedulers
+from darkroom import few_steps, prompts, scheduler_table, schedulers
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 from darkroom.field_errors import field_errors, pointer
@@ -167,13 +167,13 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
     not judged."""
     scheduler, options = values["scheduler"], values["scheduler_options"]
     able = diffusers_table()["scheduler_options"].get(scheduler, ())
-    if scheduler and options["sigmas"] and options["sigmas"] not in able:
-        detail = f"{scheduler} has no {options['sigmas']} sigmas."
-        yield FieldError("/scheduler_options/sigmas", detail, "unsupported_field")
-    if scheduler and options["timestep_spacing"] and "timestep_spacing" not in able:
-        detail = f"{scheduler} has no timestep_spacing."
-        yield FieldError("/scheduler_options/timestep_spacing", detail, "unsupported_field")
+    for name, value in options.items() if scheduler else ():
+        if value is not None and (value if name == "sigmas" else name) not in able:
+            lacking = f"{value} sigmas" if name == "sigmas" else name
+            detail = f"{scheduler} has no {lacking}."
+            yield FieldError(pointer("scheduler_options", name), detail, "unsupported_field")
     yield from scheduler_table.refusals(values, offer)
+    yield from few_steps.refusals(values)
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
@@ -191,6 +191,7 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
 def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     """What is to be said of a request that can be done."""
     yield from scheduler_table.warnings(values, offer)
+    yield from few_steps.warnings(values, offer)
     guidance = values.get("guidance_scale", 0.0)
     if guidance > SATURATED_GUIDANCE:
         yield (

@@ -14,13 +14,18 @@ FILE = "file_" + "0" * 64
 SMALL = {"min_size": 8, "max_size": 512, "max_pixels": 256 * 256}
 
 
-def offered(pipeline: str, tasks: tuple[str, ...], **record: Any) -> Offer:
+USUAL = ("DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler")
+
+
+def offered(
+    pipeline: str, tasks: tuple[str, ...], schedulers: tuple[str, ...] = USUAL, **record: Any
+) -> Offer:
     card = ModelCard(name=pipeline.lower(), source="x", limits=SMALL)
     known = ModelRecord(
         name=card.name,
         pipeline=pipeline,
         tasks=tasks,
-        schedulers=("DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"),
+        schedulers=schedulers,
         width=64,
         height=64,
         **record,

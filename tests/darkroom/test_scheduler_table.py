@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -10,7 +10,9 @@ from darkroom import scheduler_table
 from darkroom.catalog import Catalog
 from darkroom.draft import Draft
 from darkroom.errors import InvalidRequestError
+from darkroom.few_steps import DISTILLED
 from darkroom.offers import ModelRecord, Offer, diffusers_table, offer
+from darkroom.request import Sigmas, Spacing
 from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, still, table
 from darkroom.validation import completed, parse
 from tests.offers import FILE, UNSEEN
@@ -43,10 +45,10 @@ def told(terms: Offer = EMOJI, **fields: Any) -> str:
 
 def test_all_that_is_offered_was_measured() -> None:
     known, offered = diffusers_table(), set()
-    for name in EMOJI.schedulers:
+    for name in set(EMOJI.schedulers) - DISTILLED:
         able = known["scheduler_options"][name]
-        spacings = ("linspace", "leading", "trailing") if "timestep_spacing" in able else (None,)
-        for sigmas in (None, *(each for each in able if each != "timestep_spacing")):
+        spacings = get_args(Spacing) if "timestep_spacing" in able else (None,)
+        for sigmas in (None, *(each for each in able if each in get_args(Sigmas))):
             offered |= {Layout(name, sigmas, spacing) for spacing in spacings}
     assert offered == set(layouts())
     assert still().keys() == table().keys()

@@ -39,6 +39,8 @@ BESIDES = {
 # The first forgets the noise's own scale, the second scales the picture along with the noise:
 # right only with schedulers that scale nothing (where the noise's scale is no computed property).
 UNSCALED = {"DiTPipeline", "LDMSuperResolutionPipeline"}
+# They ask their scheduler for what it takes each answer to be, which no other one tells.
+CONSISTENT = {"LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"}
 # What the table says of a call: the arguments that fields of requests need.
 FIELDS = {"ip_adapter_image"} | {
     need.name
@@ -123,6 +125,8 @@ def _entry(
             for each in compatible(diffusers.DDIMScheduler)
             if not isinstance(getattr(getattr(diffusers, each), "init_noise_sigma", None), property)
         ]
+    if name in CONSISTENT:
+        entry["schedulers"] = ["LCMScheduler"]
     return entry
 
 

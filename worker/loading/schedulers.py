@@ -34,10 +34,24 @@ SIGMAS = MappingProxyType(
         "beta": "use_beta_sigmas",
     }
 )
-OPTIONS = MappingProxyType({**SIGMAS, "timestep_spacing": "timestep_spacing"})
+OPTIONS = MappingProxyType(
+    {
+        **SIGMAS,
+        "timestep_spacing": "timestep_spacing",
+        "original_inference_steps": "original_inference_steps",
+    }
+)
 
 # They take the spacing of timesteps and do not look at it, or not at each.
 DEAF = frozenset({"DDIMInverseScheduler", "LCMScheduler", "TCDScheduler"})
+
+# They take over the configuration of any latent diffusion model, though diffusers does not list
+# them: a LoRA makes a model one that was distilled for them.
+DISTILLED = frozenset({"LCMScheduler", "TCDScheduler"})
+
+# How much noise a step draws, as a share of what it could, where a request does not say it and
+# pipelines would draw none: TCD's is the authors' choice (arXiv 2402.19159, its gamma).
+ETA = MappingProxyType({"TCDScheduler": 0.3})
 
 # What a class takes for granted when the model's own configuration is silent does not fit latent
 # diffusion: clipping is meant for pixels, and PNDM's first steps need four of them. The last is
@@ -101,16 +115,42 @@ class Schedulers:
 
 def options_of(cls: type[SchedulerMixin]) -> tuple[str, ...]:
     """What a request's scheduler options may ask of a class: `karras`, `exponential` and `beta` as
-    `sigmas`, and `timestep_spacing`."""
+    `sigmas`, and the other options by their own names."""
     known = inspect.signature(cls.__init__).parameters
     deaf = {"timestep_spacing"} if cls.__name__ in DEAF else set()
-    return tuple(name for name in OPTIONS if OPTIONS[name] in known and name not in deaf)
+    laid_out = tuple(name for name in OPTIONS if OPTIONS[name] in known and name not in deaf)
+    step: Any = getattr(cls, "step", None)
+    return (*laid_out, "eta") if step and "eta" in inspect.signature(step).parameters else laid_out
 
 
 def compatible(cls: type[SchedulerMixin]) -> list[str]:
     """Names of the classes that can take over this one's configuration, itself included, sorted."""
     names = {name for name in getattr(cls, "_compatibles", ()) if hasattr(diffusers, name)}
+    if cls.__name__ in DISTILLED:
+        names = set(diffusers.DDIMScheduler._compatibles)
+    if "DDIMScheduler" in names:
+        names |= DISTILLED
     return sorted(names - UNSUITABLE | {cls.__name__})
+
+
+def step_eta(
+    scheduler: SchedulerMixin, options: SchedulerOptions
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A layer around the scheduler's step, which tells it how much noise to draw: pipelines have
+    an argument for that, or pass 0, or nothing."""
+    eta = ETA.get(type(scheduler).__name__) if options.eta is None else options.eta
+
+    def layer(inner: Callable[..., Any]) -> Callable[..., Any]:
+        if eta is None or "eta" not in inspect.signature(inner).parameters:
+            return inner
+
+        @functools.wraps(inner)
+        def step(*args: Any, **kwargs: Any) -> Any:
+            return inner(*args, **{**kwargs, "eta": eta})
+
+        return step
+
+    return layer
 
 
 def step_counter(
@@ -164,7 +204,7 @@ def _changes(
             raise UnsupportedError(f"{name} does not take {field} {value!r} with this model.")
         if field == "sigmas":
             changes |= {SIGMAS[each]: each == value for each in SIGMAS if each in possible}
-        else:
+        elif field in OPTIONS:  # the others are arguments of each step
             changes[field] = value
     return tuple(changes.items())
 

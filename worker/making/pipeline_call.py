@@ -13,7 +13,7 @@ import torch
 
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import Request
-from worker.loading.schedulers import StepListener, step_counter
+from worker.loading.schedulers import StepListener, step_counter, step_eta
 from worker.loading.stack import Layer, replace_step
 
 # What a request always has, and some pipelines have no argument for: the picture they begin with
@@ -38,7 +38,11 @@ def call_pipeline(
     }
     if unknown := next((name for name in arguments if name not in accepted), None):
         raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
-    layers = step_seeder(drawn_from), step_counter(pipeline, steps_of(request), listener)
+    layers = (
+        step_seeder(drawn_from),
+        step_eta(pipeline.scheduler, request.scheduler_options),
+        step_counter(pipeline, steps_of(request), listener),
+    )
     try:
         with replace_step(pipeline.scheduler, *layers):
             return _pixels(pipeline(**arguments).images)

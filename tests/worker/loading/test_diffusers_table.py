@@ -71,6 +71,17 @@ def test_pipelines_that_cannot_scale_noise_name_the_schedulers_that_need_none(
         assert not {"EulerDiscreteScheduler", "HeunDiscreteScheduler"} & set(schedulers)
 
 
+def test_models_without_a_lora_of_theirs_are_offered_lcm_and_tcd(content: dict[str, Any]) -> None:
+    """diffusers lists neither among those that fit, and its guides put them into any model."""
+    distilled = {"LCMScheduler", "TCDScheduler"}
+    for name in ("PNDMScheduler", "EulerDiscreteScheduler", *distilled):
+        assert distilled | {"DDIMScheduler"} <= set(content["schedulers"][name])
+    for name in ("FlowMatchEulerDiscreteScheduler", "DDPMWuerstchenScheduler"):
+        assert not distilled & set(content["schedulers"][name])
+    of_lcm = content["pipelines"]["LatentConsistencyModelPipeline"]["schedulers"]
+    assert of_lcm == ["LCMScheduler"]
+
+
 def test_schedulers_name_the_options_they_take(content: dict[str, Any]) -> None:
     options = content["scheduler_options"]
     assert options["EulerDiscreteScheduler"] == [
@@ -79,5 +90,5 @@ def test_schedulers_name_the_options_they_take(content: dict[str, Any]) -> None:
         "beta",
         "timestep_spacing",
     ]
-    assert options["DDIMScheduler"] == ["timestep_spacing"]
+    assert options["DDIMScheduler"] == ["timestep_spacing", "eta"]
     assert options.keys() == content["schedulers"].keys()

@@ -250,8 +250,9 @@ def test_options_differ_where_they_should_for_every_class() -> None:
     """Even those that few models come with; nothing is claimed that a class then ignores."""
     classes = _scheduler_classes()
     claimed = {name: options_of(cls) for name, cls in classes.items()}
-    assert claimed["LCMScheduler"] == claimed["TCDScheduler"] == ()
-    assert claimed["DDIMScheduler"] == ("timestep_spacing",)
+    assert claimed["LCMScheduler"] == ("original_inference_steps",)
+    assert claimed["TCDScheduler"] == ("original_inference_steps", "eta")
+    assert claimed["DDIMScheduler"] == ("timestep_spacing", "eta")
     assert claimed["FlowMatchEulerDiscreteScheduler"] == SIGMAS
     assert claimed["EulerDiscreteScheduler"] == (*SIGMAS, "timestep_spacing")
     for name, cls in classes.items():

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 
 from darkroom.request import SchedulerOptions
 from tests.tiny import BETAS
-from worker.loading.schedulers import Schedulers, options_of
+from worker.loading.schedulers import DISTILLED, Schedulers, options_of
 from worker.loading.solvers import solver
 
 OF_LATENTS = {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
@@ -24,7 +24,9 @@ NOISY = {
     "DDPMScheduler",
     "EulerAncestralDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
+    "LCMScheduler",
     "SASolverScheduler",
+    "TCDScheduler",
 }
 # They look up timesteps one by one, or integrate their weights on the host.
 SLOW = {"KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler"}
@@ -69,6 +71,11 @@ def predicted_noise(sample: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     return (sample - kept**0.5 * MEAN) / variance * (1 - kept) ** 0.5
 
 
+def distilled_noise(sample: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Of a network that was distilled without a fault: it leads to the path's end in one step."""
+    return (sample - kept**0.5 * exact(sample, kept)) / (1 - kept) ** 0.5
+
+
 def exact(sample: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """Where the path ends that goes through `sample`."""
     return MEAN + VARIANCE**0.5 * (sample - kept**0.5 * MEAN) / (kept * VARIANCE + 1 - kept) ** 0.5
@@ -97,9 +104,10 @@ def solve(scheduler: Any, steps: int, strength: float | None = None) -> tuple[to
     more = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         more["generator"] = torch.Generator().manual_seed(1)
+    network = distilled_noise if type(scheduler).__name__ == "LCMScheduler" else predicted_noise
     for timestep in timesteps:
         scaled = scheduler.scale_model_input(sample, timestep).double()
-        noise = predicted_noise(scaled, kept_at(scheduler, timestep)).to(sample.dtype)
+        noise = network(scaled, kept_at(scheduler, timestep)).to(sample.dtype)
         sample = scheduler.step(noise, timestep, sample, return_dict=False, **more)[0]
     return sample, wanted
 
@@ -129,7 +137,7 @@ def test_schedulers_reach_the_exact_solution_however_they_lay_out_their_steps(na
 def test_many_steps_make_it_no_worse(name: str, betas: str) -> None:
     schedulers = schedulers_with(name, betas)
     for options in layouts(name):
-        for steps in (40, 50, 63, 150):
+        for steps in (40, 50) if name in DISTILLED else (40, 50, 63, 150):
             for strength in (None, 0.02, 0.05, 0.1, 0.3, 0.5, 0.8, 0.97, 1.0):
                 if int(steps * (strength or 1)):
                     made, wanted = solve(schedulers.new(name, options), steps, strength)
@@ -179,6 +187,63 @@ def test_plms_begins_in_the_middle_with_the_noise_of_the_first_step_it_makes(
     made, wanted = solve(plms, steps, strength)
     by_euler, _ = solve(ddim, steps, strength)
     assert (made - wanted).abs().mean() < 1.1 * (by_euler - wanted).abs().mean()
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("begin_at", [999, 499])
+def test_one_step_of_a_consistency_model_is_the_exact_solution(
+    prediction: str, begin_at: int
+) -> None:
+    own = DDIMScheduler(**BETAS_OF["sd"], prediction_type=prediction)
+    lcm = Schedulers(own).new("LCMScheduler")
+    lcm.set_timesteps(timesteps=[begin_at])
+    kept = kept_at(lcm, begin_at)
+    noise = distilled_noise(NOISE, kept)
+    picture = (NOISE - (1 - kept) ** 0.5 * noise) / kept**0.5
+    answer = noise if prediction == "epsilon" else kept**0.5 * noise - (1 - kept) ** 0.5 * picture
+    made = lcm.step(answer, lcm.timesteps[0], NOISE).prev_sample
+    assert (made - exact(NOISE, kept)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_few_steps_of_a_consistency_model_draw_from_the_data(steps: int) -> None:
+    made, _ = solve(schedulers_with("LCMScheduler", "sd").new("LCMScheduler"), steps)
+    assert_solved("LCMScheduler", made, made)
+    assert abs(((made - MEAN) / VARIANCE**0.5).mean()) < 3 / made.numel() ** 0.5
+
+
+def test_tcd_that_draws_no_noise_is_ddim() -> None:
+    ddim, tcd = (
+        schedulers_with(name, "sd").new(name, options)
+        for name, options in (
+            ("DDIMScheduler", SchedulerOptions(timestep_spacing="trailing")),
+            ("TCDScheduler", None),
+        )
+    )
+    made = []
+    for scheduler, more in ((ddim, {}), (tcd, {"eta": 0.0})):
+        scheduler.set_timesteps(25)
+        sample = NOISE
+        for timestep in scheduler.timesteps:
+            noise = predicted_noise(sample, kept_at(scheduler, timestep))
+            sample = scheduler.step(noise, timestep, sample, **more).prev_sample
+        made.append(sample)
+    assert torch.equal(ddim.timesteps, tcd.timesteps)
+    assert (made[0] - made[1]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", sorted(DISTILLED))
+def test_a_few_of_the_steps_that_were_distilled(name: str) -> None:
+    """50 of them as LCM and TCD had it; four, all of which are made, as DMD2's model page says."""
+    schedulers = schedulers_with(name, "sd")
+    usual, few = (
+        schedulers.new(name),
+        schedulers.new(name, SchedulerOptions(original_inference_steps=4)),
+    )
+    for scheduler in (usual, few):
+        scheduler.set_timesteps(4)
+    assert usual.timesteps.tolist() == [999, 759, 499, 259]
+    assert few.timesteps.tolist() == [999, 749, 499, 249]
 
 
 def test_what_is_called_like_diffusers_class_is_one() -> None:

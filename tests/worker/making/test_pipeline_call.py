@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import ImageToImage, TextToImage
 from tests import tiny
-from worker.loading.schedulers import NOBODY
+from worker.loading.schedulers import NOBODY, Schedulers
 from worker.making.pipeline_call import call_pipeline, generators, parameters_of, steps_of
 
 
@@ -51,6 +51,34 @@ def test_an_argument_that_it_does_not_take_is_unsupported(
 ) -> None:
     with pytest.raises(UnsupportedError, match="StableDiffusionPipeline takes no noise_level"):
         made_of(pipeline, asked(), prompt="a cat", noise_level=20)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "options", "drawn"),
+    [
+        ("TCDScheduler", {}, 0.3),
+        ("TCDScheduler", {"eta": 1.0}, 1.0),
+        ("DDIMScheduler", {"eta": 0.5}, 0.5),
+        ("DDIMScheduler", {}, 0.0),
+    ],
+)
+def test_steps_draw_as_much_noise_as_the_request_says(
+    scheduler: str, options: dict[str, float], drawn: float, pipeline: StableDiffusionPipeline
+) -> None:
+    """Stable Diffusion's pipelines pass eta on, 0 unless they are told."""
+    request = asked(scheduler=scheduler, scheduler_options=options, num_inference_steps=4)
+    pipeline.scheduler = Schedulers(pipeline.scheduler).new(scheduler)
+    arguments = {"prompt": "a cat", "width": 16, "height": 16, "guidance_scale": 1.0}
+    [made] = made_of(pipeline, request, **arguments)
+    with torch.no_grad():
+        plain = pipeline(
+            **arguments,
+            num_inference_steps=4,
+            generator=generators(1, 1),
+            eta=drawn,
+            output_type="np",
+        ).images[0]
+    assert np.array_equal(made, np.round(plain * 255).astype(np.uint8))
 
 
 def test_what_every_request_has_is_left_out_where_it_is_not_taken() -> None:

@@ -525,6 +525,9 @@ def test_the_demo_model_repaints_what_is_masked_and_nothing_else(emoji: LoadedMo
         ("sd15", {"scheduler": "HeunDiscreteScheduler", "num_inference_steps": 4}, 4),
         ("sd15", {"scheduler": "DDIMScheduler", "task": "image-to-image", "strength": 0.35}, 3),
         ("sd15", {"scheduler": "HeunDiscreteScheduler", "task": "inpaint", "strength": 0.35}, 3),
+        ("sd15", {"scheduler": "LCMScheduler", "num_inference_steps": 4}, 4),
+        ("sd15", {"scheduler": "LCMScheduler", "task": "image-to-image", "strength": 0.35}, 3),
+        ("sd15", {"scheduler": "TCDScheduler", "task": "inpaint", "strength": 0.35}, 3),
         ("super-resolution", {"task": "upscale"}, 10),
         ("gligen", {"task": "layout-to-image"}, 10),
         ("dit", {"task": "class-to-image"}, 10),
@@ -571,16 +574,19 @@ def test_jobs_run_in_company_on_their_own_schedulers(tmp_path: Path) -> None:
         job(model, seed=4, scheduler="HeunDiscreteScheduler", guidance_scale=1.0),
         job(model, task="image-to-image", seed=5, num_inference_steps=6, num_images=2),
         job(model, task="inpaint", seed=6, num_inference_steps=5),
+        job(model, seed=7, scheduler="LCMScheduler", num_inference_steps=4, num_images=2),
+        job(model, task="image-to-image", seed=8, scheduler="TCDScheduler"),
     ]
+    several = range(len(jobs))
 
     def run(index: int) -> tasks.Outcome:
         return tasks.run(jobs[index][0], model, jobs[index][1])
 
     with torch.no_grad():
-        alone = [run(index) for index in range(4)]
-    together = values(run_all(gather, {index: lambda i=index: run(i) for index in range(4)}))
+        alone = [run(index) for index in several]
+    together = values(run_all(gather, {index: lambda i=index: run(i) for index in several}))
     assert gather.joined_calls >= 3
-    for index in range(4):
+    for index in several:
         pairs = zip(together[index].pictures, alone[index].pictures, strict=True)
         assert all(apart(one, other) <= 1 for one, other in pairs)
 
