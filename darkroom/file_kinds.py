@@ -10,7 +10,8 @@ from darkroom.errors import ModelLoadError
 from darkroom.safe_files import read_start, size_of
 from darkroom.weight_headers import read_header
 
-LORA, EMBEDDING, IP_ADAPTER, CHECKPOINT = "lora", "embedding", "ip_adapter", "checkpoint"
+LORA, EMBEDDING, IP_ADAPTER, CONTROLNET = "lora", "embedding", "ip_adapter", "controlnet"
+CHECKPOINT, TRANSFORMER, UNET, VAE = "checkpoint", "transformer", "unet", "vae"
 WEIGHTS = "weights"
 """Of a kind that nothing here knows."""
 
@@ -58,28 +59,61 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"%PDF", Kind("pdf", "a PDF document")),
 )
 
-_TENSORS: tuple[tuple[str, str, str], ...] = (
-    (IP_ADAPTER, r"^(ip_adapter|image_proj)\.", "an IP-Adapter"),
+_TENSORS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (IP_ADAPTER, (r"^(ip_adapter|image_proj)\.",), "an IP-Adapter"),
     (
         LORA,
-        r"lora_|[._]lora\.|\.(hada|lokr|oft|glora)_|\.on_input$|\.diff(_b)?$|\.[ab]1\.weight$",
+        (r"lora_|[._]lora\.|\.(hada|lokr|oft|glora)_|\.on_input$|\.diff(_b)?$|\.[ab]1\.weight$",),
         "a LoRA",
     ),
     (
         EMBEDDING,
-        r"string_to_param|^(emb_params|clip_[lg]|text_encoders_[01]|<.+>)$",
+        (r"string_to_param|^(emb_params|clip_[lg]|text_encoders_[01]|<.+>)$",),
         "an embedding (a textual inversion)",
     ),
-    ("controlnet", r"^control_model\.|^controlnet_|^input_hint_block", "a ControlNet"),
-    (CHECKPOINT, r"^model\.diffusion_model\.", "a whole checkpoint in a single file"),
-    (CHECKPOINT, r"(^|\.)(double|joint)_blocks\.", "a network in a single file"),
-    ("vae", r"^first_stage_model\.|^decoder\.(conv_in|conv_out|up)", "a VAE"),
-    ("unet", r"^(down_blocks|input_blocks)\.", "a UNet"),
-    ("transformer", r"transformer_blocks\.", "a transformer"),
-    ("image_encoder", r"^vision_model\.", "an image encoder"),
-    ("text_encoder", r"^text_model\.|^encoder\.(layers|block)\.", "a text encoder"),
+    (
+        CONTROLNET,
+        (r"^control_model\.|^controlnet_|^input_hint_block|^control_(all_x_embedder|layers)\.",),
+        "a ControlNet",
+    ),
+    ("t2i_adapter", (r"^(adapter\.)?body\.\d+\.(block\d|in_conv|resnets)",), "a T2I-Adapter"),
+    ("upscaler", (r"^(model\.\d+\.sub\.|body\.\d+\.rdb|RRDB_trunk)",), "an upscaler (ESRGAN)"),
+    (
+        CHECKPOINT,
+        (
+            r"^model\.diffusion_model\.",
+            r"^(first_stage_model|vae|cond_stage_model|conditioner|text_encoders)\.",
+        ),
+        "a whole checkpoint in a single file",
+    ),
+    (TRANSFORMER, (r"(^|\.)(double|joint)_blocks\.",), "a transformer in a single file"),
+    (
+        VAE,
+        (r"^first_stage_model\.|^(vae\.)?decoder\.(conv_in|conv_out|up|middle\.0\.residual)",),
+        "a VAE",
+    ),
+    (UNET, (r"^((model\.)?diffusion_model\.)?(down_blocks|input_blocks)\.",), "a UNet"),
+    (TRANSFORMER, (r"transformer_blocks\.",), "a transformer in a single file"),
+    (
+        TRANSFORMER,
+        (
+            r"^((model\.)?diffusion_model\.|net\.)?(layers\.\d+\.(attention|adaLN|norm1\.linear)"
+            r"|double_layers|double_stream_blocks|blocks\.\d+\.(\w*attn\d?|mlp)\.)",
+        ),
+        "a transformer in a single file",
+    ),
+    ("image_encoder", (r"^vision_model\.",), "an image encoder"),
+    (
+        "text_encoder",
+        (
+            r"^(cond_stage_model|conditioner|text_encoders)\.|^text_model\."
+            r"|^encoder\.(layers|block)\.|^(model\.)?layers\.\d+\.self_attn\.",
+        ),
+        "a text encoder",
+    ),
 )
-"""Kinds of weights by what names of their tensors look like, the most telling ones first."""
+"""Kinds of weights by what names of their tensors look like, the most telling ones first; all
+patterns of a row must be found."""
 
 _PIPELINES = (
     ("conditioner.embedders.1", "StableDiffusionXLPipeline"),
@@ -115,8 +149,8 @@ def what_is(path: Path) -> Kind:
 def kind_of_tensors(names: Collection[str]) -> Kind:
     """What tensors of these names are."""
     lines = "\n".join(names)
-    for name, pattern, words in _TENSORS:
-        if re.search(pattern, lines, re.MULTILINE):
+    for name, patterns, words in _TENSORS:
+        if all(re.search(each, lines, re.MULTILINE) for each in patterns):
             return Kind(name, words)
     return Kind(WEIGHTS, "weights of something else" if names else "a file without any weights")
 

@@ -7,7 +7,7 @@ of all tensors one after the other without gaps.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,20 @@ class Tensor:
     shape: tuple[int, ...]
     size: int
     """Bytes in the file."""
+    at: int = field(default=0, compare=False)
+    """Where they begin in the file."""
 
 
-def read_header(path: Path) -> Mapping[str, Tensor]:
+class Header(dict[str, Tensor]):
+    """The tensors of a file by name, and what else its header says."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        super().__init__(tensors)
+        self.metadata = metadata
+        """Texts that whoever wrote the file added, such as `modelspec.architecture`."""
+
+
+def read_header(path: Path) -> Header:
     """The tensors of a safetensors file by name. Raises ModelLoadError if it is none, is cut off
     or contradicts itself."""
     size = size_of(path)
@@ -64,13 +75,15 @@ def read_header(path: Path) -> Mapping[str, Tensor]:
     entries = parse_json(content, f"the header of {path.name}")
     if not isinstance(entries, dict):
         raise _damaged(path, "its header is no object")
-    entries.pop("__metadata__", None)
+    said = entries.pop("__metadata__", None)
+    texts = said.items() if isinstance(said, dict) else ()
     spans = [(*_span(path, name, entry), name) for name, entry in entries.items()]
     _check_order(path, sorted(spans), size - 8 - length)
-    return {
-        name: Tensor(entry["dtype"], tuple(entry["shape"]), end - begin)
+    tensors = {
+        name: Tensor(entry["dtype"], tuple(entry["shape"]), end - begin, 8 + length + begin)
         for (begin, end, name), entry in zip(spans, entries.values(), strict=True)
     }
+    return Header(tensors, {key: text for key, text in texts if isinstance(text, str)})
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:

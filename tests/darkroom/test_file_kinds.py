@@ -126,9 +126,10 @@ UNET = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"
         ("string_to_param.*", "embedding"),
         ("image_proj.proj.weight", "ip_adapter"),
         ("ip_adapter.1.to_k_ip.weight", "ip_adapter"),
-        ("model.diffusion_model.input_blocks.0.0.weight", "checkpoint"),
-        ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "checkpoint"),
-        ("double_blocks.0.img_attn.qkv.weight", "checkpoint"),
+        ("model.diffusion_model.input_blocks.0.0.weight", "unet"),
+        ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "transformer"),
+        ("double_blocks.0.img_attn.qkv.weight", "transformer"),
+        ("layers.0.attention.qkv.weight", "transformer"),
         ("control_model.input_blocks.0.0.weight", "controlnet"),
         ("controlnet_down_blocks.0.weight", "controlnet"),
         ("first_stage_model.decoder.conv_in.weight", "vae"),
@@ -165,7 +166,7 @@ def test_a_whole_checkpoint_says_how_it_becomes_a_folder(
     tensor: str, cls: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "all.safetensors"
-    save_file({tensor: torch.ones(1)}, file)
+    save_file({tensor: torch.ones(1), "first_stage_model.x": torch.ones(1)}, file)
     with pytest.raises(ModelLoadError, match="is a whole checkpoint in a single file, where a fol"):
         refuse_file(file)
     with pytest.raises(ModelLoadError, match=rf"`{cls}\.from_single_file\('all\.safetensors'\)"):
