@@ -35,7 +35,7 @@ class Limits(Card):
     max_pixels: int = Field(2048 * 2048, ge=64)
     """Width times height."""
     size_multiple: int = Field(8, ge=1)
-    """Both sides must be multiples of this."""
+    """Both sides must be multiples of this, and of what the model itself needs."""
     max_steps: int = Field(150, ge=1)
     """Denoising steps."""
     max_guidance_scale: float = Field(50.0, ge=1)

@@ -55,8 +55,8 @@ class _Terms:
     limits: Limits
     width: int | None
     height: int | None
-    steps: int
-    guidance: float
+    steps: int | None
+    guidance: float | None
     strength: float
     negative_prompt: str
     schedulers: tuple[str, ...]
@@ -71,7 +71,7 @@ class _Terms:
             task=task,
             model=offer.card.name,
             takes=offer.takes(task),
-            limits=offer.card.limits,
+            limits=offer.limits,
             width=offer.width,
             height=offer.height,
             steps=offer.steps,
@@ -124,6 +124,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
     """Type, default and bounds of each field whose bounds depend on the model."""
     limits = terms.limits
     chars = {"max_length": limits.max_prompt_chars}
+    guidance = {"ge": 0, "le": limits.max_guidance_scale}
     width, height = _sides(terms)
     scheduler: Any = _annotate(str, AfterValidator(_class_name_of(terms.schedulers)))
     short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
@@ -137,8 +138,8 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
         "negative_prompt": (Text, terms.negative_prompt, chars),
         "width": width,
         "height": height,
-        "num_inference_steps": (int, terms.steps, {"ge": 1, "le": limits.max_steps}),
-        "guidance_scale": (float, terms.guidance, {"ge": 0, "le": limits.max_guidance_scale}),
+        "num_inference_steps": _number(int, terms.steps, {"ge": 1, "le": limits.max_steps}),
+        "guidance_scale": _number(float, terms.guidance, guidance),
         "scheduler": _or_open(scheduler, terms.scheduler, {"json_schema_extra": enum}),
         "seed": (
             Annotated[int, Field(ge=-1, le=MAX_SEED), AfterValidator(_drawn)] | None,
@@ -173,6 +174,13 @@ def _sides(terms: _Terms) -> tuple[_Field, _Field]:
         return free, free
     width, height = (_or_open(Annotated[int, Field(**side)], each, {}) for each in sides)
     return width, height
+
+
+def _number(kind: Any, default: float | None, bounds: dict[str, Any]) -> _Field:
+    """A number within bounds."""
+    if default is not None:
+        return kind, default, bounds
+    return _or_open(_annotate(kind, Field(**bounds)), None, {})
 
 
 def _or_open(kind: Any, default: Any, bounds: dict[str, Any]) -> _Field:

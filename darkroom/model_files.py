@@ -142,6 +142,16 @@ class ModelFiles:
                 return width * times_smaller(levels), height * times_smaller(levels)
         return None
 
+    def size_multiple(self, vae: PartFiles | None, latents: int | None) -> int | None:
+        """Of how many pixels both sides of its pictures have to be multiples: of so many `latents`
+        or, if that is None, of the patches of its transformer. None where that is not known."""
+        config = vae.config if vae else self.part("vae").config
+        if not isinstance(config.get("block_out_channels"), list):
+            return None
+        if latents is None:
+            latents = _count(self.part("transformer").config, "patch_size") or 1
+        return times_smaller(config) * latents
+
     @property
     def classes(self) -> int | None:
         """How many classes of pictures it knows, where it makes pictures of classes."""

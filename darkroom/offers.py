@@ -42,6 +42,8 @@ class ModelRecord(BaseModel):
     """Its usual size, in pixels."""
     height: int | None = None
     """Its usual size, in pixels."""
+    size_multiple: int | None = None
+    """Both sides of its pictures must be multiples of this, whatever the card allows."""
     loras: tuple[str, ...] = ()
     """Names of the LoRAs that can be used."""
     controlnets: tuple[str, ...] = ()
@@ -101,6 +103,8 @@ class Checked(BaseModel):
 
 USUAL_SIDE = 512
 """Pixels, where a model that was loaded says nothing of its size."""
+USUAL_STEPS, USUAL_GUIDANCE = 25, 7.5
+"""Where a model that was loaded is of no class that the table knows."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class Offer:
     scheduler: str | None
     width: int | None
     height: int | None
+    limits: Limits
+    """As the card sets them, and the model."""
+    steps: int | None
+    guidance: float | None
+    """What is taken for `num_inference_steps` and `guidance_scale` where they are left out."""
     loras: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
     classes: int | None = None
@@ -133,15 +142,6 @@ class Offer:
         """The request's fields that the model takes for `task`."""
         return dict(self.fields)[task]
 
-    @property
-    def steps(self) -> int:
-        return self.card.defaults.num_inference_steps or 25
-
-    @property
-    def guidance(self) -> float:
-        guidance = self.card.defaults.guidance_scale
-        return 7.5 if guidance is None else guidance
-
 
 def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its files on
@@ -149,6 +149,8 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
     loaded = record if record and _is_of(record, card) else None
     known = loaded or _from_files(catalog, card) or _anything(card)
     usual = USUAL_SIDE if loaded else None
+    limits = _limits(card, known)
+    is_known = known.pipeline is not None or loaded is not None
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
     scheduler = card.scheduler or known.scheduler
     if loaded and scheduler is None:
@@ -158,16 +160,43 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers} | ({scheduler} if scheduler else set()))),
         scheduler=scheduler,
-        width=_nearest_allowed(card.limits, card.defaults.width or known.width or usual),
-        height=_nearest_allowed(card.limits, card.defaults.height or known.height or usual),
+        width=_nearest_allowed(limits, card.defaults.width or known.width or usual),
+        height=_nearest_allowed(limits, card.defaults.height or known.height or usual),
+        limits=limits,
+        **_defaults(card, known, is_known=is_known),
         loras=known.loras,
         controlnets=known.controlnets,
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
         sigmas=known.sigmas,
         timestep_spacing=known.timestep_spacing,
-        is_known=known.pipeline is not None or loaded is not None,
+        is_known=is_known,
     )
+
+
+def _limits(card: ModelCard, known: ModelRecord) -> Limits:
+    """Those of the card, with sides that the model can have."""
+    multiple = math.lcm(card.limits.size_multiple, known.size_multiple or 1)
+    return card.limits.model_copy(update={"size_multiple": multiple})
+
+
+def _defaults(card: ModelCard, known: ModelRecord, *, is_known: bool) -> dict[str, Any]:
+    """What the card says, else what the model's pipeline takes itself, as far as the card's limits
+    allow that; None while nobody knows the pipeline."""
+    own = _entry(known.pipeline).get("defaults", {})
+    usual = (USUAL_STEPS, USUAL_GUIDANCE) if is_known else (None, None)
+    steps, guidance = own.get("num_inference_steps", usual[0]), own.get("guidance_scale", usual[1])
+    asked, limits = card.defaults, card.limits
+    return {
+        "steps": _first(asked.num_inference_steps, steps and min(steps, limits.max_steps)),
+        "guidance": _first(
+            asked.guidance_scale, guidance and min(guidance, limits.max_guidance_scale)
+        ),
+    }
+
+
+def _first(*values: float | None) -> float | None:
+    return next((each for each in values if each is not None), None)
 
 
 def _is_of(record: ModelRecord, card: ModelCard) -> bool:
@@ -182,7 +211,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     """The request's fields that a model takes for a task: those that need nothing of it, that the
     task brings itself, that its pipeline's call has an argument for, that its adapters add."""
     asked = needs(task.request)
-    pipeline = diffusers_table()["pipelines"].get(known.pipeline, {})
+    pipeline = _entry(known.pipeline)
     arguments = pipeline.get("fields", {}).get(task.name)
     if arguments is None:  # a class that this version does not know is taken to have what is usual
         arguments = [need.name for need in asked.values() if isinstance(need, Argument)]
@@ -211,9 +240,11 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
     if files is None or files.pipeline is None:
         return None
     table = diffusers_table()
-    known = table["pipelines"].get(files.pipeline, {})
+    known = _entry(files.pipeline)
     names = table["schedulers"].get(files.scheduler, table["schedulers"])
-    width, height = files.native_size(catalog.vae_files(card)) or (None, None)
+    own, vae = known.get("defaults", {}), catalog.vae_files(card)
+    size = (own.get("width"), own.get("height"))
+    width, height = size if all(size) else files.native_size(vae) or (None, None)
     return _named(
         card,
         pipeline=files.pipeline,
@@ -222,6 +253,7 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
         scheduler=files.scheduler,
         width=width,
         height=height,
+        size_multiple=files.size_multiple(vae, known.get("multiple")),
         classes=files.classes,
         sigmas=files.sigmas,
         timestep_spacing=files.timestep_spacing
@@ -244,6 +276,12 @@ def _named(card: ModelCard, **known: Any) -> ModelRecord:
         reference=card.ip_adapter is not None,
         **known,
     )
+
+
+def _entry(pipeline: str | None) -> dict[str, Any]:
+    """What the table says of a pipeline class; nothing of one that it does not know."""
+    entry: dict[str, Any] = diffusers_table()["pipelines"].get(pipeline, {})
+    return entry
 
 
 @cache

@@ -94,7 +94,7 @@ def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
         )
     elif _is_far(layout, steps, strength):
         other = _nearer(layout, steps, strength)
-        if other is None and offer.steps <= FEW_STEPS:
+        if other is None and offer.steps and offer.steps <= FEW_STEPS:
             return
         enough = _enough(layout, steps, strength)
         ways = [f"at least {enough} steps"] if enough else []

@@ -43,7 +43,7 @@ def _with_padding(image: Sides, padding: Mapping[str, int] | None) -> Sides:
 
 
 def _upscaled_size(asked: tuple[int | None, int | None], image: Sides, offer: Offer) -> Sides:
-    limits = offer.card.limits
+    limits = offer.limits
     width, height = image[0] * UPSCALE, image[1] * UPSCALE
     for name, wish, side in (("width", asked[0], width), ("height", asked[1], height)):
         if wish not in (None, side):
@@ -62,7 +62,7 @@ def _size_like(image: Sides, offer: Offer) -> MaybeSides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
     if offer.width is None or offer.height is None:
         return None, None
-    limits = offer.card.limits
+    limits = offer.limits
     scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)
     step = limits.size_multiple
 

@@ -77,9 +77,9 @@ def _says_nothing(name: str, value: Any) -> bool:
 
 
 def _depending_on_the_model(task: str) -> set[str]:
-    """The fields that not every model takes for the task."""
+    """The fields that not every model takes for the task, or whose default depends on it."""
     asked = needs(TASKS[task].request)
-    return {name for name, need in asked.items() if need is not None}
+    return {name for name, need in asked.items() if need is not None} | {"num_inference_steps"}
 
 
 def filled_in(draft: Draft, offer: Offer, image_size: Sides | None) -> Draft | Request:
@@ -192,7 +192,7 @@ def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     """What is to be said of a request that can be done."""
     yield from scheduler_table.warnings(values, offer)
     yield from few_steps.warnings(values, offer)
-    guidance = values.get("guidance_scale", 0.0)
+    guidance = values.get("guidance_scale") or 0.0
     if guidance > SATURATED_GUIDANCE:
         yield (
             f"guidance_scale {guidance:g} is above {SATURATED_GUIDANCE:g}: "

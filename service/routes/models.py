@@ -29,9 +29,9 @@ class ModelDefaults(BaseModel):
     """Pixels; of a task that begins with a picture the size follows it."""
     height: int | None
     """Pixels."""
-    num_inference_steps: int
+    num_inference_steps: int | None
     """Denoising steps."""
-    guidance_scale: float
+    guidance_scale: float | None
     """How strongly the prompt is followed."""
     negative_prompt: str
     """What pictures should not show."""
@@ -193,7 +193,7 @@ def _model(
             strength=card.defaults.strength,
             scheduler=terms.scheduler,
         ),
-        limits=card.limits,
+        limits=terms.limits,
         error=record.error if record else None,
         loaded_on=[worker.name for worker in workers if card.name in worker.models],
         served_by=[worker.name for worker in workers if card.name in worker.serves],

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from darkroom.catalog import Catalog, ModelCard
+from darkroom.draft import Draft
 from darkroom.forms import form
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.tasks import TASKS
+from darkroom.validation import completed, filled_in, parse
 
 
 def write_model(folder: Path) -> None:
@@ -147,3 +149,51 @@ def test_an_index_that_is_none_is_guessed_about_too(catalog, tmp_path, content):
     (tmp_path / "weights" / "pix" / "model_index.json").write_bytes(content)
     told = offer(catalog, catalog.find("pix"), None)
     assert [form(task, told) for task in told.tasks]
+
+
+def of_class(pipeline: str, **card) -> Offer:
+    """Of a model of which a worker found no more than its class."""
+    card = ModelCard(name="new", source="owner/new", **card)
+    record = ModelRecord(
+        name="new", pipeline=pipeline, tasks=("text-to-image",), schedulers=("DDIMScheduler",)
+    )
+    return offer(Catalog([card], "new", Path("/nowhere")), card, record)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "steps", "guidance"),
+    [
+        ("StableDiffusionXLPipeline", 50, 5.0),
+        ("FluxPipeline", 28, 3.5),
+        ("LatentConsistencyModelPipeline", 4, 8.5),
+        ("QwenImagePipeline", 50, 4.0),
+    ],
+)
+def test_steps_and_guidance_are_the_pipeline_s_own_unless_the_card_says_them(
+    pipeline, steps, guidance
+):
+    own = of_class(pipeline)
+    assert (own.steps, own.guidance) == (steps, guidance)
+    asked = of_class(pipeline, defaults={"num_inference_steps": 9, "guidance_scale": 0})
+    assert (asked.steps, asked.guidance) == (9, 0)
+    bounded = of_class(pipeline, limits={"max_steps": 3, "max_guidance_scale": 2})
+    assert (bounded.steps, bounded.guidance) == (3, 2)
+
+
+def test_steps_and_guidance_of_a_model_that_nobody_knows_are_left_open():
+    new = unseen()
+    assert (new.steps, new.guidance) == (None, None)
+    body = {"prompt": "a cat", "model": "new", "width": 512, "height": 512}
+    draft = filled_in(parse(body | {"scheduler": "DDIM"}, new), new, None)
+    assert draft.values["num_inference_steps"] is draft.values["guidance_scale"] is None
+    told = completed(Draft(draft.task, draft.values), of_class("FluxPipeline"), None)
+    assert (told.num_inference_steps, told.guidance_scale) == (28, 3.5)
+
+
+def test_sizes_are_multiples_that_both_the_card_and_the_model_can_have():
+    record = ModelRecord(name="new", schedulers=("DDIMScheduler",), width=88, size_multiple=16)
+    for multiple, both in ((8, 16), (24, 48), (1, 16)):
+        card = ModelCard(name="new", source="x", limits={"size_multiple": multiple})
+        told = offer(Catalog([card], "new", Path("/nowhere")), card, record)
+        assert told.limits.size_multiple == both
+        assert told.width % both == 0

@@ -183,18 +183,14 @@ def test_between_two_strengths_the_worse_one_counts() -> None:
 
 
 def test_leading_steps_that_leave_out_the_top_are_told() -> None:
-    many = replace(EMOJI, card=EMOJI.card.model_copy(update={"limits": LIMITS}))
+    many = replace(EMOJI, limits=EMOJI.limits.model_copy(update={"max_steps": 1000}))
     leading = {"scheduler_options": {"timestep_spacing": "leading"}}
     assert "40% of the noise" in told(many, num_inference_steps=600, **leading)
     assert told(many, num_inference_steps=500, **leading) == ""
 
 
-LIMITS = EMOJI.card.limits.model_copy(update={"max_steps": 1000})
-
-
 def test_models_for_few_steps_hear_only_what_another_scheduler_does_better() -> None:
-    defaults = EMOJI.card.defaults.model_copy(update={"num_inference_steps": 4})
-    turbo = replace(EMOJI, card=EMOJI.card.model_copy(update={"defaults": defaults}))
+    turbo = replace(EMOJI, steps=4)
     assert told(turbo, num_inference_steps=1) == ""
     assert "use at least 4 steps or Euler" in told(turbo, scheduler="Heun", num_inference_steps=3)
 

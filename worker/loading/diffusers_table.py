@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
 
 from darkroom.request import Argument, needs
-from darkroom.tasks import EVERY_CALL, TASKS
+from darkroom.tasks import TASKS
+from worker.loading.calls import defaults, guidance_argument, multiple
+from worker.loading.families import Family, call_of, families
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
 
 if TYPE_CHECKING:
@@ -24,23 +26,13 @@ if TYPE_CHECKING:
 
 TABLE = Path(__file__).parents[2] / "darkroom" / "diffusers_table.json"
 
-CONTROL = {"controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
-# These need more than a task can give, a second scheduler, which jobs would share, or change the
-# network's attention while they run, and so that of every other job.
-BEYOND = {"control_image", "controlnet_conditioning_scale", "prior_scheduler", "pag_scale"}
-# What models of a task's own class can do besides, with the class that does it.
-BESIDES = {
-    "StableDiffusionGLIGENPipeline": {
-        "text-to-image": "StableDiffusionPipeline",
-        "image-to-image": "StableDiffusionImg2ImgPipeline",
-        "inpaint": "StableDiffusionInpaintPipeline",
-    },
-}
 # The first forgets the noise's own scale, the second scales the picture along with the noise:
 # right only with schedulers that scale nothing (where the noise's scale is no computed property).
 UNSCALED = {"DiTPipeline", "LDMSuperResolutionPipeline"}
 # They ask their scheduler for what it takes each answer to be, which no other one tells.
 CONSISTENT = {"LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"}
+# Where packages are installed that are not among ours.
+BEYOND_OURS = {"CosineDPMSolverMultistepScheduler"}
 # What the table says of a call: the arguments that fields of requests need.
 FIELDS = {"ip_adapter_image"} | {
     need.name
@@ -52,12 +44,14 @@ FIELDS = {"ip_adapter_image"} | {
 
 def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
-    fields it takes; scheduler class name -> those that can take its place, its options, and how
-    it spaces timesteps unless told otherwise."""
+    fields it takes, what it takes for those left out, of how many latents sizes are multiples;
+    scheduler class name -> those that can take its place, its options, and how it spaces timesteps
+    unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
+    known = sorted(families(), key=lambda family: family.name)
     return {
         "diffusers": diffusers.__version__,
-        "pipelines": dict(sorted(_pipelines())),
+        "pipelines": {family.name: _entry(family) for family in known},
         "schedulers": {name: compatible(cls) for name, cls in schedulers.items()},
         "scheduler_options": {name: list(options_of(cls)) for name, cls in schedulers.items()},
         "timestep_spacing": {
@@ -77,49 +71,17 @@ def text(content: Mapping[str, Any]) -> str:
     return ",\n".join(lines) + "\n}\n"
 
 
-def _pipelines() -> Iterator[tuple[str, dict[str, Any]]]:
-    from diffusers.pipelines import auto_pipeline
-
-    mappings = {
-        "text-to-image": auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
-        "image-to-image": auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-        "inpaint": auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING,
-    }
-    for task in TASKS.values():
-        for name in task.pipelines:
-            classes = {task.name: name} | BESIDES.get(name, {})
-            found = {each: getattr(diffusers, cls) for each, cls in classes.items()}
-            yield name, _entry(name, found, {})
-    families = {cls.__name__: key for each in mappings.values() for key, cls in each.items()}
-    for name, key in families.items():
-        offered = mappings
-        if name == getattr(mappings["inpaint"].get(key), "__name__", None):
-            # Such models have a network that takes the masked picture, too: good for nothing else.
-            offered = {"inpaint": mappings["inpaint"]}
-        plain, controlled = (
-            {
-                task: cls
-                for task, mapping in offered.items()
-                if (cls := mapping.get(each)) and does(task, cls)
-            }
-            for each, does in ((key, _does), (f"{key}-controlnet", _does_controlled))
-        )
-        if plain:
-            yield name, _entry(name, plain, controlled)
-
-
-def _entry(
-    name: str,
-    classes: Mapping[str, type[DiffusionPipeline]],
-    controlled: Mapping[str, type[DiffusionPipeline]],
-) -> dict[str, Any]:
+def _entry(family: Family) -> dict[str, Any]:
+    first = next(iter(family.plain.values()))
     entry = {
-        "tasks": list(classes),
-        "classes": {task: cls.__name__ for task, cls in classes.items()},
-        "controlled": {task: cls.__name__ for task, cls in controlled.items() if task in classes},
-        "fields": {task: _fields(cls) for task, cls in classes.items()},
+        "tasks": list(family.plain),
+        "classes": {task: cls.__name__ for task, cls in family.plain.items()},
+        "controlled": {task: cls.__name__ for task, cls in family.controlled.items()},
+        "fields": {task: _fields(cls) for task, cls in family.plain.items()},
+        "defaults": defaults(first),
+        "multiple": multiple(first),
     }
-    if name in UNSCALED:
+    if family.name in UNSCALED:
         entry["schedulers"] = [
             each
             for each in compatible(diffusers.DDIMScheduler)
@@ -130,34 +92,14 @@ def _entry(
     return entry
 
 
-def _does(task: str, cls: type[DiffusionPipeline]) -> bool:
-    asked = _call(cls)
-    built_from = inspect.signature(cls.__init__).parameters.keys()
-    return (
-        _needed_arguments(task) <= asked
-        and "scheduler" in built_from
-        and not BEYOND & (asked | built_from)
-    )
-
-
-def _does_controlled(task: str, cls: type[DiffusionPipeline]) -> bool:
-    return _needed_arguments(task) | CONTROL <= _call(cls) and not _call(cls) & {"pag_scale"}
-
-
-def _needed_arguments(task: str) -> frozenset[str]:
-    return EVERY_CALL | TASKS[task].call
-
-
 def _fields(cls: type[DiffusionPipeline]) -> list[str]:
     """The arguments that do something: a negative prompt does not where a second guidance, off
     unless asked for, has to bring it in."""
-    second = inspect.signature(cls.__call__).parameters.get("true_cfg_scale")
-    without = {"negative_prompt"} if second and second.default <= 1 else set()
-    return sorted(FIELDS & _call(cls) - without)
-
-
-def _call(cls: type[DiffusionPipeline]) -> set[str]:
-    return set(inspect.signature(cls.__call__).parameters)
+    call, guidance = call_of(cls), guidance_argument(cls)
+    without = set() if guidance else {"guidance_scale"}
+    if guidance != "true_cfg_scale" and "true_cfg_scale" in call:
+        without |= {"negative_prompt"}
+    return sorted(FIELDS & (call | {"guidance_scale"}) - without)
 
 
 def _scheduler_classes() -> dict[str, Any]:
@@ -169,7 +111,7 @@ def _scheduler_classes() -> dict[str, Any]:
         for name, cls in classes.items()
         if inspect.isclass(cls)
         and issubclass(cls, diffusers.SchedulerMixin)
-        and name not in UNSUITABLE
+        and name not in UNSUITABLE | BEYOND_OURS
     }
 
 

@@ -18,6 +18,7 @@ from darkroom.request import SchedulerOptions
 from worker.gathering.gather import Gather
 from worker.loading import adapter_files, stack
 from worker.loading.adapters import Adapters, Choice
+from worker.loading.calls import size_multiple
 from worker.loading.offload import Offload
 from worker.loading.schedulers import Schedulers
 from worker.loading.vaes import UNSEEDED, MeanVAE
@@ -103,8 +104,7 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     pipeline, faults = read(card, catalog, device)
-    known = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
-    schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
+    schedulers = Schedulers(pipeline.scheduler, only=_table_of(pipeline).get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:
         others = ", ".join(schedulers.names)
         del pipeline  # whoever keeps the error keeps this frame
@@ -138,6 +138,12 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
     )
 
 
+def _table_of(pipeline: DiffusionPipeline) -> dict[str, Any]:
+    """What the table of diffusers' classes says of a pipeline."""
+    known: dict[str, Any] = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
+    return known
+
+
 def _options(pipeline: DiffusionPipeline) -> dict[str, Any]:
     """Constructor arguments that are no components; images carry our own mark, not diffusers'."""
     options = {k: v for k, v in pipeline.config.items() if k not in pipeline.components}
@@ -163,6 +169,7 @@ def _record(
         timestep_spacing=schedulers.timestep_spacing,
         width=width,
         height=height,
+        size_multiple=size_multiple(pipeline, _table_of(pipeline).get("multiple")),
         pipeline=type(pipeline).__name__,
         dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
         device=str(device),
@@ -185,8 +192,14 @@ def _classes(pipeline: DiffusionPipeline) -> int | None:
 
 
 def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
-    """Height and width that the network was trained at, in pixels."""
+    """Height and width in pixels that the pipeline takes where it is told nothing, else those that
+    the network was trained at."""
+    if in_pixels := getattr(pipeline, "get_default_resolution", None):
+        return in_pixels(), in_pixels()
+    own = _table_of(pipeline).get("defaults", {})
     size = getattr(pipeline, "default_sample_size", None)
+    if size is None and {"height", "width"} <= own.keys():
+        return own["height"], own["width"]
     size = size or getattr(getattr(network_of(pipeline), "config", None), "sample_size", None)
     if size is None:
         return None, None
