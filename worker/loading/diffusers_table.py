@@ -87,7 +87,7 @@ def _entry(family: Family) -> dict[str, Any]:
             for each in compatible(diffusers.DDIMScheduler)
             if not isinstance(getattr(getattr(diffusers, each), "init_noise_sigma", None), property)
         ]
-    if name in CONSISTENT:
+    if family.name in CONSISTENT:
         entry["schedulers"] = ["LCMScheduler"]
     return entry
 
