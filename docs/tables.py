@@ -13,6 +13,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from worker.gathering.joinable import JOINABLE, TEXT_LENGTHS, Rows
+
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGES = ("api", "architecture", "models", "operations", "schedulers", "tasks")
@@ -30,6 +32,7 @@ def pages() -> dict[Path, str]:
     from docs.scheduler_tables import of_schedulers
 
     tables = {"files": _files(), "settings": _settings(), "cards": _cards(), "tasks": _tasks()}
+    tables["joined"] = _joined()
     tables |= of_api() | of_schedulers()
     written = {}
     for page in (DOCS / f"{name}.md" for name in PAGES):
@@ -39,6 +42,20 @@ def pages() -> dict[Path, str]:
             text = re.sub(between, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
         written[page] = text
     return written
+
+
+def _joined() -> str:
+    """The networks whose calls are joined, with the prompts that can share a pass."""
+    rows = [f"| `{name}` | {_prompts(layout)} |" for name, layout in JOINABLE.items()]
+    return "\n".join(["| network | prompts that share a pass |", "| --- | --- |", *rows]) + "\n"
+
+
+def _prompts(layout: Rows) -> str:
+    if layout.text is not None:
+        return f"those filled up to the same number of tokens: {', '.join(map(str, TEXT_LENGTHS))}"
+    if layout.lists:
+        return f"those of as many tokens, counted in units of {max(layout.lists.values())}"
+    return "those of as many tokens" if layout.counted else "all"
 
 
 def _files() -> str:

@@ -37,7 +37,8 @@ from greenlet import getcurrent, greenlet
 from darkroom.errors import DeviceMemoryError, JobInterrupt
 from worker.device import is_out_of_memory
 from worker.gathering.frames import drop_frames
-from worker.gathering.rows import JOINABLE, NotJoinableError, Rows, join, normalize, split
+from worker.gathering.joinable import JOINABLE, Rows
+from worker.gathering.rows import NotJoinableError, join, normalize, split
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ class Call:
     args: tuple[Any, ...] = field(repr=False)
     kwargs: dict[str, Any] = field(repr=False)
     states: tuple[tuple[ModuleState, Hashable], ...] = field(repr=False)
-    carriers: tuple[str, ...] = field(default=(), repr=False)
-    """Keyword arguments to join by rows; none for a call that runs as a group of one."""
+    layout: Rows | None = field(default=None, repr=False)
+    """How keyword arguments are joined; None for a call that runs as a group of one."""
 
     @property
     def joinable(self) -> bool:
-        return bool(self.carriers)
+        return self.layout is not None
 
 
 @dataclass(frozen=True)
@@ -230,23 +231,20 @@ class Gather:
         """The part of each call, or the error without the frames that hold tensors."""
         _restore(calls[0])
         try:
-            if not calls[0].joinable:
+            if calls[0].layout is None:
                 return [call.inner(*call.args, **call.kwargs) for call in calls]
-            return self._forward(calls)
+            return self._forward(calls, calls[0].layout)
         except Exception as error:
             error.add_note("".join(traceback.format_tb(error.__traceback__)))
             return drop_frames(error)
 
-    def _forward(self, calls: Sequence[Call]) -> list[Any]:
+    def _forward(self, calls: Sequence[Call], layout: Rows) -> list[Any]:
         first, rows = calls[0], _total_rows(calls)
         count = next((count for count in self._row_counts if count >= rows), rows)
-        kwargs = dict(first.kwargs)
-        for name in first.carriers:
-            kwargs[name] = join([call.kwargs[name] for call in calls], count - rows)
-        result = first.inner(**kwargs)
+        result = first.inner(**join(layout, [call.kwargs for call in calls], count - rows))
         parts = [result]
         if len(calls) > 1 or count > rows or self._clone:
-            parts = split(result, [call.rows for call in calls], count, clone=self._clone)
+            parts = split(layout, result, [call.rows for call in calls], count, clone=self._clone)
         self.forwards += 1
         self.joined_calls += len(calls) > 1
         self.rows += rows
@@ -284,7 +282,7 @@ def _make_joinable(call: Call, rows: Rows, bound: inspect.BoundArguments, state:
     # to forget it when a model leaves memory.
     call.key = (call.module_name, id(getattr(call.inner, "__self__", call.inner)), key, state)
     call.args, call.kwargs = (), arguments
-    call.carriers = tuple(name for name in rows.carriers if name in arguments)
+    call.layout = rows
 
 
 def _restore(call: Call) -> None:

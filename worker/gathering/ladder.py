@@ -122,8 +122,10 @@ def _vae(call: Call, components: Mapping[str, Any]) -> Any:
 
 def _first_tensor(call: Call) -> torch.Tensor:
     """The latents, pixels or tokens that a module is called with."""
-    return next(v for v in (*call.args, *call.kwargs.values()) if isinstance(v, torch.Tensor))
+    values = (*call.args, *call.kwargs.values())
+    firsts = (v[0] if isinstance(v, list) and v else v for v in values)
+    return next(v for v in firsts if isinstance(v, torch.Tensor))
 
 
 def _size(call: Call, model: str) -> Hashable:
-    return (model, call.module_name, tuple(_first_tensor(call).shape))
+    return (model, call.module_name, call.rows, tuple(_first_tensor(call).shape))

@@ -1,89 +1,15 @@
-"""Which arguments of a network carry rows, and how such arguments are joined and split; used by
-the worker's gather, knows no greenlets and no jobs."""
+"""What of a network's arguments carries rows, and how they are joined and split; used by the
+worker's gather, knows no greenlets and no jobs."""
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True)
-class Rows:
-    """The arguments of a module's forward that carry rows; the first one tells how many. All
-    others are shared: calls are joined only where they are equal."""
-
-    arguments: tuple[str, ...]
-    timestep: str = "timestep"
-    entries: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Of an argument that is a mapping, those that carry rows; all, if it is not named here."""
-    alike: frozenset[str] = frozenset()
-    """Shared arguments that are tensors: calls are joined where their values are equal."""
-
-    @property
-    def carriers(self) -> tuple[str, ...]:
-        """The names of the arguments to join, the timestep among them."""
-        return (*self.arguments, self.timestep)
-
-
-# Joining is opt-in: a class is listed only when the equality test has proved it. Everything else
-# still parks, and runs as a group of one.
-JOINABLE: Mapping[str, Rows] = MappingProxyType(
-    {
-        "UNet2DConditionModel": Rows(
-            (
-                "sample",
-                "encoder_hidden_states",
-                "class_labels",
-                "timestep_cond",
-                "attention_mask",
-                "encoder_attention_mask",
-                "added_cond_kwargs",
-                "cross_attention_kwargs",
-                "down_block_additional_residuals",
-                "mid_block_additional_residual",
-            ),
-            entries={"cross_attention_kwargs": frozenset({"gligen"})},
-        ),
-        "UNet2DModel": Rows(("sample", "class_labels")),
-        "ControlNetModel": Rows(
-            (
-                "sample",
-                "encoder_hidden_states",
-                "controlnet_cond",
-                "class_labels",
-                "timestep_cond",
-                "attention_mask",
-                "added_cond_kwargs",
-            )
-        ),
-        "SD3Transformer2DModel": Rows(
-            (
-                "hidden_states",
-                "encoder_hidden_states",
-                "pooled_projections",
-                "block_controlnet_hidden_states",
-            )
-        ),
-        "SD3ControlNetModel": Rows(
-            ("hidden_states", "controlnet_cond", "encoder_hidden_states", "pooled_projections")
-        ),
-        "FluxTransformer2DModel": Rows(
-            (
-                "hidden_states",
-                "encoder_hidden_states",
-                "pooled_projections",
-                "guidance",
-                "controlnet_block_samples",
-                "controlnet_single_block_samples",
-            ),
-            alike=frozenset({"img_ids", "txt_ids"}),
-        ),
-        "DiTTransformer2DModel": Rows(("hidden_states", "class_labels")),
-    }
-)
+from worker.gathering import texts
+from worker.gathering.joinable import Rows
 
 
 class NotJoinableError(Exception):
@@ -91,24 +17,22 @@ class NotJoinableError(Exception):
 
 
 def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
-    """Give `arguments` one timestep per row; return the rows and what has to be equal for two
-    calls to share a forward. Raises NotJoinableError."""
+    """Bring `arguments` into the form in which they can be joined; return the rows and what has to
+    be equal for two calls to share a forward. Raises NotJoinableError."""
+    if any(arguments.get(name) is not None for name in rows.alone):
+        raise NotJoinableError
     lead = arguments[rows.arguments[0]]
-    count = lead.shape[0]
-    arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
-    carriers = rows.carriers
-
-    def signature(name: str, value: Any) -> Hashable:
-        if name in rows.alike and isinstance(value, torch.Tensor):
-            return _digest(value)
-        if name in rows.entries and isinstance(value, Mapping):
-            carried = rows.entries[name]
-            return tuple(
-                (k, _signature(v, count if k in carried else None)) for k, v in value.items()
-            )
-        return _signature(value, count if name in carriers else None)
-
-    key = tuple((name, signature(name, value)) for name, value in arguments.items())
+    count = len(lead)
+    if rows.timestep is not None:
+        arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
+    if rows.text is not None:
+        states, mask = rows.text
+        arguments[states], arguments[mask] = texts.pad(arguments[states], arguments[mask])
+    key = tuple(
+        (name, _signature_of(rows, name, value, count)) for name, value in arguments.items()
+    )
+    for name in rows.alike:
+        arguments[name] = _first(arguments[name])
     try:
         hash(key)
     except TypeError as error:
@@ -116,38 +40,82 @@ def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
     return count, key
 
 
-def join(values: Sequence[Any], padding: int) -> Any:
+def _signature_of(rows: Rows, name: str, value: Any, count: int) -> Hashable:
+    """What has to be equal of the argument `name`, in a call of `count` rows."""
+    if name in rows.alike:
+        return _value(value)
+    if name in rows.lists:
+        if len(value) != count or not all(isinstance(each, torch.Tensor) for each in value):
+            raise NotJoinableError
+        return texts.composition(value, rows.lists[name])
+    if name in rows.entries and isinstance(value, Mapping):
+        carried = rows.entries[name]
+        return tuple((k, _signature(v, count if k in carried else None)) for k, v in value.items())
+    signature = _signature(value, count if name in rows.carriers else None)
+    if name in rows.counted and isinstance(value, torch.Tensor):
+        return signature, _remembered(value, texts.longest)
+    return signature
+
+
+def join(rows: Rows, calls: Sequence[Mapping[str, Any]], padding: int) -> dict[str, Any]:
+    """The arguments of one forward for all `calls`, whose keys are equal, and for `padding` rows
+    more: real ones again, which can neither overflow nor be slow."""
+    joined = dict(calls[0])
+    for name in rows.carriers:
+        if name in rows.lists:
+            joined[name] = [each for call in calls for each in call[name]]
+            joined[name] += texts.spread(calls[0][name], padding)
+        elif name in joined:
+            joined[name] = _join([call[name] for call in calls], padding)
+    return joined
+
+
+def _join(values: Sequence[Any], padding: int) -> Any:
     """Row after row of every tensor in `values`, which are built alike."""
     first = values[0]
     if isinstance(first, torch.Tensor):
         rows = list(values)
-        if padding:  # a real row again, which can neither overflow nor be slow
+        if padding:
             rows.append(first[:1].expand(padding, *first.shape[1:]))
         return torch.cat(rows) if len(rows) > 1 else first
     if isinstance(first, Mapping):
-        return {name: join([value[name] for value in values], padding) for name in first}
+        return {name: _join([value[name] for value in values], padding) for name in first}
     if isinstance(first, (list, tuple)):
-        return type(first)(join(each, padding) for each in zip(*values, strict=True))
+        return type(first)(_join(each, padding) for each in zip(*values, strict=True))
     return first
 
 
-def split(result: Any, rows: Sequence[int], count: int, *, clone: bool = False) -> list[Any]:
-    """The part of each call in the result of a forward of `count` rows; views unless `clone`."""
+def split(
+    rows: Rows, result: Any, counts: Sequence[int], count: int, *, clone: bool = False
+) -> list[Any]:
+    """The part of each call, of so many rows, in the result of a forward of `count` rows; views
+    unless `clone`."""
     if isinstance(result, torch.Tensor):
-        if result.shape[0] != count:
-            raise ValueError(f"a result of {result.shape[0]} rows from a forward of {count}")
-        parts = torch.split(result[: sum(rows)], list(rows))
+        _check(result.shape[0], count)
+        parts = torch.split(result[: sum(counts)], list(counts))
         return [part.clone() for part in parts] if clone else list(parts)
+    if isinstance(result, list) and rows.gives_list:
+        _check(len(result), count)
+        whole = [each.clone() for each in result] if clone else result
+        ends = accumulate(counts)
+        return [whole[end - own : end] for own, end in zip(counts, ends, strict=True)]
     if isinstance(result, Mapping):  # diffusers' outputs are dicts and dataclasses at once
-        fields = {name: split(each, rows, count, clone=clone) for name, each in result.items()}
+        fields = {
+            name: split(rows, each, counts, count, clone=clone) for name, each in result.items()
+        }
         return [
             type(result)(**{name: parts[index] for name, parts in fields.items()})
-            for index in range(len(rows))
+            for index in range(len(counts))
         ]
     if isinstance(result, (list, tuple)):
-        items = [split(each, rows, count, clone=clone) for each in result]
-        return [type(result)(parts[index] for parts in items) for index in range(len(rows))]
-    return [result] * len(rows)
+        items = [split(rows, each, counts, count, clone=clone) for each in result]
+        return [type(result)(parts[index] for parts in items) for index in range(len(counts))]
+    return [result] * len(counts)
+
+
+def _check(found: int, count: int) -> None:
+    if found != count:
+        raise ValueError(f"a result of {found} rows from a forward of {count}")
 
 
 def _timesteps(timestep: Any, lead: torch.Tensor) -> torch.Tensor:
@@ -158,17 +126,38 @@ def _timesteps(timestep: Any, lead: torch.Tensor) -> torch.Tensor:
     return timesteps.reshape(-1).expand(lead.shape[0])
 
 
+def _first(value: Any) -> Any:
+    """An argument that all rows share, without the other rows."""
+    has_rows = isinstance(value, list) or (isinstance(value, torch.Tensor) and value.ndim == 3)
+    return value[:1] if has_rows else value
+
+
+def _value(value: Any) -> Hashable:
+    """Equal for equal values of an argument that all rows share."""
+    if isinstance(value, torch.Tensor):
+        return _remembered(value, _digest)
+    if isinstance(value, list) and any(each != value[0] for each in value):
+        raise NotJoinableError
+    return _signature(_first(value), None)
+
+
 def _digest(tensor: torch.Tensor) -> Hashable:
-    """Equal for equal tensors. A pipeline hands in the same object at every step, so that it is
-    read from the device once per job: the digest is written onto the tensor, which is somebody
-    else's, because there it lives just as long as the tensor does, where a table by `id` would
-    mistake the next one for it. `_version` counts changes in place, after which it is read anew."""
-    known = getattr(tensor, "_digest", None)
+    one = _first(tensor).detach()
+    content = one.to("cpu", torch.float64).contiguous().numpy().tobytes()
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return tuple(one.shape), tensor.dtype, tensor.device, digest
+
+
+def _remembered(tensor: torch.Tensor, read: Callable[[torch.Tensor], Hashable]) -> Hashable:
+    """What `read` makes of the values of `tensor`. A pipeline hands in the same object at every
+    step, so that it is read from the device once per job: what was read is written onto the tensor,
+    which is somebody else's, because there it lives just as long as the tensor does, where a table
+    by `id` would mistake the next one for it. `_version` counts changes in place, after which it is
+    read anew."""
+    known = getattr(tensor, "_read", None)
     if known is None or known[0] != tensor._version:
-        content = tensor.detach().to("cpu", torch.float64).numpy().tobytes()
-        digest = hashlib.blake2b(content, digest_size=16).digest()
-        known = tensor._version, (tuple(tensor.shape), tensor.dtype, tensor.device, digest)
-        tensor._digest = known  # type: ignore[attr-defined]  # kept where it lives as long
+        known = tensor._version, read(tensor)
+        tensor._read = known  # type: ignore[attr-defined]  # kept where it lives as long
     return known[1]
 
 

@@ -1,0 +1,111 @@
+"""Today's transformers, tiny and with random weights, and the stock pipelines around them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import (
+    QwenImageTransformer2DModel,
+)
+
+TEXT = 16
+"""How wide the embeddings of prompts are."""
+
+
+def qwen_image(**config: object) -> QwenImageTransformer2DModel:
+    return QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        axes_dims_rope=(4, 6, 6),
+        **config,
+    )
+
+
+def awake(made: torch.nn.Module) -> torch.nn.Module:
+    """With numbers in place of what begins as zeros and would hide mistakes."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1, generator=generator)
+    return made.eval()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network, and what pipelines call it with."""
+
+    network: Callable[[], torch.nn.Module]
+    arguments: Callable[["Draw"], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One call: how many rows, and of how many tokens its prompt is."""
+
+    seed: int
+    rows: int = 1
+    tokens: int = 5
+    dtype: torch.dtype = torch.float64
+
+    def noise(self, *shape: int) -> torch.Tensor:
+        """Of this shape behind the rows; another at each call of the same draw."""
+        generator = torch.Generator().manual_seed(self.seed + 31 * len(shape) + sum(shape))
+        made = torch.randn(self.rows, *shape, generator=generator, dtype=torch.float64)
+        return made.to(self.dtype)
+
+    def each(self, value: float, *shape: int) -> torch.Tensor:
+        """A number for each row, that grows with the row and the seed."""
+        numbers = value + 0.01 * torch.arange(self.rows) + 0.03 * self.seed
+        return numbers.reshape(self.rows, *shape).to(self.dtype)
+
+    def mask(self, longest: int) -> torch.Tensor:
+        return (torch.arange(longest) < self.tokens).long().expand(self.rows, longest)
+
+    def times(self, value: Any) -> list[Any]:
+        return [value] * self.rows
+
+
+def _qwen_image(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(24, 16),
+        "timestep": draw.each(0.5),
+        "encoder_hidden_states": draw.noise(draw.tokens, TEXT),
+        "img_shapes": draw.times([(1, 4, 4), (1, 2, 4)]),
+        "controlnet_block_samples": [draw.noise(24, 32)],
+    }
+
+
+def _qwen_edit(draw: Draw) -> dict[str, Any]:
+    """The references get a modulation of their own. The shapes come for each row or once, as from
+    pipelines, which forget that a prompt can have several pictures."""
+    shapes = [[(1, 4, 4), (1, 2, 4)]] * (1 if draw.seed % 2 else draw.rows)
+    plain = {k: v for k, v in _qwen_image(draw).items() if k != "controlnet_block_samples"}
+    return plain | {"img_shapes": shapes}
+
+
+def _qwen_layered(draw: Draw) -> dict[str, Any]:
+    layers = draw.times([(1, 2, 4), (1, 2, 4), (1, 2, 4)])
+    kinds = torch.arange(draw.rows) % 2
+    return _qwen_edit(draw) | {"img_shapes": layers, "additional_t_cond": kinds}
+
+
+KINDS = {
+    "qwen-image": Kind(qwen_image, _qwen_image),
+    "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
+    "qwen-layered": Kind(
+        lambda: qwen_image(use_additional_t_cond=True, use_layer3d_rope=True), _qwen_layered
+    ),
+}
+
+
+def made(name: str, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
+    """The network of a kind, the same each time."""
+    torch.manual_seed(7)
+    network = awake(KINDS[name].network())
+    return torch.nn.Module.to(network, dtype)

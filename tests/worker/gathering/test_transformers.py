@@ -1,0 +1,108 @@
+"""Today's transformers: a call in company is the call alone, whoever the company is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.gathering import run_all, values
+from tests.tiny_transformers import KINDS, Draw, made
+from worker.gathering.gather import Gather
+
+TOLERANCE = 1e-12
+
+
+@pytest.fixture(autouse=True)
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+def calls(network: torch.nn.Module, name: str, *draws: Draw) -> dict[int, Callable[[], Any]]:
+    """For each draw a job that makes one call of the network."""
+
+    def one(draw: Draw) -> Callable[[], Any]:
+        return lambda: network(**KINDS[name].arguments(draw), return_dict=False)[0]
+
+    return {index: one(draw) for index, draw in enumerate(draws)}
+
+
+def stacked(result: Any) -> torch.Tensor:
+    return torch.stack(result) if isinstance(result, list) else result
+
+
+def far(one: Any, other: Any) -> float:
+    one, other = stacked(one), stacked(other)
+    assert one.shape == other.shape
+    return float((one - other).abs().max() / other.abs().max())
+
+
+TOKENS: dict[str, tuple[int, int, int]] = {}
+"""Of the prompts of three calls that share a forward; where it is not here, of any length."""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_joined_calls_are_those_alone(name: str) -> None:
+    network, gather = made(name), Gather()
+    tokens = TOKENS.get(name, (5, 2, 8))
+    draws = [Draw(1, 1, tokens[0]), Draw(2, 2, tokens[1]), Draw(3, 1, tokens[2])]
+    alone = {index: job() for index, job in calls(network, name, *draws).items()}
+    gather.wrap(network, "transformer")
+    joined = values(run_all(gather, calls(network, name, *draws)))
+    assert (gather.forwards, gather.joined_calls, gather.rows) == (1, 1, 4)
+    assert max(far(joined[index], alone[index]) for index in alone) <= TOLERANCE
+    assert min(far(alone[0], alone[index][:1]) for index in (1, 2)) > 1e-3
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_row_has_the_same_bits_whoever_the_neighbours_are(name: str) -> None:
+    network, gather = made(name, torch.float32), Gather(row_counts=[8])
+    gather.wrap(network, "transformer")
+    tokens = TOKENS.get(name, (5, 2, 8))
+    mine, *others = [
+        Draw(seed, rows, tokens[seed % 3], torch.float32) for seed, rows in enumerate((2, 1, 2, 3))
+    ]
+    companies = [[mine], [mine, *others], [*others, mine], [others[0], mine]]
+    bits = [
+        stacked(values(run_all(gather, calls(network, name, *each)))[each.index(mine)])
+        for each in companies
+    ]
+    assert gather.forwards == len(companies)
+    assert all(torch.equal(each, bits[0]) for each in bits)
+
+
+def keys(name: str, *arguments: dict[str, Any]) -> tuple[list[Any], list[bool]]:
+    """The keys of calls with these arguments, and whether they can be joined; answers them."""
+    network, gather = made(name), Gather()
+    gather.wrap(network, "transformer")
+    for index, each in enumerate(arguments):
+        gather.start(index, lambda each=each: network(**each, return_dict=False))
+    parked = list(gather.parked.values())
+    values(run_all(gather, {}))
+    return [call.key for call in parked], [call.joinable for call in parked]
+
+
+def drawn(name: str, seed: int, **more: Any) -> dict[str, Any]:
+    return KINDS[name].arguments(Draw(seed, **more))
+
+
+@pytest.mark.parametrize("name", ["qwen-image"])
+def test_texts_that_would_change_the_shapes_within_do_not_share_a_forward(name: str) -> None:
+    short, other, long = (*TOKENS.get(name, (5, 2))[:2], 70)
+    found, joinable = keys(name, *(drawn(name, 1, tokens=each) for each in (short, other, long)))
+    assert found[0] == found[1] != found[2]
+    assert all(joinable)
+
+
+def test_pictures_of_other_sizes_do_not_share_a_forward_of_as_many_tokens() -> None:
+    wide = {"img_shapes": [[(1, 2, 8), (1, 2, 4)]]}
+    one, other = drawn("qwen-edit-2511", 1), drawn("qwen-edit-2511", 2)
+    found, _ = keys("qwen-edit-2511", one, other, other | wide)
+    assert found[0] == found[1] != found[2]
+
+
+def test_rows_of_unlike_sizes_run_alone() -> None:
+    unlike = {"img_shapes": [[(1, 4, 4), (1, 2, 4)], [(1, 4, 4), (1, 4, 2)]]}
+    _, joinable = keys("qwen-edit-2511", drawn("qwen-edit-2511", 1, rows=2) | unlike)
+    assert joinable == [False]
