@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from diffusers import (
     QwenImageTransformer2DModel,
+    ZImageTransformer2DModel,
 )
 
 TEXT = 16
@@ -23,6 +24,20 @@ def qwen_image(**config: object) -> QwenImageTransformer2DModel:
         joint_attention_dim=TEXT,
         axes_dims_rope=(4, 6, 6),
         **config,
+    )
+
+
+def z_image() -> ZImageTransformer2DModel:
+    return ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=TEXT,
+        axes_dims=[8, 4, 4],
+        axes_lens=[512, 32, 32],
     )
 
 
@@ -95,12 +110,21 @@ def _qwen_layered(draw: Draw) -> dict[str, Any]:
     return _qwen_edit(draw) | {"img_shapes": layers, "additional_t_cond": kinds}
 
 
+def _z_image(draw: Draw) -> dict[str, Any]:
+    return {
+        "x": list(draw.noise(4, 1, 8, 8)),
+        "t": draw.each(0.5).float(),
+        "cap_feats": list(draw.noise(draw.tokens, TEXT)),
+    }
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
     "qwen-layered": Kind(
         lambda: qwen_image(use_additional_t_cond=True, use_layer3d_rope=True), _qwen_layered
     ),
+    "z-image": Kind(z_image, _z_image),
 }
 
 

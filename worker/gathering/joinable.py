@@ -112,5 +112,9 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
             alike=frozenset({"img_shapes"}),
             text=("encoder_hidden_states", "encoder_hidden_states_mask"),
         ),
+        # Captions are filled up to a multiple of 32 tokens, which the network attends to.
+        "ZImageTransformer2DModel": Rows(
+            ("x", "t", "cap_feats"), timestep=None, lists={"x": 1, "cap_feats": 32}
+        ),
     }
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from tests import tiny
+from tests import tiny, tiny_transformers
 from worker.gathering.gather import Call, Gather
 from worker.gathering.ladder import RUNGS, Ladder, higher, relief, rungs
 
@@ -65,3 +65,16 @@ def test_what_helped_is_remembered_by_model_and_size(vae: AutoencoderKL) -> None
     assert ladder.remembered(decode(vae), "one") == "vae_tiling"
     assert ladder.remembered(decode(vae, side=4), "one") is None
     assert ladder.remembered(call, "other") is None
+
+
+def test_sizes_in_lists_are_told_apart() -> None:
+    network = tiny_transformers.made("z-image")
+    gather, ladder = Gather(), Ladder()
+    gather.wrap(network, "transformer")
+    for side in (8, 16):
+        latents = [torch.zeros(4, 1, side, side)]
+        arguments = {"t": torch.zeros(1), "cap_feats": [torch.zeros(3, tiny_transformers.TEXT)]}
+        gather.start(side, lambda x=latents, rest=arguments: network(x=x, **rest))
+    ladder.remember(gather.parked[16], "z-image", "offload")
+    assert ladder.remembered(gather.parked[16], "z-image") == "offload"
+    assert ladder.remembered(gather.parked[8], "z-image") is None

@@ -38,7 +38,7 @@ def far(one: Any, other: Any) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-TOKENS: dict[str, tuple[int, int, int]] = {}
+TOKENS = {"z-image": (33, 40, 64)}
 """Of the prompts of three calls that share a forward; where it is not here, of any length."""
 
 
@@ -87,12 +87,39 @@ def drawn(name: str, seed: int, **more: Any) -> dict[str, Any]:
     return KINDS[name].arguments(Draw(seed, **more))
 
 
-@pytest.mark.parametrize("name", ["qwen-image"])
+@pytest.mark.parametrize("name", ["qwen-image", "z-image"])
 def test_texts_that_would_change_the_shapes_within_do_not_share_a_forward(name: str) -> None:
     short, other, long = (*TOKENS.get(name, (5, 2))[:2], 70)
     found, joinable = keys(name, *(drawn(name, 1, tokens=each) for each in (short, other, long)))
     assert found[0] == found[1] != found[2]
     assert all(joinable)
+
+
+def captions(*tokens: int) -> dict[str, Any]:
+    """What Z-Image is called with, one row for each prompt."""
+    rows = [drawn("z-image", index, tokens=each) for index, each in enumerate(tokens)]
+    listed = {name: [row[name][0] for row in rows] for name in ("x", "cap_feats")}
+    return listed | {"t": torch.cat([row["t"] for row in rows])}
+
+
+def test_captions_with_shorter_negative_ones_keep_their_proportion() -> None:
+    pairs = [captions(40, 40, 5, 9), captions(60, 3), captions(33, 34, 35, 1, 2, 3)]
+    found, _ = keys("z-image", *pairs, captions(40, 5, 9), captions(40, 50))
+    assert found[0] == found[1] == found[2]
+    assert len(set(found)) == 3
+    network, gather = made("z-image", torch.float32), Gather(row_counts=[12])
+    gather.wrap(network, "transformer")
+    for each in pairs:
+        each |= {name: [one.float() for one in each[name]] for name in ("x", "cap_feats")}
+    jobs = {index: lambda each=each: network(**each)[0] for index, each in enumerate(pairs)}
+    joined = values(run_all(gather, jobs))
+    assert gather.forwards == 1
+    alone = [values(run_all(gather, {index: jobs[index]}))[index] for index in jobs]
+    assert all(
+        torch.equal(one, other)
+        for index in jobs
+        for one, other in zip(joined[index], alone[index], strict=True)
+    )
 
 
 def test_pictures_of_other_sizes_do_not_share_a_forward_of_as_many_tokens() -> None:
