@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    Flux2Transformer2DModel,
     QwenImageTransformer2DModel,
     ZImageTransformer2DModel,
 )
@@ -38,6 +39,19 @@ def z_image() -> ZImageTransformer2DModel:
         cap_feat_dim=TEXT,
         axes_dims=[8, 4, 4],
         axes_lens=[512, 32, 32],
+    )
+
+
+def flux2(*, guidance_embeds: bool = True) -> Flux2Transformer2DModel:
+    return Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance_embeds,
     )
 
 
@@ -86,6 +100,13 @@ class Draw:
         return [value] * self.rows
 
 
+def ids(height: int, width: int, axes: int) -> torch.Tensor:
+    grid = torch.zeros(height, width, axes)
+    grid[..., 1] += torch.arange(height)[:, None]
+    grid[..., 2] += torch.arange(width)
+    return grid.reshape(height * width, axes)
+
+
 def _qwen_image(draw: Draw) -> dict[str, Any]:
     return {
         "hidden_states": draw.noise(24, 16),
@@ -118,6 +139,17 @@ def _z_image(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _flux2(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(16, 16),
+        "encoder_hidden_states": draw.noise(8, TEXT),
+        "timestep": draw.each(0.5),
+        "guidance": draw.each(4.0).float(),
+        "img_ids": ids(4, 4, 4).expand(draw.rows, -1, -1),
+        "txt_ids": ids(1, 8, 4).expand(draw.rows, -1, -1),
+    }
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
@@ -125,6 +157,7 @@ KINDS = {
         lambda: qwen_image(use_additional_t_cond=True, use_layer3d_rope=True), _qwen_layered
     ),
     "z-image": Kind(z_image, _z_image),
+    "flux2": Kind(flux2, _flux2),
 }
 
 

@@ -116,5 +116,10 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
         "ZImageTransformer2DModel": Rows(
             ("x", "t", "cap_feats"), timestep=None, lists={"x": 1, "cap_feats": 32}
         ),
+        "Flux2Transformer2DModel": Rows(
+            ("hidden_states", "encoder_hidden_states", "guidance"),
+            alike=frozenset({"img_ids", "txt_ids"}),
+            alone=frozenset({"kv_cache", "kv_cache_mode"}),
+        ),
     }
 )

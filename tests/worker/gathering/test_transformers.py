@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.gathering import run_all, values
-from tests.tiny_transformers import KINDS, Draw, made
+from tests.tiny_transformers import KINDS, Draw, ids, made
 from worker.gathering.gather import Gather
 
 TOLERANCE = 1e-12
@@ -127,9 +127,20 @@ def test_pictures_of_other_sizes_do_not_share_a_forward_of_as_many_tokens() -> N
     one, other = drawn("qwen-edit-2511", 1), drawn("qwen-edit-2511", 2)
     found, _ = keys("qwen-edit-2511", one, other, other | wide)
     assert found[0] == found[1] != found[2]
+    wide = {"img_ids": ids(2, 8, 4)[None]}
+    one, other = drawn("flux2", 1), drawn("flux2", 2, rows=2)
+    found, joinable = keys("flux2", one, other, drawn("flux2", 3) | wide)
+    assert found[0] == found[1] != found[2]
+    assert all(joinable)
 
 
 def test_rows_of_unlike_sizes_run_alone() -> None:
     unlike = {"img_shapes": [[(1, 4, 4), (1, 2, 4)], [(1, 4, 4), (1, 4, 2)]]}
     _, joinable = keys("qwen-edit-2511", drawn("qwen-edit-2511", 1, rows=2) | unlike)
+    assert joinable == [False]
+
+
+def test_a_call_that_remembers_its_references_runs_alone() -> None:
+    remembering = {"kv_cache_mode": "extract", "num_ref_tokens": 4}
+    _, joinable = keys("flux2", drawn("flux2", 1) | remembering)
     assert joinable == [False]
