@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    ChromaTransformer2DModel,
     Flux2Transformer2DModel,
     QwenImageTransformer2DModel,
     ZImageTransformer2DModel,
@@ -52,6 +53,21 @@ def flux2(*, guidance_embeds: bool = True) -> Flux2Transformer2DModel:
         joint_attention_dim=TEXT,
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=guidance_embeds,
+    )
+
+
+def chroma() -> ChromaTransformer2DModel:
+    return ChromaTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        axes_dims_rope=(4, 6, 6),
+        approximator_num_channels=8,
+        approximator_hidden_dim=32,
+        approximator_layers=1,
     )
 
 
@@ -150,6 +166,20 @@ def _flux2(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _chroma(draw: Draw) -> dict[str, Any]:
+    text = draw.mask(8)
+    return {
+        "hidden_states": draw.noise(16, 16),
+        "encoder_hidden_states": draw.noise(8, TEXT),
+        "timestep": draw.each(0.5),
+        "img_ids": ids(4, 4, 3),
+        "txt_ids": torch.zeros(8, 3),
+        "attention_mask": torch.cat([text, torch.ones(draw.rows, 16)], dim=1).to(draw.dtype),
+        "controlnet_block_samples": [draw.noise(16, 32)],
+        "controlnet_single_block_samples": [draw.noise(16, 32)],
+    }
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
@@ -158,6 +188,7 @@ KINDS = {
     ),
     "z-image": Kind(z_image, _z_image),
     "flux2": Kind(flux2, _flux2),
+    "chroma": Kind(chroma, _chroma),
 }
 
 

@@ -121,5 +121,15 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
             alike=frozenset({"img_ids", "txt_ids"}),
             alone=frozenset({"kv_cache", "kv_cache_mode"}),
         ),
+        "ChromaTransformer2DModel": Rows(
+            (
+                "hidden_states",
+                "encoder_hidden_states",
+                "attention_mask",
+                "controlnet_block_samples",
+                "controlnet_single_block_samples",
+            ),
+            alike=frozenset({"img_ids", "txt_ids"}),
+        ),
     }
 )
