@@ -8,7 +8,9 @@ import torch
 from diffusers import (
     ChromaTransformer2DModel,
     Flux2Transformer2DModel,
+    PixArtTransformer2DModel,
     QwenImageTransformer2DModel,
+    SanaTransformer2DModel,
     ZImageTransformer2DModel,
 )
 
@@ -68,6 +70,36 @@ def chroma() -> ChromaTransformer2DModel:
         approximator_num_channels=8,
         approximator_hidden_dim=32,
         approximator_layers=1,
+    )
+
+
+def sana(**config: object) -> SanaTransformer2DModel:
+    return SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=TEXT,
+        sample_size=8,
+        **config,
+    )
+
+
+def pixart(**config: object) -> PixArtTransformer2DModel:
+    return PixArtTransformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        num_attention_heads=3,
+        attention_head_dim=8,
+        cross_attention_dim=24,
+        caption_channels=TEXT,
+        **config,
     )
 
 
@@ -180,6 +212,36 @@ def _chroma(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _sana(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(4, 8, 8),
+        "encoder_hidden_states": draw.noise(12, TEXT),
+        "encoder_attention_mask": draw.mask(12),
+        "timestep": draw.each(500.0),
+        "controlnet_block_samples": (draw.noise(64, 16),),
+    }
+
+
+def _sana_sprint(draw: Draw) -> dict[str, Any]:
+    return _sana(draw) | {"guidance": draw.each(0.45)}
+
+
+def _pixart(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(4, 8, 8),
+        "encoder_hidden_states": draw.noise(12, TEXT),
+        "encoder_attention_mask": draw.mask(12),
+        "timestep": torch.full((draw.rows,), 500 + draw.seed),
+        "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
+    }
+
+
+def _pixart_sizes(draw: Draw) -> dict[str, Any]:
+    resolution = torch.cat([draw.each(512.0, 1), draw.each(512.0, 1)], dim=1)
+    sizes = {"resolution": resolution, "aspect_ratio": draw.each(1.0, 1)}
+    return _pixart(draw) | {"added_cond_kwargs": sizes}
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
@@ -189,6 +251,12 @@ KINDS = {
     "z-image": Kind(z_image, _z_image),
     "flux2": Kind(flux2, _flux2),
     "chroma": Kind(chroma, _chroma),
+    "sana": Kind(sana, _sana),
+    "sana-sprint": Kind(
+        lambda: sana(guidance_embeds=True, qk_norm="rms_norm_across_heads"), _sana_sprint
+    ),
+    "pixart": Kind(pixart, _pixart),
+    "pixart-alpha": Kind(lambda: pixart(use_additional_conditions=True), _pixart_sizes),
 }
 
 

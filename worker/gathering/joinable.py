@@ -131,5 +131,22 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
             ),
             alike=frozenset({"img_ids", "txt_ids"}),
         ),
+        "SanaTransformer2DModel": Rows(
+            (
+                "hidden_states",
+                "encoder_hidden_states",
+                "encoder_attention_mask",
+                "guidance",
+                "controlnet_block_samples",
+            )
+        ),
+        "PixArtTransformer2DModel": Rows(
+            (
+                "hidden_states",
+                "encoder_hidden_states",
+                "encoder_attention_mask",
+                "added_cond_kwargs",
+            )
+        ),
     }
 )
