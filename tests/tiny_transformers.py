@@ -8,6 +8,7 @@ import torch
 from diffusers import (
     ChromaTransformer2DModel,
     Flux2Transformer2DModel,
+    Lumina2Transformer2DModel,
     PixArtTransformer2DModel,
     QwenImageTransformer2DModel,
     SanaTransformer2DModel,
@@ -100,6 +101,22 @@ def pixart(**config: object) -> PixArtTransformer2DModel:
         cross_attention_dim=24,
         caption_channels=TEXT,
         **config,
+    )
+
+
+def lumina2() -> Lumina2Transformer2DModel:
+    return Lumina2Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        hidden_size=32,
+        num_layers=2,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=8,
+        axes_dim_rope=(4, 6, 6),
+        axes_lens=(64, 32, 32),
+        cap_feat_dim=TEXT,
     )
 
 
@@ -242,6 +259,15 @@ def _pixart_sizes(draw: Draw) -> dict[str, Any]:
     return _pixart(draw) | {"added_cond_kwargs": sizes}
 
 
+def _lumina2(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(4, 8, 8),
+        "timestep": draw.each(0.5),
+        "encoder_hidden_states": draw.noise(12, TEXT),
+        "encoder_attention_mask": draw.mask(12),
+    }
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
@@ -257,6 +283,7 @@ KINDS = {
     ),
     "pixart": Kind(pixart, _pixart),
     "pixart-alpha": Kind(lambda: pixart(use_additional_conditions=True), _pixart_sizes),
+    "lumina2": Kind(lumina2, _lumina2),
 }
 
 

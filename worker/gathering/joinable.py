@@ -148,5 +148,9 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
                 "added_cond_kwargs",
             )
         ),
+        "Lumina2Transformer2DModel": Rows(
+            ("hidden_states", "encoder_hidden_states", "encoder_attention_mask"),
+            counted=frozenset({"encoder_attention_mask"}),
+        ),
     }
 )

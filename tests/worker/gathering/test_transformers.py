@@ -38,7 +38,7 @@ def far(one: Any, other: Any) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-TOKENS = {"z-image": (33, 40, 64)}
+TOKENS = {"lumina2": (5, 5, 5), "z-image": (33, 40, 64)}
 """Of the prompts of three calls that share a forward; where it is not here, of any length."""
 
 
@@ -87,9 +87,9 @@ def drawn(name: str, seed: int, **more: Any) -> dict[str, Any]:
     return KINDS[name].arguments(Draw(seed, **more))
 
 
-@pytest.mark.parametrize("name", ["qwen-image", "z-image"])
+@pytest.mark.parametrize("name", ["qwen-image", "z-image", "lumina2"])
 def test_texts_that_would_change_the_shapes_within_do_not_share_a_forward(name: str) -> None:
-    short, other, long = (*TOKENS.get(name, (5, 2))[:2], 70)
+    short, other, long = (*TOKENS.get(name, (5, 2))[:2], 6 if name == "lumina2" else 70)
     found, joinable = keys(name, *(drawn(name, 1, tokens=each) for each in (short, other, long)))
     assert found[0] == found[1] != found[2]
     assert all(joinable)
