@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AuraFlowTransformer2DModel,
     ChromaTransformer2DModel,
     Flux2Transformer2DModel,
+    HunyuanImageTransformer2DModel,
     Lumina2Transformer2DModel,
     PixArtTransformer2DModel,
     QwenImageTransformer2DModel,
@@ -104,6 +106,19 @@ def pixart(**config: object) -> PixArtTransformer2DModel:
     )
 
 
+def aura_flow() -> AuraFlowTransformer2DModel:
+    return AuraFlowTransformer2DModel(
+        sample_size=8,
+        num_mmdit_layers=1,
+        num_single_dit_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        caption_projection_dim=16,
+        pos_embed_max_size=64,
+    )
+
+
 def lumina2() -> Lumina2Transformer2DModel:
     return Lumina2Transformer2DModel(
         sample_size=8,
@@ -117,6 +132,22 @@ def lumina2() -> Lumina2Transformer2DModel:
         axes_dim_rope=(4, 6, 6),
         axes_lens=(64, 32, 32),
         cap_feat_dim=TEXT,
+    )
+
+
+def hunyuan_image(**config: object) -> HunyuanImageTransformer2DModel:
+    return HunyuanImageTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=1,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        text_embed_dim=TEXT,
+        text_embed_2_dim=TEXT,
+        rope_axes_dim=(8, 8),
+        **config,
     )
 
 
@@ -268,6 +299,32 @@ def _lumina2(draw: Draw) -> dict[str, Any]:
     }
 
 
+def _aura_flow(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(4, 8, 8),
+        "encoder_hidden_states": draw.noise(12, TEXT),
+        "timestep": draw.each(0.5),
+    }
+
+
+def _hunyuan_image(draw: Draw) -> dict[str, Any]:
+    return {
+        "hidden_states": draw.noise(4, 8, 8),
+        "timestep": draw.each(500.0),
+        "encoder_hidden_states": draw.noise(12, TEXT),
+        "encoder_attention_mask": draw.mask(12),
+        "encoder_hidden_states_2": draw.noise(6, TEXT),
+        "encoder_attention_mask_2": draw.mask(6) * (draw.seed % 2),
+    }
+
+
+def _hunyuan_distilled(draw: Draw) -> dict[str, Any]:
+    return _hunyuan_image(draw) | {
+        "timestep_r": draw.each(400.0),
+        "guidance": draw.each(3250.0),
+    }
+
+
 KINDS = {
     "qwen-image": Kind(qwen_image, _qwen_image),
     "qwen-edit-2511": Kind(lambda: qwen_image(zero_cond_t=True), _qwen_edit),
@@ -284,6 +341,11 @@ KINDS = {
     "pixart": Kind(pixart, _pixart),
     "pixart-alpha": Kind(lambda: pixart(use_additional_conditions=True), _pixart_sizes),
     "lumina2": Kind(lumina2, _lumina2),
+    "aura-flow": Kind(aura_flow, _aura_flow),
+    "hunyuan-image": Kind(hunyuan_image, _hunyuan_image),
+    "hunyuan-image-distilled": Kind(
+        lambda: hunyuan_image(guidance_embeds=True, use_meanflow=True), _hunyuan_distilled
+    ),
 }
 
 

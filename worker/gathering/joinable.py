@@ -152,5 +152,20 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
             ("hidden_states", "encoder_hidden_states", "encoder_attention_mask"),
             counted=frozenset({"encoder_attention_mask"}),
         ),
+        "AuraFlowTransformer2DModel": Rows(("hidden_states", "encoder_hidden_states")),
+        # It reckons in the dtype of its timesteps.
+        "HunyuanImageTransformer2DModel": Rows(
+            (
+                "hidden_states",
+                "timestep",
+                "encoder_hidden_states",
+                "encoder_attention_mask",
+                "timestep_r",
+                "encoder_hidden_states_2",
+                "encoder_attention_mask_2",
+                "guidance",
+            ),
+            timestep=None,
+        ),
     }
 )
