@@ -142,6 +142,10 @@ class Offer:
         """The request's fields that the model takes for `task`."""
         return dict(self.fields)[task]
 
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether the model may be one of diffusion, which takes DDIM, and no rectified flow."""
+        return "DDIMScheduler" in self.schedulers
 
 def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its files on

@@ -111,7 +111,7 @@ def layout_of(values: Mapping[str, Any], offer: Offer) -> Layout | None:
     scheduler, options = values.get("scheduler"), values.get("scheduler_options") or {}
     known = diffusers_table()
     able = known["scheduler_options"].get(scheduler)
-    if able is None:
+    if able is None or not offer.is_diffusion:
         return None
     sigmas = options.get("sigmas") or offer.sigmas
     spacing = options.get("timestep_spacing") or offer.timestep_spacing

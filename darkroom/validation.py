@@ -168,7 +168,8 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
     scheduler, options = values["scheduler"], values["scheduler_options"]
     able = diffusers_table()["scheduler_options"].get(scheduler, ())
     for name, value in options.items() if scheduler else ():
-        if value is not None and (value if name == "sigmas" else name) not in able:
+        is_lacking = (value if name == "sigmas" else name) not in able
+        if value is not None and (is_lacking or _is_without(name, offer)):
             lacking = f"{value} sigmas" if name == "sigmas" else name
             detail = f"{scheduler} has no {lacking}."
             yield FieldError(pointer("scheduler_options", name), detail, "unsupported_field")
@@ -177,6 +178,9 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
+    if scheduler == "FlowMatchHeunDiscreteScheduler" and (values.get("strength") or 1.0) < 1.0:
+        detail = "Flow match Heun begins with noise alone, at strength 1; take Flow match Euler."
+        yield FieldError("/scheduler", detail, "unsupported_field")
     seed, last = values["seed"], values["num_images"] - 1
     if seed is not None and seed + last > MAX_SEED:
         detail = (
@@ -186,6 +190,11 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
     if "mask_image" in values and not values["mask_image"] and not any(values["padding"].values()):
         detail = "This field is required unless padding adds canvas to fill."
         yield FieldError("/mask_image", detail, "missing")
+
+
+def _is_without(option: str, offer: Offer) -> bool:
+    """The timesteps of a rectified flow follow from its sigmas."""
+    return option == "timestep_spacing" and not offer.is_diffusion and offer.is_known
 
 
 def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:

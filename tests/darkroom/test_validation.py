@@ -21,6 +21,8 @@ from tests.offers import (
     SD,
     SD_UPSCALER,
     UPSCALER,
+    USUAL,
+    offered,
     wrong,
 )
 
@@ -159,3 +161,26 @@ def test_a_field_of_another_task_names_that_task():
     assert pointer == "/strength"
     assert "image-to-image" in detail
     assert list(wrong(CAT | {"mask_image": FILE})) == ["/image"]
+
+
+FLOW = offered(
+    "StableDiffusion3Pipeline",
+    ("text-to-image", "image-to-image"),
+    ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", *USUAL[1:2]),
+)
+
+
+def test_solvers_of_a_flow_take_what_makes_sense_with_them() -> None:
+    spacing = {"scheduler": "DPM++ 2M", "scheduler_options": {"timestep_spacing": "trailing"}}
+    detail = "DPMSolverMultistepScheduler has no timestep_spacing."
+    assert wrong(CAT | spacing, FLOW) == {"/scheduler_options/timestep_spacing": detail}
+    assert parse(CAT | spacing, SD).warnings == ()
+    heun = {"scheduler": "Flow match Heun", "image": FILE}
+    assert "at strength 1" in wrong(CAT | heun, FLOW)["/scheduler"]
+    assert parse(CAT | heun | {"strength": 1.0}, FLOW).warnings == ()
+
+
+def test_solvers_of_a_flow_are_not_judged_by_what_they_do_with_diffusion() -> None:
+    few = CAT | {"scheduler": "DPM++ 2M", "num_inference_steps": 1}
+    assert parse(few, SD).warnings != ()
+    assert parse(few, FLOW).warnings == ()

@@ -16,6 +16,7 @@ import torch
 
 from darkroom.errors import UnsupportedError
 from darkroom.request import SchedulerOptions
+from worker.loading.flows import EULER, SOLVERS, flow_solver
 from worker.loading.solvers import solver
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Schedulers:
             name: made
             for name in names
             if (made := _make(name, self._config))
-            and (name == self.own or _can_step(name, self._config))
+            and (self.own in (name, EULER) or _can_step(name, self._config))
         }
 
     @property
@@ -126,6 +127,8 @@ def options_of(cls: type[SchedulerMixin]) -> tuple[str, ...]:
 def compatible(cls: type[SchedulerMixin]) -> list[str]:
     """Names of the classes that can take over this one's configuration, itself included, sorted."""
     names = {name for name in getattr(cls, "_compatibles", ()) if hasattr(diffusers, name)}
+    if cls.__name__ == EULER:
+        names = set(SOLVERS)
     if cls.__name__ in DISTILLED:
         names = set(diffusers.DDIMScheduler._compatibles)
     if "DDIMScheduler" in names:
@@ -199,7 +202,7 @@ def _changes(
     changes: dict[str, Any] = {}
     for field, value in given.items():
         option = value if field == "sigmas" else field
-        if option not in possible or (field == "sigmas" and _is_flow(scheduler)):
+        if option not in possible or _is_of_flow(scheduler, field):
             name = type(scheduler).__name__
             raise UnsupportedError(f"{name} does not take {field} {value!r} with this model.")
         if field == "sigmas":
@@ -226,10 +229,13 @@ def _can_step(name: str, config: str) -> bool:
     return True
 
 
-def _is_flow(scheduler: SchedulerMixin) -> bool:
-    """Whether a solver for diffusion runs on the sigmas of a rectified flow; asked for others, it
-    would take those of diffusion."""
-    return bool(scheduler.config.get("use_flow_sigmas"))
+def _is_of_flow(scheduler: SchedulerMixin, field: str) -> bool:
+    """Whether a solver for diffusion has no such option on a rectified flow: the sigmas of the
+    model's own configuration, where it would take those of diffusion for others, or the spacing of
+    timesteps that follow from the flow's sigmas."""
+    if field == "sigmas":
+        return bool(scheduler.config.get("use_flow_sigmas"))
+    return field == "timestep_spacing" and hasattr(scheduler, "own")
 
 
 @functools.cache
@@ -238,9 +244,11 @@ def _make(
 ) -> SchedulerMixin | None:
     """One that is never used, only copied; models of one family share it."""
     try:
+        given = json.loads(config)
+        if given["_class_name"] == EULER:
+            return flow_solver(name, {**given, **dict(changes)})
         cls = solver(name)
         known = inspect.signature(cls.__init__).parameters
-        given = json.loads(config)
         fitting = {k: v for k, v in FITTING.items() if k in known and k not in given}
         return cls.from_config(given, **fitting, **dict(changes))
     except (ImportError, ValueError, NotImplementedError):

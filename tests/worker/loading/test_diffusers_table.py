@@ -71,13 +71,16 @@ def test_pipelines_that_cannot_scale_noise_name_the_schedulers_that_need_none(
         assert not {"EulerDiscreteScheduler", "HeunDiscreteScheduler"} & set(schedulers)
 
 
-def test_models_without_a_lora_of_theirs_are_offered_lcm_and_tcd(content: dict[str, Any]) -> None:
+def test_schedulers_fit_that_diffusers_does_not_list(content: dict[str, Any]) -> None:
     """diffusers lists neither among those that fit, and its guides put them into any model."""
     distilled = {"LCMScheduler", "TCDScheduler"}
     for name in ("PNDMScheduler", "EulerDiscreteScheduler", *distilled):
         assert distilled | {"DDIMScheduler"} <= set(content["schedulers"][name])
     for name in ("FlowMatchEulerDiscreteScheduler", "DDPMWuerstchenScheduler"):
         assert not distilled & set(content["schedulers"][name])
+    flow = content["schedulers"]["FlowMatchEulerDiscreteScheduler"]
+    assert {"FlowMatchHeunDiscreteScheduler", "UniPCMultistepScheduler"} <= set(flow)
+    assert "EulerDiscreteScheduler" not in flow
     of_lcm = content["pipelines"]["LatentConsistencyModelPipeline"]["schedulers"]
     assert of_lcm == ["LCMScheduler"]
 

@@ -19,6 +19,7 @@ from tests import tiny
 from tests.tiny import BETAS
 from worker.gathering.gather import Gather
 from worker.loading.diffusers_table import _scheduler_classes
+from worker.loading.flows import HEUN, SOLVERS
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import UNSUITABLE, Schedulers, options_of, step_counter
 from worker.loading.stack import replace_step
@@ -42,12 +43,6 @@ def test_a_latent_diffusion_model_works_with_the_usual_schedulers() -> None:
     assert set(USUAL) <= set(schedulers.names)
     assert not UNSUITABLE & set(schedulers.names)
     assert schedulers.own == "PNDMScheduler"
-
-
-def test_rectified_flow_keeps_to_its_own_scheduler() -> None:
-    assert Schedulers(FlowMatchEulerDiscreteScheduler()).names == (
-        "FlowMatchEulerDiscreteScheduler",
-    )
 
 
 def test_what_cannot_follow_a_model_s_prediction_is_not_on_offer() -> None:
@@ -246,6 +241,24 @@ def test_rectified_flow_takes_sigmas(sigmas: str, flow: LoadedModel) -> None:
     assert not torch.equal(*made)
 
 
+@pytest.mark.parametrize("family", ["sd3", "flux"])
+def test_every_solver_of_rectified_flows_makes_pictures(
+    family: str, tmp_path: Path, flow: LoadedModel
+) -> None:
+    model = flow if family == "sd3" else tiny.load(family, tmp_path, Gather())
+    start = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    assert set(model.schedulers.names) == SOLVERS
+    drawn, redrawn = [], []
+    for name in sorted(SOLVERS):
+        drawn.append(picture(model, name, max_sequence_length=16))
+        if name != HEUN:
+            more = {"image": start, "strength": 0.6, "max_sequence_length": 16}
+            redrawn.append(picture(model, name, **more))
+    assert all(each.isfinite().all() for each in (*drawn, *redrawn))
+    for made in (drawn, redrawn):
+        assert len({each.numpy().tobytes() for each in made}) == len(made)
+
+
 def test_options_differ_where_they_should_for_every_class() -> None:
     """Even those that few models come with; nothing is claimed that a class then ignores."""
     classes = _scheduler_classes()
@@ -304,6 +317,14 @@ def test_a_solver_on_a_rectified_flow_keeps_the_flow_s_sigmas() -> None:
     schedulers = Schedulers(own)
     with pytest.raises(UnsupportedError, match="with this model"):
         schedulers.new(schedulers.own, SchedulerOptions(sigmas="karras"))
+
+
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_a_flow_s_timesteps_follow_from_its_sigmas(name: str) -> None:
+    schedulers = Schedulers(FlowMatchEulerDiscreteScheduler())
+    with pytest.raises(UnsupportedError, match="does not take timestep_spacing"):
+        schedulers.new(name, SchedulerOptions(timestep_spacing="trailing"))
+    assert schedulers.new(name, SchedulerOptions(sigmas="karras")).own.config.use_karras_sigmas
 
 
 def test_jobs_with_options_do_not_share_a_scheduler_either() -> None:
