@@ -7,6 +7,9 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from darkroom import schedulers
+from darkroom.request import SchedulerOptions
+
 
 class Card(BaseModel):
     """Fields that are frozen, and no others."""
@@ -61,6 +64,28 @@ def _well_formed(name: str) -> str:
 Name = Annotated[str, AfterValidator(_well_formed)]
 
 
+def _scheduler(name: str) -> str:
+    known = schedulers.resolve(name)
+    if known is None:
+        raise PydanticCustomError("not_one_of", "There is no noise scheduler of that name.")
+    if known[1] is not None:
+        raise PydanticCustomError("not_one_of", "Name sigmas in scheduler_options.")
+    return known[0]
+
+
+class LoraDefaults(Card):
+    """What requests that name a LoRA take for fields that they leave out."""
+
+    scheduler: Annotated[str, AfterValidator(_scheduler)] | None = None
+    """The noise scheduler, by its diffusers class name or a usual short name such as `LCM`."""
+    scheduler_options: SchedulerOptions = SchedulerOptions()
+    """Of that scheduler."""
+    num_inference_steps: int | None = Field(None, ge=1)
+    """Denoising steps."""
+    guidance_scale: float | None = Field(None, ge=0)
+    """How strongly to follow the prompt."""
+
+
 class LoraCard(Card):
     """A LoRA that requests may name."""
 
@@ -70,6 +95,9 @@ class LoraCard(Card):
     weight_name: str | None = None
     """The file within the folder or repository, where there are several."""
     licence: str | None = None
+    defaults: LoraDefaults = LoraDefaults()
+    """What it was trained for, such as few steps of LCM: taken for what a request leaves out that
+    names it."""
 
 
 class ControlNetCard(Card):

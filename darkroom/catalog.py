@@ -2,6 +2,7 @@
 neither HTTP nor torch."""
 
 import difflib
+import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,19 @@ class ModelCard(Card):
     """Never leaves memory once it is loaded."""
     safety: SafetyCard | None = None
     """Withhold pictures that a checker finds; null: nothing is checked."""
+
+    @model_validator(mode="after")
+    def _agrees_with_its_limits(self) -> Self:
+        limits = self.limits
+        most = (
+            ("num_inference_steps", limits.max_steps),
+            ("guidance_scale", limits.max_guidance_scale),
+        )
+        for lora, (name, limit) in itertools.product(self.loras, most):
+            if (getattr(lora.defaults, name) or 0) > limit:
+                said = f"The {name} of its LoRA {lora.name!r} is beyond its limits: {limit:g}."
+                raise PydanticCustomError("out_of_range", said)
+        return self
 
 
 class _ModelsFile(Card):

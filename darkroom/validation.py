@@ -55,7 +55,8 @@ def parse(
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
     plain = prompts.prepare(_plain_scheduler(asked), task, offer, tags)
-    filled, wrong = _check(form(task, offer), plain.body)
+    inherited = few_steps.inherit(plain.body, task, offer)
+    filled, wrong = _check(form(task, offer), inherited.body)
     options, wrong_options = _check(JobOptions, given)
     told = {error.pointer for error in plain.errors}
     wrong = [error for error in wrong if error.pointer not in told]
@@ -65,7 +66,12 @@ def parse(
     values = filled.model_dump(mode="json")
     if errors := list(_disagreements(values, offer)):
         raise InvalidRequestError(errors)
-    warnings = (*plain.warnings, *prompts.warnings(values, offer), *warnings_about(values, offer))
+    warnings = (
+        *plain.warnings,
+        *inherited.warnings,
+        *prompts.warnings(values, offer),
+        *warnings_about(values, offer),
+    )
     if not offer.is_known:
         values |= dict.fromkeys(_depending_on_the_model(task) - filled.model_fields_set)
     return Draft(task, values, options, warnings)

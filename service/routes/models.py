@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.cards import ControlNetCard, Limits, LoraCard
+from darkroom.cards import ControlNetCard, Limits, LoraCard, LoraDefaults
 from darkroom.forms import form
 from darkroom.job import JobOptions
 from darkroom.offers import ModelRecord, Offer
@@ -54,6 +54,13 @@ class Adapter(BaseModel):
     """Why it cannot be used; null if it can, as far as is known."""
 
 
+class LoraAdapter(Adapter):
+    """A LoRA of the model."""
+
+    defaults: LoraDefaults
+    """What is taken for fields that a request leaves out which names it."""
+
+
 class Model(BaseModel):
     """A model and what can be asked of it."""
 
@@ -77,7 +84,7 @@ class Model(BaseModel):
     """What it can do."""
     fields: dict[str, list[str]]
     """For each task the fields of a request that the model takes."""
-    loras: list[Adapter]
+    loras: list[LoraAdapter]
     """The LoRAs that requests may name."""
     controlnets: list[Adapter]
     """The ControlNets that requests may name."""
@@ -178,7 +185,10 @@ def _model(
         licence=card.licence,
         tasks=list(terms.tasks),
         fields={task: sorted(fields) for task, fields in terms.fields},
-        loras=_adapters("lora", card.loras, record),
+        loras=[
+            LoraAdapter(**dict(shown), defaults=lora.defaults)
+            for lora, shown in zip(card.loras, _adapters("lora", card.loras, record), strict=True)
+        ],
         controlnets=_adapters("controlnet", card.controlnets, record),
         embeddings=[each.token for each in card.embeddings],
         examples=list(card.examples),

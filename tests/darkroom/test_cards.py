@@ -17,6 +17,13 @@ def test_other_names_are_refused(name):
         LoraCard(name=name, source="x")
 
 
+def test_a_lora_names_its_scheduler_as_people_do():
+    lora = LoraCard(name="a", source="x", defaults={"scheduler": "dpm++ 2m"})
+    assert lora.defaults.scheduler == "DPMSolverMultistepScheduler"
+    with pytest.raises(ValidationError, match="Name sigmas in scheduler_options"):
+        LoraCard(name="a", source="x", defaults={"scheduler": "Euler Karras"})
+
+
 def test_no_two_have_the_same_name():
     one, two = LoraCard(name="a", source="x"), LoraCard(name="b", source="x")
     assert named_once((one, two)) == (one, two)

@@ -35,6 +35,16 @@ def test_an_unknown_name_comes_with_near_matches(catalog):
             'loras = [{ name = "l", source = "y" }, { name = "l", source = "z" }]\n',
             "model 'a', loras: Each name may stand for one of them: l.",
         ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\nlimits = { max_steps = 3 }\n'
+            'loras = [{ name = "l", source = "y", defaults = { num_inference_steps = 4 } }]\n',
+            "The num_inference_steps of its LoRA 'l' is beyond its limits: 3.",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n'
+            'loras = [{ name = "l", source = "y", defaults = { scheduler = "LMC" } }]\n',
+            "There is no noise scheduler of that name.",
+        ),
         ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
         ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
     ],

@@ -41,6 +41,7 @@ source = "tiny/other"
 loras = [
     { name = "ink", source = "tiny/ink", licence = "CC0-1.0" },
     { name = "torn", source = "tiny/torn" },
+    { name = "quick", source = "tiny/quick", defaults = { num_inference_steps = 3 } },
 ]
 """
 

@@ -94,19 +94,24 @@ def test_adapters_are_listed_with_licence_and_fault(api, redis):
         pipeline="StableDiffusionPipeline",
         tasks=("text-to-image",),
         schedulers=("DDIMScheduler",),
-        loras=("ink",),
+        loras=("ink", "quick"),
         faults={"lora:torn": "does not fit this model"},
     )
     ModelRecords(redis).put(known)
     other = api.get("/api/v1/models/other").json()
+    defaults = [each.pop("defaults") for each in other["loras"]]
+    assert [each["num_inference_steps"] for each in defaults] == [None, None, 3]
     assert other["loras"] == [
         {"name": "ink", "licence": "CC0-1.0", "error": None},
         {"name": "torn", "licence": None, "error": "does not fit this model"},
+        {"name": "quick", "licence": None, "error": None},
     ]
     assert "loras" in other["fields"]["text-to-image"]
     body = {"model": "other", "prompt": "a cat"}
     with_ink = api.post("/api/v1/jobs", json=body | {"loras": [{"name": "ink", "scale": 0.5}]})
     assert with_ink.json()["request"]["loras"] == [{"name": "ink", "scale": 0.5}]
+    quick = api.post("/api/v1/jobs", json=body | {"loras": [{"name": "quick"}]})
+    assert quick.json()["request"]["num_inference_steps"] == 3
     torn = api.post("/api/v1/jobs", json=body | {"loras": [{"name": "torn"}]})
     assert torn.json()["errors"][0]["pointer"] == "/loras/0/name"
     elsewhere = api.post("/api/v1/jobs", json={"prompt": "a cat", "loras": [{"name": "ink"}]})
