@@ -76,7 +76,7 @@ def _named(asked: Mapping[str, Any], offer: Offer) -> Iterator[LoraCard]:
 
 
 def _brought(defaults: LoraDefaults) -> dict[str, Any]:
-    values = {
+    values: dict[str, Any] = {
         "num_inference_steps": defaults.num_inference_steps,
         "guidance_scale": defaults.guidance_scale,
     }

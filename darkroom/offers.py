@@ -147,6 +147,7 @@ class Offer:
         """Whether the model may be one of diffusion, which takes DDIM, and no rectified flow."""
         return "DDIMScheduler" in self.schedulers
 
+
 def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its files on
     this machine and the table of diffusers' classes say. What neither tells is left open."""

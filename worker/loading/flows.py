@@ -74,7 +74,7 @@ def _set_timesteps(
     """Left to itself the model's own scheduler ends with a level next to none, far below the last
     but one. Euler does not mind, but solvers that look back miss the end by more than it: they get
     even levels before the shift, as most pipelines ask for and diffusers gives them."""
-    if sigmas is None and timesteps is None and self.lays_out_evenly:
+    if num_inference_steps and sigmas is None and timesteps is None and self.lays_out_evenly:
         sigmas = torch.linspace(1, 1 / num_inference_steps, num_inference_steps).tolist()
     self.own.set_timesteps(
         num_inference_steps, device=device, sigmas=sigmas, mu=mu, timesteps=timesteps
