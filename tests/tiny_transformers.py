@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from diffusers import (
     AuraFlowTransformer2DModel,
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
     ChromaTransformer2DModel,
     Flux2Transformer2DModel,
     HunyuanImageTransformer2DModel,
@@ -354,3 +357,35 @@ def made(name: str, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
     torch.manual_seed(7)
     network = awake(KINDS[name].network())
     return torch.nn.Module.to(network, dtype)
+
+
+def vae(channels: int = 4) -> AutoencoderKL:
+    """Makes half the side of pictures."""
+    return AutoencoderKL(**_VAE, latent_channels=channels, shift_factor=0.1)
+
+
+def flux2_vae() -> AutoencoderKLFlux2:
+    return AutoencoderKLFlux2(**_VAE, latent_channels=4)
+
+
+def qwen_vae() -> AutoencoderKLQwenImage:
+    """Makes a quarter of the side of pictures."""
+    return AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True],
+        latents_mean=[0.1] * 4,
+        latents_std=[0.9] * 4,
+    )
+
+
+_VAE = {
+    "sample_size": 16,
+    "block_out_channels": (8, 16),
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+}

@@ -66,6 +66,8 @@ class Call:
     states: tuple[tuple[ModuleState, Hashable], ...] = field(repr=False)
     layout: Rows | None = field(default=None, repr=False)
     """How keyword arguments are joined; None for a call that runs as a group of one."""
+    wants_tuple: bool = field(default=False, repr=False)
+    """Where others who share the forward want what it returns as a mapping."""
 
     @property
     def joinable(self) -> bool:
@@ -251,7 +253,8 @@ class Gather:
         self.padding_rows += count - rows
         for call in calls:
             self._jobs[call.owner].row_counts.add(count)
-        return parts
+        both = zip(calls, parts, strict=True)
+        return [part.to_tuple() if call.wants_tuple else part for call, part in both]
 
 
 def _run_job(fn: Callable[[], Any]) -> tuple[BaseException | None, str, Any]:
@@ -274,6 +277,7 @@ def _make_joinable(call: Call, rows: Rows, bound: inspect.BoundArguments, state:
     """Turn a call into one that can be joined, unless its arguments forbid it."""
     bound.apply_defaults()
     arguments = dict(bound.arguments)
+    wants_tuple = rows.returns_either and not arguments["return_dict"]
     try:
         call.rows, key = normalize(rows, arguments)
     except NotJoinableError:
@@ -281,8 +285,7 @@ def _make_joinable(call: Call, rows: Rows, bound: inspect.BoundArguments, state:
     # A new module can get the identity of one that is gone: whoever learns something of a key has
     # to forget it when a model leaves memory.
     call.key = (call.module_name, id(getattr(call.inner, "__self__", call.inner)), key, state)
-    call.args, call.kwargs = (), arguments
-    call.layout = rows
+    call.args, call.kwargs, call.layout, call.wants_tuple = (), arguments, rows, wants_tuple
 
 
 def _restore(call: Call) -> None:

@@ -37,6 +37,9 @@ class Rows:
     """Those of `arguments` that are masks by which the network cuts texts."""
     alone: frozenset[str] = frozenset()
     """Arguments with which nothing is joined, unless they are None."""
+    returns_either: bool = False
+    """Whether some pipelines of a family want a tuple (`return_dict=False`) and some a mapping, so
+    that the network is asked for the mapping, of which a tuple can be made."""
 
     @property
     def carriers(self) -> tuple[str, ...]:
@@ -114,7 +117,10 @@ JOINABLE: Mapping[str, Rows] = MappingProxyType(
         ),
         # Captions are filled up to a multiple of 32 tokens, which the network attends to.
         "ZImageTransformer2DModel": Rows(
-            ("x", "t", "cap_feats"), timestep=None, lists={"x": 1, "cap_feats": 32}
+            ("x", "t", "cap_feats"),
+            timestep=None,
+            lists={"x": 1, "cap_feats": 32},
+            returns_either=True,
         ),
         "Flux2Transformer2DModel": Rows(
             ("hidden_states", "encoder_hidden_states", "guidance"),

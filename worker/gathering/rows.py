@@ -23,6 +23,8 @@ def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:
         raise NotJoinableError
     lead = arguments[rows.arguments[0]]
     count = len(lead)
+    if rows.returns_either:
+        arguments["return_dict"] = True
     if rows.timestep is not None:
         arguments[rows.timestep] = _timesteps(arguments[rows.timestep], lead)
     if rows.text is not None:

@@ -1,7 +1,7 @@
 """Gathered equals alone: what earns a class its place in the table."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import tiny, tiny_transformers
-from tests.gathering import run_all, values
+from tests.gathering import difference, run_all, values, witnessed
 from worker.gathering.gather import Gather
 from worker.gathering.joinable import JOINABLE
 from worker.loading.adapters import Choice
@@ -41,23 +41,13 @@ class Company:
             if isinstance(parts.get(name), torch.nn.Module):
                 parts[name].double()
         self.network = parts["transformer"] if "transformer" in parts else parts["unet"]
-        self.network.forward = self.witnessed(self.network.forward)
+        self.network.forward = witnessed(self.network.forward, self.differences)
         self.controlnets: list[torch.nn.Module] = []
-
-    def witnessed(self, parking: Callable[..., Any]) -> Callable[..., Any]:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            joined = parking(*args, **kwargs)
-            alone = parking.__wrapped__(*args, **kwargs)
-            pairs = zip(flat(joined), flat(alone), strict=True)
-            self.differences.append(max(difference(one, other) for one, other in pairs))
-            return joined
-
-        return forward
 
     def add_controlnets(self, *nets: torch.nn.Module) -> None:
         for net in nets:
             self.gather.wrap(net.double(), "controlnet")
-            net.forward = self.witnessed(net.forward)
+            net.forward = witnessed(net.forward, self.differences)
             self.controlnets.append(net)
 
     def picture(self, job: Job) -> torch.Tensor:
@@ -127,20 +117,6 @@ def noise(seed: int) -> Image.Image:
         0, 256, (*SIZE, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
     )
     return Image.fromarray(pixels.numpy())
-
-
-def flat(result: Any) -> Iterator[torch.Tensor]:
-    """The tensors in what a network returned."""
-    if isinstance(result, torch.Tensor):
-        yield result
-    else:
-        for each in result.values() if isinstance(result, Mapping) else result:
-            yield from flat(each)
-
-
-def difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The largest difference, relative to the largest value."""
-    return float((one - other).abs().max() / other.abs().max())
 
 
 class Companies(dict[str, Company]):
