@@ -28,12 +28,10 @@ def qwen_image(**config: object) -> QwenImageTransformer2DModel:
     return QwenImageTransformer2DModel(
         in_channels=16,
         out_channels=4,
-        num_layers=2,
         attention_head_dim=16,
-        num_attention_heads=2,
         joint_attention_dim=TEXT,
         axes_dims_rope=(4, 6, 6),
-        **config,
+        **{"num_layers": 2, "num_attention_heads": 2, **config},
     )
 
 
