@@ -26,7 +26,9 @@ from safetensors.torch import save_file
 from darkroom.catalog import Catalog, ModelCard
 from tests import tiny
 from worker.loading import adapter_files
-from worker.loading.adapters import Adapters, Setting, follow, lora_layers, turn
+from worker.loading.adapted_layers import adapted_layers
+from worker.loading.adapters import Adapters, Setting, follow, turn
+from worker.loading.memory import held_bytes
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 RANK = 16
@@ -77,7 +79,7 @@ def measured(rounds: int) -> dict[str, float]:
     adapted = added.adapted["unet"]
     follow(adapted, added.current)
     inputs = torch.randn(1, 4, 8, 8), 5, torch.randn(1, 7, 16)
-    layers = lora_layers(adapted)
+    layers = adapted_layers(adapted)
     ink, oil = (Setting(((name, 1.0),)) for name in added.loras.values())
     both = Setting(ink.loras + oil.loras)
     settings = (ink, oil) * 10
@@ -92,9 +94,8 @@ def measured(rounds: int) -> dict[str, float]:
         times["turning"] = turning / len(settings)
         if number:  # the first round warms up
             runs.append(times)
-    own = {id(each) for each in plain.parameters()}
-    extra = sum(p.numel() * p.element_size() for p in adapted.parameters() if id(p) not in own)
-    whole = sum(p.numel() * p.element_size() for p in plain.parameters())
+    whole = held_bytes([plain])
+    extra = held_bytes([plain, adapted]) - whole
 
     def median(of: Callable[[dict[str, float]], float]) -> float:
         return round(statistics.median(map(of, runs)), 2)

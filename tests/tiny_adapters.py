@@ -20,9 +20,16 @@ IMAGE_DIM = 24
 
 
 def write_lora(
-    family: str, folder: Path, seed: int, *, text: bool = True, rank: int = 4, alpha: int = 8
+    family: str,
+    folder: Path,
+    seed: int,
+    *,
+    text: bool = True,
+    rank: int = 4,
+    alpha: int = 8,
+    dora: bool = False,
 ) -> Path:
-    """A LoRA for the network and, with `text`, for the text encoders too."""
+    """A LoRA for the network and, with `text`, for the text encoders too; with `dora` a DoRA."""
     torch.manual_seed(seed)
     pipeline = tiny.FAMILIES[family]()
     targets = {"unet": ATTENTION, "transformer": ["to_q", "to_k"]}
@@ -32,7 +39,7 @@ def write_lora(
     for name, modules in targets.items():
         if (part := getattr(pipeline, name, None)) is None:
             continue
-        config = {"r": rank, "lora_alpha": alpha, "target_modules": modules}
+        config = {"r": rank, "lora_alpha": alpha, "target_modules": modules, "use_dora": dora}
         part.add_adapter(LoraConfig(**config, init_lora_weights="gaussian"))
         with torch.no_grad():  # one side begins as zeros, and such a LoRA changes nothing
             for path, parameter in part.named_parameters():

@@ -80,6 +80,7 @@ class LoadedModels:
         self._too_many: dict[str, frozenset[str]] = {}
         """Beside which models one did not fit, though its files had said so."""
         self._faults: dict[str, tuple[float, DarkroomError]] = {}
+        self._refused: pipelines.Refused = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -202,7 +203,7 @@ class LoadedModels:
 
     def _prepare(self, card: ModelCard) -> pipelines.LoadedModel:
         began = time.monotonic()
-        model = pipelines.load(card, self._catalog, self._gather, self._device)
+        model = pipelines.load(card, self._catalog, self._gather, self._device, self._refused)
         if card.safety:
             checker = SafetyChecker.read(card.safety, self._catalog, self._device)
             self._gather.wrap(checker.network, "safety_checker")

@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING
 from darkroom.catalog import Catalog, ModelCard
 from worker.loading import controlnets, embeddings, ip_adapter, loras
 from worker.loading.adapters import Adapters
-from worker.loading.workbench import Workbench
+from worker.loading.workbench import Refused, Workbench
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
-def load(card: ModelCard, catalog: Catalog, pipeline: DiffusionPipeline) -> Adapters:
+def load(
+    card: ModelCard,
+    catalog: Catalog,
+    pipeline: DiffusionPipeline,
+    refused: Refused | None = None,
+) -> Adapters:
     """Load what `card` adds to the model of `pipeline`, around whose modules nothing may stand yet.
     Textual inversions change its tokenizers and text encoders, and so come before copies are made
     of these; all else is a module of its own.
 
     Safetensors only, no code from elsewhere. What cannot be used is a fault and harms nothing
-    else. Raises DeviceMemoryError."""
+    else; `refused` remembers such files of this model. Raises DeviceMemoryError."""
     if not (card.loras or card.controlnets or card.embeddings or card.ip_adapter):
         return Adapters(model=card.name)
-    bench = Workbench(catalog, pipeline)
+    bench = Workbench(catalog, pipeline, model=card.name, refused=refused)
     words = embeddings.add(bench, card.embeddings)
     names, adapted = loras.load(bench, card.loras)
     return Adapters(

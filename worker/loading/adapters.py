@@ -21,6 +21,7 @@ from darkroom.errors import UnsupportedError
 from darkroom.input_images import Place, reference
 from darkroom.request import Request
 from worker.gathering.gather import ModuleState
+from worker.loading.adapted_layers import Adapted, adapted_layers
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Setting:
     """How adapted modules are to work for one job."""
 
     loras: tuple[tuple[str, float], ...] = ()
-    """The names that peft knows them by, sorted, with their scales."""
+    """The names that layers know them by, sorted, with their scales."""
     reference_scale: float | None = None
 
 
@@ -62,7 +63,7 @@ class Adapters:
 
     model: str = ""
     loras: Mapping[str, str] = field(default_factory=dict)
-    """The name that peft knows each LoRA by."""
+    """The name that layers know each LoRA by."""
     adapted: Mapping[str, torch.nn.Module] = field(default_factory=dict)
     """The components that have LoRA layers, in place of the plain ones."""
     reference: Mapping[str, Any] = field(default_factory=dict)
@@ -168,7 +169,7 @@ def bind(module: torch.nn.Module, current: Current, setting: Setting) -> torch.n
 def follow(module: torch.nn.Module, current: Current) -> None:
     """Make `module` turn to the current setting when it is called, unless it stands there already.
     Later than restoring would: jobs of other models and modules turn nothing."""
-    layers = lora_layers(module)
+    layers = adapted_layers(module)
     processors = [
         each
         for each in getattr(module, "attn_processors", {}).values()
@@ -188,23 +189,12 @@ def follow(module: torch.nn.Module, current: Current) -> None:
     module.forward = forward
 
 
-def turn(layers: Sequence[Any], processors: Sequence[Any], setting: Setting) -> None:
-    """Let LoRA `layers` and the `processors` of an IP-Adapter work as `setting` says."""
-    names = [name for name, _ in setting.loras]
+def turn(layers: Sequence[Adapted], processors: Sequence[Any], setting: Setting) -> None:
+    """Let adapted `layers` and the `processors` of an IP-Adapter work as `setting` says."""
     for layer in layers:
-        # As peft's own `set_adapter`, which takes seven times as long over what training needs.
-        layer._active_adapter = names
-        for name, scale in setting.loras:
-            layer.set_scale(name, scale)
+        layer.turn(setting.loras)
     for processor in processors:
         processor.scale = [setting.reference_scale] * len(processor.scale)
-
-
-def lora_layers(module: torch.nn.Module) -> list[Any]:
-    """The layers of `module` to which LoRAs add."""
-    from peft.tuners.tuners_utils import BaseTunerLayer  # takes a second, and few models need it
-
-    return [each for each in module.modules() if isinstance(each, BaseTunerLayer)]
 
 
 def _join_states(one: ModuleState, other: ModuleState) -> ModuleState:

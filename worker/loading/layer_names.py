@@ -7,16 +7,18 @@ as underscores, as the oldest trainer wrote them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from darkroom.networks import main_names
+from worker.loading.flux_names import flux_names
 
 PREFIXES: dict[str, str | None] = {
     "base_model_model_": None,
+    "lycoris_": None,
     "lora_unet_": "network",
     "unet_": "network",
     "lora_transformer_": "network",
@@ -37,28 +39,49 @@ PREFIXES: dict[str, str | None] = {
 and OneTrainer's names, diffusers' and peft's, ComfyUI's."""
 
 
+class Target(NamedTuple):
+    """A layer, or what of the rows that a file has for one layer is this one's."""
+
+    part: str
+    name: str
+    first: int = 0
+    of: int = 0
+    """How many rows the file has; 0: the layer's own."""
+
+    def rows(self, weight: torch.Tensor) -> slice | None:
+        """Those of the layer of `weight`; None: all there are."""
+        return slice(self.first, self.first + weight.shape[0]) if self.of else None
+
+
+Places = Sequence[Target]
+
+
 @dataclass(frozen=True)
 class Layers:
     """The layers of a model that LoRAs can change, by every name that trainers have for them."""
 
     parts: Mapping[str, torch.nn.Module]
-    _names: dict[str, dict[str, str]] = field(default_factory=dict)
+    _names: dict[str, dict[str, Places]] = field(default_factory=dict)
+    _weights: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part, module in self.parts.items():
-            self._names[part] = {flat(other): name for other, name in _names(module)}
+            self._weights.update(((part, n), m.weight) for n, m in _layers(module))
+            named = {flat(other): (Target(part, name),) for other, name in _names(module)}
+            self._names[part] = {**_joined(part, module), **named}
 
-    def find(self, layer: str) -> tuple[str, str] | None:
-        """The part of the model and the name within it of what a file calls `layer`."""
+    def find(self, layer: str) -> Places:
+        """What a file calls `layer`: several where it has one for what are several in the model,
+        none for what the model does not have."""
         return self._find(flat(layer), None)
 
-    def _find(self, name: str, part: str | None) -> tuple[str, str] | None:
+    def _find(self, name: str, part: str | None) -> Places:
         parts = [part] if part else list(self.parts)
-        found = [(each, self._names[each][name]) for each in parts if name in self._names[each]]
+        found = {each: self._names[each][name] for each in parts if name in self._names[each]}
         if found:
             # Without a prefix what two text encoders have is neither's.
-            network = [each for each in found if each[0] in main_names()]
-            return (network or found)[0] if network or len(found) == 1 else None
+            network = next((found[each] for each in found if each in main_names()), None)
+            return network or (next(iter(found.values())) if len(found) == 1 else ())
         for prefix, means in PREFIXES.items():
             if name.startswith(prefix):
                 within = self._part(means, part)
@@ -66,7 +89,7 @@ class Layers:
                     other := self._find(name.removeprefix(prefix), within)
                 ):
                     return other
-        return None
+        return ()
 
     def _part(self, means: str | None, part: str | None) -> Any:
         if means is None:
@@ -75,10 +98,23 @@ class Layers:
             return next((name for name in main_names() if name in self.parts), _ABSENT)
         return means if means in self.parts else _ABSENT
 
-    def weight(self, part: str, name: str) -> torch.Tensor:
-        weight = self.parts[part].get_submodule(name).weight
-        assert isinstance(weight, torch.Tensor), "only layers of one weight are listed"
-        return weight
+    def weight(self, target: Target) -> torch.Tensor:
+        return self._weights[target.part, target.name]
+
+
+def _joined(part: str, module: torch.nn.Module) -> dict[str, Places]:
+    """Names of layers that are several in the model."""
+    sizes = {name: layer.weight.shape[0] for name, layer in _layers(module)}
+    places: dict[str, Places] = {}
+    for other, names in flux_names(sizes):
+        total = sum(sizes[name] for name in names)
+        first = [sum(sizes[name] for name in names[:index]) for index in range(len(names))]
+        is_one = len(names) == 1
+        places[flat(other)] = tuple(
+            Target(part, name) if is_one else Target(part, name, at, total)
+            for name, at in zip(names, first, strict=True)
+        )
+    return places
 
 
 _ABSENT = object()
@@ -89,12 +125,16 @@ def flat(name: str) -> str:
     return name.replace(".", "_")
 
 
+def _layers(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Linear | torch.nn.Conv2d]]:
+    for name, layer in module.named_modules():
+        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+            yield name, layer
+
+
 def _names(module: torch.nn.Module) -> Iterator[tuple[str, str]]:
     """Every name of each layer of `module`, with its own."""
     per_block = getattr(getattr(module, "config", None), "layers_per_block", None)
-    for name, layer in module.named_modules():
-        if not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
-            continue
+    for name, _ in _layers(module):
         yield name, name
         block, _, last = name.rpartition(".attn1." if ".attn1." in name else ".attn2.")
         if block:  # as diffusers wrote it first

@@ -30,6 +30,7 @@ from worker.loading.weights import (
     task_classes,
     vae_dtype,
 )
+from worker.loading.workbench import Refused
 
 if TYPE_CHECKING:
     # diffusers loads its parts when they are first named, slowly and leaving files.
@@ -99,8 +100,15 @@ def _class_for_device(cls: Any, device: str) -> type[DiffusionPipeline]:
     return type(cls.__name__, (cls,), {"device": here, "_execution_device": here})
 
 
-def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device) -> LoadedModel:
+def load(
+    card: ModelCard,
+    catalog: Catalog,
+    gather: Gather,
+    device: torch.device,
+    refused: Refused | None = None,
+) -> LoadedModel:
     """Load the model of `card`, one of `models`, and stack around its modules what they need.
+    `refused` remembers adapters that it cannot use.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     pipeline, faults = read(card, catalog, device)
@@ -111,7 +119,7 @@ def load(card: ModelCard, catalog: Catalog, gather: Gather, device: torch.device
         raise ModelLoadError(
             f"{card.source} does not work with {card.scheduler}, but with {others}"
         )
-    added = adapter_files.load(card, catalog, pipeline)
+    added = adapter_files.load(card, catalog, pipeline, refused)
     components = dict(pipeline.components)
     offload = Offload(device) if is_offloaded(card, device) else None
     network = network_of(pipeline)

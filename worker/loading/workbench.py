@@ -29,16 +29,32 @@ if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 
+Refused = dict[tuple[str, Path], tuple[tuple[int, int], str]]
+"""By model the files that it cannot use: their size and time of change when they were looked at,
+and why not."""
+
+
 class Workbench:
     """What is needed to load adapters into one model."""
 
-    def __init__(self, catalog: Catalog, pipeline: DiffusionPipeline) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        pipeline: DiffusionPipeline,
+        *,
+        model: str = "",
+        refused: Refused | None = None,
+    ) -> None:
+        """`refused`: what was found of files before, which are not looked at again while they
+        stay as they are."""
         self.faults: dict[str, str] = {}
         """What cannot be used, such as `lora:NAME`, and why."""
         self.kind = type(pipeline).__name__
         self.pipeline = _loading_pipeline(pipeline)
         """The model's parts; an adapter that changes one gets a copy of it."""
         self._catalog = catalog
+        self._model = model
+        self._refused: Refused = {} if refused is None else refused
 
     @property
     def network(self) -> Any:
@@ -83,6 +99,21 @@ class Workbench:
             file = place.with_name(_check_ending(place.name))
         refuse_others(file, *kinds, wanted=wanted)
         return file
+
+    @contextmanager
+    def remember_refusal(self, file: Path) -> Iterator[None]:
+        """Raise what the block raised over the same file before, without doing it again. Raises
+        ModelLoadError."""
+        found = file.stat()
+        state = found.st_size, found.st_mtime_ns
+        before, reason = self._refused.get((self._model, file), (None, ""))
+        if before == state:
+            raise ModelLoadError(reason)
+        try:
+            yield
+        except ModelLoadError as error:
+            self._refused[self._model, file] = state, str(error)
+            raise
 
     @contextmanager
     def note_faults(self, what: str, source: str) -> Iterator[Complaints]:

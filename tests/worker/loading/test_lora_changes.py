@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 
 from darkroom.errors import ModelLoadError
 from tests import tiny
-from worker.loading.layer_names import Layers
-from worker.loading.lora_changes import Change, changes, settings_of
-from worker.loading.lora_keys import halves
+from worker.loading.adapted_layers import Change
+from worker.loading.layer_names import Layers, Target
+from worker.loading.lora_changes import changes, settings_of
+from worker.loading.lora_keys import read_keys
 
 LINEAR = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 CONV, POINT = "down_blocks.1.resnets.0.conv1", "down_blocks.1.attentions.0.proj_in"
@@ -28,7 +29,7 @@ def change(
     tensors = {f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}
     if alpha is not None:
         tensors[f"unet.{name}.alpha"] = alpha
-    found = changes(halves(tensors), layers, {"unet": told} if told else {})
+    found = changes(read_keys(tensors), layers, {"unet": told} if told else {})
     assert [*found] == ["unet"]
     return found["unet"][name]
 
@@ -54,7 +55,7 @@ def test_alpha_is_one_number_in_whatever_shape_and_else_the_rank(
     alpha: torch.Tensor | None, read: float, layers: Layers
 ) -> None:
     made = change(layers, *sides(), alpha)
-    assert (made.alpha, made.rank) == (read, 4)
+    assert (made.strength, made.down.shape[0]) == (read / 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_convolution_of_one_pixel_is_a_linear_layer(
     name: str, down: tuple[int, ...], up: tuple[int, ...], layers: Layers
 ) -> None:
     made = change(layers, torch.ones(down), torch.ones(up), name=name)
-    out, into, *kernel = layers.weight("unet", name).shape
+    out, into, *kernel = layers.weight(Target("unet", name)).shape
     assert made.down.shape == (2, into, *kernel)
     assert made.up.shape == (out, 2, *[1] * len(kernel))
 
@@ -145,8 +146,8 @@ def test_a_wrong_width_says_whose_it_is(layers: Layers) -> None:
 def test_settings_of_diffusers_and_peft_say_alpha_too(
     told: dict[str, Any], alpha: float, layers: Layers
 ) -> None:
-    assert change(layers, *sides(), **told).alpha == alpha
-    assert change(layers, *sides(), torch.tensor(2.0), **told).alpha == 2
+    assert change(layers, *sides(), **told).strength == alpha / 4
+    assert change(layers, *sides(), torch.tensor(2.0), **told).strength == 2 / 4
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,9 @@ def test_a_layer_under_two_names_is_one_if_both_say_the_same(layers: Layers) -> 
         f"{kohya}.lora_down.weight": down,
         f"{kohya}.lora_up.weight": up,
     }
-    assert [*changes(halves(both), layers, {})["unet"]] == [LINEAR]
+    assert [*changes(read_keys(both), layers, {})["unet"]] == [LINEAR]
     with pytest.raises(ModelLoadError, match="says twice"):
-        changes(halves(both | {f"{kohya}.lora_up.weight": up * 2}), layers, {})
+        changes(read_keys(both | {f"{kohya}.lora_up.weight": up * 2}), layers, {})
 
 
 def test_settings_lie_in_the_file_or_beside_it(tmp_path: Path) -> None:

@@ -1,21 +1,25 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file
 
+from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import UnsupportedError
 from darkroom.request import Request
 from darkroom.tasks import TASKS
 from tests import lora_spellings as spellings
-from tests import tiny
+from tests import lycoris, tiny
 from tests import tiny_adapters as shelf
 from tests.adapter_kit import (
     Kit,
     apart,
     asked,
+    call,
     latents,
     lora,
     loras,
@@ -24,6 +28,7 @@ from tests.adapter_kit import (
 )
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
+from worker.loading import adapter_files
 from worker.making import tasks
 
 
@@ -86,7 +91,7 @@ def for_text_layers_that_are_not_there(good: Path, bad: Path) -> None:
 def of_another_kind(good: Path, bad: Path) -> None:
     tensors = load_file(good / shelf.LORA)
     name = next(k for k in tensors if k.startswith("unet")).split(".lora")[0]
-    save(bad, tensors | {f"{name}.dora_scale": torch.ones(16, 1)})
+    save(bad, tensors | {f"{name}.oft_blocks": torch.ones(16, 1)})
 
 
 def for_nothing(_: Path, bad: Path) -> None:
@@ -143,7 +148,7 @@ FAULTS = [
     (of_another_shape_in_the_text_encoder, "does not fit: weights of another shape"),
     (for_layers_that_are_not_there, "belong to no layer"),
     (for_text_layers_that_are_not_there, "belong to no layer"),
-    (of_another_kind, "DoRA"),
+    (of_another_kind, "is an OFT"),
     (for_nothing, "none of its weights belongs to a layer"),
     (with_half_missing, "some of its weights are missing"),
     (with_half_missing_in_the_text_encoder, "some of its weights are missing"),
@@ -245,6 +250,64 @@ def test_sd3_takes_loras_too(tmp_path: Path) -> None:
     assert gather.joined_calls == 2
 
 
+@pytest.mark.parametrize("family", ["sd15", "flux"])
+def test_other_kinds_make_what_their_merged_weights_make(family: str, tmp_path: Path) -> None:
+    """All of them in one file, on every layer, joined with other jobs."""
+    tensors = merge_into(family, tmp_path / "merged", scale := 0.05)
+    card = [lora(save(tmp_path / "ink", tensors), "ink")]
+    gather = Gather()
+    model = tiny.load(family, tmp_path / "model", gather, dtype="float64", loras=card)
+    assert model.record.faults == {}
+    merged = tiny.load(family, tmp_path / "merged", Gather(), dtype="float64")
+    own = {"scheduler": model.schedulers.own}
+    wanted = [asked(model, **own, seed=seed, loras=loras(ink=scale)) for seed in (1, 2)]
+    wanted.append(asked(model, **own))
+    together = values(run_all(gather, {i: making(model, r) for i, r in enumerate(wanted)}))
+    for index in (0, 1):
+        expected = latents(merged, asked(merged, **own, seed=index + 1))
+        assert apart(together[index], expected) < 1e-9
+    assert apart(together[0], together[2]) > 1e-2
+    assert gather.joined_calls >= 2  # of the two that work with it, at both steps
+
+
+def merge_into(family: str, folder: Path, scale: float) -> dict[str, torch.Tensor]:
+    """The model with changes of all kinds in its weights, at `scale`; these as a file has them."""
+    pipeline = tiny.FAMILIES[family]().to(torch.float64)
+    draw, tensors = np.random.default_rng(2), {}
+    for part in pipeline._lora_loadable_modules[::-1]:
+        prefix = "lora_te1" if part == "text_encoder" else "lora_unet"
+        for name, layer in getattr(pipeline, part).named_modules():
+            if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+                continue
+            kinds = lycoris.OF_ALL if layer.bias is not None else lycoris.OF_ALL[:4]
+            weight = layer.weight.detach().numpy()
+            written = kinds[len(tensors) % len(kinds)](weight, draw)
+            tensors |= written.tensors(f"{prefix}_{name.replace('.', '_')}")
+            with torch.no_grad():
+                layer.weight += scale * (torch.from_numpy(written.weight) - layer.weight)
+                if layer.bias is not None:
+                    layer.bias += scale * torch.as_tensor(written.bias)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return tensors
+
+
+def test_a_dora_of_peft_is_what_diffusers_makes_of_it(tmp_path: Path) -> None:
+    """Of the network: diffusers does not read the lengths that one has for text encoders."""
+    shelf.write_lora("sd15", tmp_path / "ink", 1, dora=True, text=False)
+    card = [lora(tmp_path / "ink", "ink")]
+    model = tiny.load("sd15", tmp_path / "model", Gather(), dtype="float64", loras=card)
+    assert model.record.faults == {}
+    request = asked(model, loras=loras(ink=1.0))
+    theirs = DiffusionPipeline.from_pretrained(tmp_path / "model", dtype=torch.float64)
+    theirs.load_lora_weights(tmp_path / "ink")
+    theirs.to(torch.float64)
+    theirs.scheduler = model.schedulers.new(request.scheduler)
+    theirs.set_progress_bar_config(disable=True)
+    made = latents(model, request)
+    assert apart(made, call(theirs, request)) < 1e-9
+    assert apart(made, latents(model, asked(model))) > 1e-2
+
+
 @pytest.mark.parametrize("way", ["kohya", "comfy"])
 def test_names_that_flux_was_published_with_are_read(way: str, tmp_path: Path) -> None:
     """Its attention has one layer where diffusers has three."""
@@ -262,8 +325,28 @@ def test_names_that_flux_was_published_with_are_read(way: str, tmp_path: Path) -
     assert model.record.faults == {}
     attention = model.adapters.adapted["transformer"].transformer_blocks[0].attn
     for part, wanted in zip(("to_q", "to_k", "to_v"), (up @ down * 0.5).chunk(3), strict=True):
-        got = getattr(attention, part).get_delta_weight("adapter000")
+        layer = getattr(attention, part)
+        got = layer.changes["lora0"].delta(layer.weight)
         assert torch.allclose(got, wanted, atol=1e-6)
+
+
+def test_what_was_refused_is_not_looked_at_again_until_it_changes(tmp_path: Path) -> None:
+    tensors = {"lora_unet_conv_in.hada_w1_a": torch.ones(1)}
+    file = save(tmp_path / "bad", tensors) / shelf.LORA
+    tiny.write("sd15", tmp_path / "model")
+    card = ModelCard(name="m", source="model", loras=[lora(tmp_path / "bad", "bad")])
+    catalog, refused = Catalog([card], "m", tmp_path), {}
+
+    def fault() -> str:
+        pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+        return adapter_files.load(card, catalog, pipeline, refused).faults["lora:bad"]
+
+    assert "missing: a part of lora_unet_conv_in" in fault()
+    told, (state, _) = next(iter(refused.items()))
+    refused[told] = state, "is as it was"
+    assert fault().endswith("bad: is as it was")
+    os.utime(file, ns=(1, 1))
+    assert "missing: a part of lora_unet_conv_in" in fault()
 
 
 def test_a_lora_that_changes_the_model_itself_is_refused(tmp_path: Path) -> None:
