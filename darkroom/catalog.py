@@ -178,6 +178,21 @@ class Catalog:
             return card
         raise ModelNotFoundError(name, difflib.get_close_matches(name, self._names, 3, 0.5))
 
+    def named(self, name: str | None) -> tuple[ModelCard, tuple[str, ...]]:
+        """The card called `name`, and the names of its LoRAs that stand behind: `sdxl+ink`.
+
+        Raises ModelNotFoundError, which holds near matches."""
+        if name is None or name in self._names or "+" not in name:
+            return self.find(name), ()
+        model, *loras = name.split("+")
+        card = self.find(model)
+        known = [each.name for each in card.loras]
+        for lora in loras:
+            if lora not in known:
+                near = difflib.get_close_matches(lora, known, 3, 0.5)
+                raise ModelNotFoundError(name, [f"{card.name}+{each}" for each in near])
+        return card, tuple(loras)
+
     def names(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The names of the models asked for by name or alias; of all, if none is.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -41,12 +41,13 @@ async def submit(
 
     Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
     DecodersBusyError, IdempotencyMismatchError, DependencyError, ClientDisconnect."""
-    card = here.catalog.find(_model_name(body))
+    card, loras = here.catalog.named(_model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
     tags = here.settings.prompt_loras
     draft = await in_thread_if_large(
-        size, lambda: parse(body, offer, lambda: here.offers(records), tags=tags)
+        size,
+        lambda: parse(_with_loras(body, loras), offer, lambda: here.offers(records), tags=tags),
     )
     _check_length(draft)
     agree(Output.model_validate(draft.values["output"]))
@@ -99,6 +100,14 @@ def _model_name(body: dict[str, Any]) -> str | None:
         detail = f"May have at most {LONGEST_MODEL_NAME} characters."
         raise InvalidRequestError([FieldError("/model", detail, "too_long")])
     return name
+
+
+def _with_loras(body: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A body that names these LoRAs with its model, as one that asks for them."""
+    given = body.get("loras") or []
+    if not names or not isinstance(given, list):
+        return body
+    return body | {"loras": [*({"name": name} for name in names), *given]}
 
 
 async def _doubts(here: Darkroom, model: str) -> list[str]:

@@ -151,16 +151,23 @@ async def list_models(here: Here) -> Listing[Model]:
 async def read_model(
     here: Here,
     model_id: Annotated[
-        str, Path(max_length=200, description="Name, alias or source.", examples=["emoji"])
+        str,
+        Path(
+            max_length=200,
+            description="Name, alias or source; behind a plus sign LoRAs of the model, which "
+            "requests with this name begin with.",
+            examples=["emoji"],
+        ),
     ],
 ) -> ModelWithSchemas:
     """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
-    card = here.catalog.find(model_id)
+    card, loras = here.catalog.named(model_id)
     record = (await here.records()).get(card.name)
     terms = await here.offer(card, record)
     model = _model(here, terms, record, await here.workers())
     schemas = {task: schema(task, terms) for task in terms.tasks}
     words = Words.of(terms.vocabulary) if terms.vocabulary else None
+    model.id = "+".join((card.name, *loras))
     return ModelWithSchemas(**dict(model), vocabulary=words, schemas=schemas)
 
 

@@ -50,6 +50,29 @@ def test_what_nobody_knows_of_a_model_reads_null_until_a_worker_begins(api, redi
     assert (known["width"], known["scheduler"]) == (64, None)
 
 
+def test_a_lora_can_be_named_with_the_model(api, redis):
+    record = RECORDS[1].model_copy(
+        update={"loras": ("ink",), "pipeline": "StableDiffusionPipeline"}
+    )
+    ModelRecords(redis).put(record)
+    cat = {"prompt": "a cat", "model": "other+ink"}
+    ink, half = {"name": "ink", "scale": 1.0}, {"name": "ink", "scale": 0.5}
+    job = api.post("/api/v1/jobs", json=cat).json()
+    assert (job["request"]["model"], job["request"]["loras"]) == ("other", [ink])
+    job = api.post("/api/v1/jobs", json=cat | {"loras": [half]}).json()
+    assert job["request"]["loras"] == [ink, half]
+    again = api.post("/api/v1/jobs", json=job["request"]).json()
+    assert again["request"] == job["request"]
+    absent = api.post("/api/v1/jobs", json=cat | {"model": "other+inc"})
+    assert (absent.status_code, absent.json()["near"]) == (404, ["other+ink"])
+    wrong = api.post("/api/v1/jobs", json=cat | {"loras": 1}).json()
+    assert [error["pointer"] for error in wrong["errors"]] == ["/loras"]
+    faulty = api.post("/api/v1/jobs", json=cat | {"model": "other+torn"}).json()
+    assert [error["pointer"] for error in faulty["errors"]] == ["/loras/0/name"]
+    assert api.get("/api/v1/models/other+ink").json()["id"] == "other+ink"
+    assert api.get("/api/v1/models/other%2Bink").json()["id"] == "other+ink"
+
+
 def test_what_the_client_gives_for_a_model_that_nobody_knows_is_checked_as_far_as_it_can_be(
     api, redis
 ):
