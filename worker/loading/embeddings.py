@@ -18,6 +18,8 @@ USUAL = "learned_embeds.safetensors"
 
 KEYS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 """Which vectors of a file are for which text encoder, where there are two."""
+OF_DREAMBOOTH = {"text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
+"""What diffusers' script for DreamBooth first called the same."""
 
 
 def add(bench: Workbench, cards: Sequence[EmbeddingCard]) -> tuple[str, ...]:
@@ -49,6 +51,7 @@ def _add(bench: Workbench, card: EmbeddingCard) -> None:
 
 def _by_encoder(pipeline: Any, read: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The vectors for each text encoder, one per row."""
+    read = {OF_DREAMBOOTH.get(key, key): vectors for key, vectors in read.items()}
     keys = {name: key for name, key in KEYS.items() if getattr(pipeline, name, None) is not None}
     if len(keys) == len(read) == 1:
         return {next(iter(keys)): _rows(next(iter(read.values())))}

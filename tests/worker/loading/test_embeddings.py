@@ -56,6 +56,19 @@ def test_a_textual_inversion_that_cannot_be_used_is_named_and_harms_no_other(
         assert torch.equal(latents(model, request), latents(kit.model, request))
 
 
+def test_vectors_are_known_by_the_names_of_dreambooth_too(
+    kits: dict[str, Kit], tmp_path: Path
+) -> None:
+    kit = kits["sdxl"]
+    vectors = load_file(kit.folder / "tabby" / shelf.EMBEDDING)
+    named = {"text_encoders_0": vectors["clip_l"], "text_encoders_1": vectors["clip_g"]}
+    source = save(tmp_path / "tabby", named, shelf.EMBEDDING)
+    model = kit.load(embeddings=[{"token": TOKEN, "source": str(source)}])
+    assert model.record.faults == {}
+    request = asked(model, prompt=f"a {TOKEN}")
+    assert torch.equal(latents(model, request), latents(kit.model, request))
+
+
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 
 
