@@ -1,4 +1,4 @@
-"""Joint calls of today's transformers against the same calls one by one, on a CPU, without pipelines.
+"""Joint calls of today's transformers against the same calls one by one, on a CPU, no pipelines.
 
     python -m benchmarks.joined_calls [--rounds 9] [--threads 1] [--json]
 
