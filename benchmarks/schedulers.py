@@ -35,8 +35,9 @@ from PIL import Image
 
 from darkroom.catalog import Catalog
 from darkroom.input_images import IMAGE
-from darkroom.request import ImageToImage, Request, SchedulerOptions, TextToImage
+from darkroom.request import ImageToImage, Request, TextToImage
 from darkroom.scheduler_table import ALMOST_NONE, STEPS, STILL_TABLE, STRENGTHS, TABLE, Layout
+from darkroom.schedulers import SchedulerOptions
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel, load

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
-from darkroom.request import SchedulerOptions
+from darkroom.schedulers import SchedulerOptions
 
 
 class Card(BaseModel):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from darkroom.hires import second_part
 from darkroom.networks import main_names
 
 if TYPE_CHECKING:
@@ -183,6 +184,12 @@ class Work:
     """ControlNets that each of them waits for."""
 
     @classmethod
+    def parts_of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> tuple[Work, ...]:
+        """One, or two where the picture is made larger and gone on with."""
+        first, second = cls.of(request, record), second_part(request)
+        return (first, cls.of(second, record)) if second else (first,)
+
+    @classmethod
     def of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> Work:
         """Of a request as its job keeps it; what it lacks is taken as usual for the model."""
         count = request.get("num_images") or 1
@@ -238,14 +245,16 @@ def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
     encoding, every step, decoding. Neither loading the model nor writing the pictures counts.
 
     `request` is what the job keeps of it, `record` that of its model."""
-    work = Work.of(request, record)
     costs = record.costs if record else ()
     dtype = record.dtype if record else None
 
-    def took(module: str, rows: int) -> float:
-        return curve(costs, module, work.size, dtype).seconds(rows)
+    def part_s(work: Work) -> float:
+        def took(module: str, rows: int) -> float:
+            return curve(costs, module, work.size, dtype).seconds(rows)
 
-    return Takes.of(work, network_in(costs), took).solo_s(work)
+        return Takes.of(work, network_in(costs), took).solo_s(work)
+
+    return sum(map(part_s, Work.parts_of(request, record)))
 
 
 def score(work_s: float, waited_s: float) -> float:

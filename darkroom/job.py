@@ -114,7 +114,8 @@ class Progress(Frozen):
     step: int = 0
     """Denoising steps done, on the scale of `steps`."""
     steps: int = 0
-    """Denoising steps that this job makes: `num_inference_steps`, less where `strength` < 1."""
+    """Denoising steps that this job makes: `num_inference_steps`, less where `strength` < 1, more
+    where `hires` adds a second part."""
     ratio: float = 0.0
     """0 to 1, never falling within an attempt: the share of the denoising steps, to which decoding
     and saving the pictures add one each. 1 when all pictures are stored."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from darkroom.cards import Limits
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.costs import Cost
-from darkroom.request import Adapter, Argument, Need, needs
+from darkroom.request import Adapter, Argument, Besides, Need, needs
 from darkroom.tasks import TASKS, Task
 from darkroom.vocabulary import Vocabulary
 
@@ -220,7 +220,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     arguments = pipeline.get("fields", {}).get(task.name)
     if arguments is None:  # a class that this version does not know is taken to have what is usual
         arguments = [need.name for need in asked.values() if isinstance(need, Argument)]
-    met: set[Need | None] = {None, *(Argument(name) for name in arguments)}
+    met: set[Need | None] = {None, *map(Argument, arguments), *map(Besides, known.tasks)}
     if known.loras:
         met.add(Adapter("loras"))
     if known.reference and "ip_adapter_image" in arguments:

@@ -145,7 +145,7 @@ def _exact_in_xmp(packet: bytes) -> str:
 
 def infotext(request: Mapping[str, Any], seed: int) -> str:
     """A1111's description of a picture: prompt, negative prompt, one line of settings."""
-    options = request.get("scheduler_options") or {}
+    options, hires = request.get("scheduler_options") or {}, request.get("hires") or {}
     clip_skip = request.get("clip_skip")
     settings = {
         "Steps": request["num_inference_steps"],
@@ -155,7 +155,10 @@ def infotext(request: Mapping[str, Any], seed: int) -> str:
         "Seed": seed,
         "Size": f"{request['width']}x{request['height']}",
         "Model": request["model"],
-        "Denoising strength": request.get("strength"),
+        "Denoising strength": request.get("strength", hires.get("strength")),
+        "Hires upscale": hires.get("scale"),
+        "Hires steps": hires.get("num_inference_steps"),
+        "Hires upscaler": (hires.get("upscaler") or "").title(),
         "Mask blur": request.get("mask_blur"),
         "Clip skip": clip_skip + 1 if clip_skip else None,  # A1111 counts the layer it stops at
         "Class": request.get("class_label"),

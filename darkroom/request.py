@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from darkroom.fields import Box, Colour, Fields, Fraction, at_most
+from darkroom.hires import Hires
+from darkroom.schedulers import SchedulerOptions
 from darkroom.text import LINES, Text
 
 MAX_SEED = 2**53 - 1
@@ -35,10 +37,15 @@ class Adapter:
     kind: Literal["loras", "controlnets", "reference"]
 
 
-Need = Argument | Adapter
+@dataclass(frozen=True)
+class Besides:
+    """What a field needs of a model: that it does this task, too."""
 
-Sigmas = Literal["karras", "exponential", "beta"]
-Spacing = Literal["linspace", "leading", "trailing"]
+    task: str
+
+
+Need = Argument | Adapter | Besides
+
 PictureFormat = Literal["png", "jpeg", "webp"]
 MetadataLevel = Literal["full", "minimal", "none"]
 """How much a picture says of itself; the one that tells most first."""
@@ -46,20 +53,6 @@ MetadataLevel = Literal["full", "minimal", "none"]
 MAX_LORAS = 8
 MAX_LORA_SCALE = 10.0
 MAX_CONTROLS = 4
-
-
-class SchedulerOptions(Fields):
-    """How a noise scheduler lays out its steps; null is as the model has it."""
-
-    sigmas: Sigmas | None = None
-    """Noise levels by Karras et al. (arXiv 2206.00364), exponential, or by a beta distribution."""
-    timestep_spacing: Spacing | None = None
-    """Where the steps lie on the scale of training, as in Lin et al. (arXiv 2305.08891)."""
-    eta: Fraction | None = None
-    """How much noise each step of DDIM (none if null) or TCD (0.3 if null; its gamma, arXiv
-    2402.19159) draws, as a share of what it could."""
-    original_inference_steps: int | None = Field(None, ge=1, le=1000)
-    """Of LCM and TCD: the steps that the model was distilled from, of which they make a few."""
 
 
 class Output(Fields):
@@ -213,6 +206,8 @@ class TextToImage(Controlled):
 
     task: Literal["text-to-image"]
     """What to do."""
+    hires: Annotated[Hires | None, Besides("image-to-image")] = None
+    """Makes the picture larger once it is made, and goes on from there."""
 
 
 class ImageToImage(FromImage):

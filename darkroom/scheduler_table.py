@@ -17,8 +17,7 @@ from typing import Any, get_args
 
 from darkroom.errors import FieldError
 from darkroom.offers import Offer, diffusers_table
-from darkroom.request import Sigmas, Spacing
-from darkroom.schedulers import short
+from darkroom.schedulers import Sigmas, Spacing, short
 
 TABLE = Path(__file__).with_name("scheduler_table.json")
 STILL_TABLE = Path(__file__).with_name("scheduler_still.json")

@@ -1,5 +1,5 @@
-"""The names that people give to schedulers, and what each of them means in diffusers; used by all
-processes, knows no torch and no model."""
+"""The names that people give to schedulers, what each of them means in diffusers, and how a request
+sets one up; used by all processes, knows no torch and no model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import functools
 import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Literal
+
+from pydantic import Field
+
+from darkroom.fields import Fields, Fraction
+
+Sigmas = Literal["karras", "exponential", "beta"]
+Spacing = Literal["linspace", "leading", "trailing"]
 
 # The first of each is A1111's where it has one, after the table in diffusers' scheduler overview.
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -46,6 +54,20 @@ _SIGMAS = {"": None, "k": "karras", **{sigmas: sigmas for sigmas in SCHEDULE_TYP
 
 LONGEST_NAME = 100
 """Characters that a name can have."""
+
+
+class SchedulerOptions(Fields):
+    """How a noise scheduler lays out its steps; null is as the model has it."""
+
+    sigmas: Sigmas | None = None
+    """Noise levels by Karras et al. (arXiv 2206.00364), exponential, or by a beta distribution."""
+    timestep_spacing: Spacing | None = None
+    """Where the steps lie on the scale of training, as in Lin et al. (arXiv 2305.08891)."""
+    eta: Fraction | None = None
+    """How much noise each step of DDIM (none if null) or TCD (0.3 if null; its gamma, arXiv
+    2402.19159) draws, as a share of what it could."""
+    original_inference_steps: int | None = Field(None, ge=1, le=1000)
+    """Of LCM and TCD: the steps that the model was distilled from, of which they make a few."""
 
 
 def resolve(name: str) -> tuple[str, str | None] | None:

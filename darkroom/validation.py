@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom import few_steps, prompts, scheduler_table, schedulers
+from darkroom import few_steps, hires, prompts, scheduler_table, schedulers
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 from darkroom.field_errors import field_errors, pointer
@@ -181,10 +181,12 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
             yield FieldError(pointer("scheduler_options", name), detail, "unsupported_field")
     yield from scheduler_table.refusals(values, offer)
     yield from few_steps.refusals(values)
+    yield from hires.refusals(values, offer.limits)
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
-    if scheduler == "FlowMatchHeunDiscreteScheduler" and (values.get("strength") or 1.0) < 1.0:
+    strength = (hires.second_part(values) or values).get("strength") or 1.0
+    if scheduler == "FlowMatchHeunDiscreteScheduler" and strength < 1.0:
         detail = "Flow match Heun begins with noise alone, at strength 1; take Flow match Euler."
         yield FieldError("/scheduler", detail, "unsupported_field")
     seed, last = values["seed"], values["num_images"] - 1
@@ -206,6 +208,8 @@ def _is_without(option: str, offer: Offer) -> bool:
 def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     """What is to be said of a request that can be done."""
     yield from scheduler_table.warnings(values, offer)
+    if second := hires.second_part(values):
+        yield from (f"hires: {each}" for each in scheduler_table.warnings(second, offer))
     yield from few_steps.warnings(values, offer)
     guidance = values.get("guidance_scale") or 0.0
     if guidance > SATURATED_GUIDANCE:

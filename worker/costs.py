@@ -15,6 +15,7 @@ from darkroom.costs import (
     Curve,
     Sides,
     Takes,
+    Work,
     curve,
     most_used,
     network_in,
@@ -78,40 +79,46 @@ class Costs(Vital):
 
     def seeing(self, jobs: Sequence[RunningJob], module: str, rows: int) -> Callable[[float], None]:
         """Whom to tell how long a pass took, in which calls of `jobs` shared so many rows."""
-        stages = [job.progress.stage for job in jobs]
+        # Jobs may have gone on to a larger size by the time that is known.
+        seen = [(job, job.work, job.progress.stage) for job in jobs]
+        first, work, _ = seen[0]
 
         def saw(seconds: float) -> None:
             if module in NETWORKS:
-                self._learn(jobs[0], module, rows, seconds)
-                for job in jobs:
-                    self.speed.did(self.curve(job, module).seconds(job.work.rows))
-                    self._learn_apart(job, ENCODE, job.apart_s.pop(ENCODE, 0.0))
+                self._learn(first.model, work.size, module, rows, seconds)
+                for job, part, _ in seen:
+                    self.speed.did(self.curve(job, module, part).seconds(part.rows))
+                    self._learn_apart(job, part, ENCODE, job.apart_s.pop(ENCODE, 0.0))
                 return
             self.speed.did(seconds)
             if stage_of(module) == DECODE:
-                self._learn_apart(jobs[0], DECODE, seconds)
+                self._learn_apart(first, work, DECODE, seconds)
             else:
-                for job, stage in zip(jobs, stages, strict=True):
+                for job, _, stage in seen:
                     job.apart_s[stage] = job.apart_s.get(stage, 0.0) + seconds / len(jobs)
 
         return saw
 
-    def curve(self, job: RunningJob, module: str) -> Curve:
-        """What passes of `module` cost at the size of `job`, as far as is known now."""
-        name = (job.model, module, job.work.size)
+    def curve(self, job: RunningJob, module: str, work: Work | None = None) -> Curve:
+        """What passes of `module` cost at the size of `work`, or of the part of the job that is
+        made now, as far as is known."""
+        model, size = job.model, (work or job.work).size
+        name = (model, module, size)
         found = self._curves.get(name)
         if found is None:
-            costs = self._costs[job.model].values()
-            self._curves[name] = found = curve(costs, module, job.work.size)
+            costs = self._costs[model].values()
+            self._curves[name] = found = curve(costs, module, size)
         return found
 
-    def takes(self, job: RunningJob) -> Takes:
-        """What the parts of a job that has started take, as far as is known now."""
+    def takes(self, job: RunningJob, work: Work | None = None) -> Takes:
+        """What parts of `work` take, or of the part of the job that is made now, as far as is
+        known."""
+        work = work or job.work
 
         def took(module: str, rows: int) -> float:
-            return self.curve(job, module).seconds(rows)
+            return self.curve(job, module, work).seconds(rows)
 
-        return Takes.of(job.work, self._network(job), took)
+        return Takes.of(work, self._network(job), took)
 
     def _network(self, job: RunningJob) -> str:
         """The network of the job's model, by the name of its calls."""
@@ -122,13 +129,12 @@ class Costs(Vital):
         self._closed.set()
         self.join(LONGEST_WRITE_S)
 
-    def _learn_apart(self, job: RunningJob, stage: str, seconds: float) -> None:
+    def _learn_apart(self, job: RunningJob, work: Work, stage: str, seconds: float) -> None:
         """What a job did before or after its steps, which it shares with nobody."""
-        if seconds and job.work.rounds == 1:
-            self._learn(job, stage, job.work.images, seconds)
+        if seconds and work.rounds == 1:
+            self._learn(job.model, work.size, stage, work.images, seconds)
 
-    def _learn(self, job: RunningJob, module: str, rows: int, seconds: float) -> None:
-        model, size = job.model, job.work.size
+    def _learn(self, model: str, size: Sides, module: str, rows: int, seconds: float) -> None:
         kind = _Kind(module, size, rows)
         with self._lock:
             known = self._costs[model].get(kind)

@@ -184,7 +184,8 @@ class Engine:
             return
         if model is None:
             return
-        job.started, job.work = True, Work.of(job.stored, model.record)
+        job.started, job.parts = True, Work.parts_of(job.stored, model.record)
+        job.work = job.parts[0]
         job.enter("encode")
         self.gather.start(
             job.claim.token, lambda: _make(job, model), alone=job.request.deterministic

@@ -68,15 +68,18 @@ class Passes:
     def _candidate(self, call: Call, job: RunningJob) -> Candidate:
         if stage := stage_of(call.module_name):
             job.enter(stage)
-        now, work, progress = time.monotonic(), job.work, job.progress
-        takes = self._costs.takes(job)
+        now, progress = time.monotonic(), job.progress
+        parts = [(work, self._costs.takes(job, work)) for work in job.parts]
+        _, last = parts[-1]
         done = progress.step / progress.steps if progress.steps else 0.0
-        passes = max(round(work.rounds * work.passes * (1 - done)), 1)
-        remaining_s = takes.decode_s
+        all_passes = sum(work.rounds * work.passes for work, _ in parts)
+        all_s = sum(work.rounds * work.passes * takes.pass_s for work, takes in parts)
+        passes = max(round(all_passes * (1 - done)), 1)
+        remaining_s = last.decode_s
         if progress.stage != DECODE:
-            remaining_s += passes * takes.pass_s
+            remaining_s += passes * all_s / max(all_passes, 1)
         if progress.stage == ENCODE:
-            remaining_s += takes.encode_s
+            remaining_s += last.encode_s
         return Candidate(
             owner=call.owner,
             key=call.key,
@@ -85,7 +88,7 @@ class Passes:
             prepares=progress.stage == ENCODE,
             passes=passes,
             remaining_s=remaining_s,
-            solo_s=takes.solo_s(work),
+            solo_s=sum(takes.solo_s(work) for work, takes in parts),
             waited_s=job.waited_s,
             held_s=now - job.claimed_at,
             priority=job.claim.priority,

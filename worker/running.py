@@ -44,7 +44,7 @@ def too_large(job: "RunningJob", error: DeviceMemoryError, *, retryable: bool) -
     request = job.request
     return DeviceMemoryError(
         f"The model {request.model!r} has too little memory for {request.num_images} x "
-        f"{request.width} x {request.height}: {error}, and nothing that was tried helped. "
+        f"{job.work.size[0]} x {job.work.size[1]}: {error}, and nothing that was tried helped. "
         "Ask for a smaller size or fewer pictures.",
         retryable=retryable,
     )
@@ -95,8 +95,10 @@ class RunningJob:
     """Of each picture whether it is to be withheld; None where nothing checks them."""
     memory: str | None = None
     """The last rung of the memory ladder that the job needed."""
-    work: Work = field(init=False)
+    parts: tuple[Work, ...] = field(init=False)
     """What it asks of its model; of a job that has started."""
+    work: Work = field(init=False)
+    """The part of it that is made now."""
     apart_s: dict[Stage, float] = field(default_factory=dict)
     """Seconds of its calls that it shared with nobody, by stage, until they are told."""
     telling: threading.Lock = field(default_factory=threading.Lock)
@@ -206,6 +208,10 @@ class RunningJob:
         denoising = self._clock.spent_at(time.monotonic())["denoise"] - before
         eta_s = round(denoising / i * (n - i), 2) if i else None
         self.progress = self._progress("denoise", i, n, eta_s)
+
+    def makes(self, width: int, height: int) -> None:
+        """What follows is made at this size."""
+        self.work = next(part for part in self.parts if part.size == (width, height))
 
     def _progress(
         self, stage: Stage, step: int, steps: int, eta_s: float | None, detail: str | None = None

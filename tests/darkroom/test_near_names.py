@@ -2,7 +2,8 @@ import pytest
 
 from darkroom.job import JobOptions
 from darkroom.near_names import ELSEWHERE, did_you_mean, meant_by
-from darkroom.request import Control, Lora, Output, Padding, Region, SchedulerOptions
+from darkroom.request import Control, Lora, Output, Padding, Region
+from darkroom.schedulers import SchedulerOptions
 from darkroom.tasks import TASKS
 
 FIELDS = {name for row in TASKS.values() for name in row.request.model_fields}

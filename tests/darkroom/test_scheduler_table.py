@@ -12,8 +12,8 @@ from darkroom.draft import Draft
 from darkroom.errors import InvalidRequestError
 from darkroom.few_steps import DISTILLED
 from darkroom.offers import ModelRecord, Offer, diffusers_table, offer
-from darkroom.request import Sigmas, Spacing
 from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, still, table
+from darkroom.schedulers import Sigmas, Spacing
 from darkroom.validation import completed, parse
 from tests.offers import FILE, UNSEEN
 

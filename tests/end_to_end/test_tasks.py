@@ -190,6 +190,20 @@ NETS = [{"name": name, "image": TINY, "scale": 1.0} for name in ("net", "net2")]
 TABLE: list[tuple[str, dict[str, Any], tuple[str, ...], Check]] = [
     ("text-to-image", APPLE, (), blue_around),
     ("text-to-image", APPLE | {"width": 128, "height": 128}, (), of_size(128, 128)),
+    ("text-to-image", APPLE | {"hires": {"upscaler": "lanczos"}}, (), blue_around),
+    *(
+        ("text-to-image", CAT | SQUARE | {"model": name, "hires": {}}, (), of_size(32, 32))
+        for name in ("sd15", "sdxl", "sd35", "flux")
+    ),
+    *(
+        (
+            "text-to-image",
+            CAT | SQUARE | {"model": name, "scheduler": scheduler},
+            ("scheduler",),
+            changes,
+        )
+        for name, scheduler in (("sdxl", "LCM"), ("sd15", "TCD"), ("flux", "UniPC"))
+    ),
     *(
         ("text-to-image", CAT | SQUARE | {"model": name}, (), of_size(16, 16))
         for name in ("sd15", "sdxl", "sd35", "flux")

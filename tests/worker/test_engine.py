@@ -150,6 +150,23 @@ def test_a_job_becomes_a_stored_picture(running):
     assert image.reproducibility["row_counts"] == [2]
 
 
+def test_a_picture_is_made_larger_within_one_job(running):
+    job_id = running.submit(width=24, height=16, hires={"strength": 0.7}, num_inference_steps=10)
+    alone = running.submit(width=48, height=32, num_inference_steps=10)
+    running.start()
+    job = running.ended(job_id)
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    (image,) = job.images
+    assert (image.width, image.height) == (48, 32)
+    assert (job.progress.step, job.progress.steps, job.progress.ratio) == (17, 17, 1.0)
+    file = running.settings.store_dir / "images" / image.id[-2:] / f"{image.id}.png"
+    assert request_of(file.read_bytes())["hires"] == job.request["hires"]
+    assert running.ended(alone).status is JobStatus.SUCCEEDED
+    running.drain()
+    sizes = {(each.width, each.height) for each in running.records.all()["tiny"].costs}
+    assert sizes == {(24, 16), (48, 32)}, "each part is measured at its own size"
+
+
 def test_jobs_that_wait_together_run_together(running):
     ids = [running.submit(prompt=f"cat {i}", num_inference_steps=40 + i) for i in range(4)]
     running.start()

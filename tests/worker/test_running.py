@@ -36,6 +36,17 @@ def test_steps_are_told_with_the_time_left():
     assert one.progress.eta_s == 0
 
 
+def test_the_part_that_is_made_now_is_the_one_of_its_size():
+    one = job()
+    small, large = (
+        Work(size=size, images=1, rounds=2, rows=2, passes=20) for size in ((64, 32), (128, 64))
+    )
+    one.parts, one.work = (small, large), small
+    for part in (large, small, large):
+        one.makes(*part.size)
+        assert one.work is part
+
+
 def test_no_time_left_is_told_before_the_first_step():
     one = job()
     one.step(0, 20, None)

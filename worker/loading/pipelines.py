@@ -14,7 +14,7 @@ from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError, UnsupportedError
 from darkroom.networks import AUTOENCODERS, network_of
 from darkroom.offers import ModelRecord, diffusers_table
-from darkroom.request import SchedulerOptions
+from darkroom.schedulers import SchedulerOptions
 from worker.gathering.gather import Gather
 from worker.loading import adapter_files, stack
 from worker.loading.adapters import Adapters, Choice

@@ -15,7 +15,7 @@ import diffusers
 import torch
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import SchedulerOptions
+from darkroom.schedulers import SchedulerOptions
 from worker.loading.flows import EULER, SOLVERS, flow_solver
 from worker.loading.solvers import solver
 
@@ -70,12 +70,18 @@ class StepListener(Protocol):
         scheduler's own tensor, on the device and as the pipeline lays it out, a row for each
         picture. To be read or copied, never written; whoever keeps it keeps its memory."""
 
+    def makes(self, width: int, height: int, /) -> None:
+        """What follows is made at this size, in pixels: told of jobs that make a picture larger."""
+
 
 class Nobody:
     """Listens to no steps."""
 
     def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
         """Hears it and does nothing."""
+
+    def makes(self, width: int, height: int, /) -> None:
+        """The same."""
 
 
 NOBODY = Nobody()

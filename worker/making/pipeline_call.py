@@ -23,11 +23,11 @@ _LEFT_OUT = {"width", "height", "guidance_scale"}
 
 def call_pipeline(
     request: Request, pipeline: Any, listener: StepListener, arguments: dict[str, Any]
-) -> tuple[np.ndarray, ...]:
-    """The pictures that `pipeline` makes of `request`, uint8 height x width x 3, when it is called
-    with `arguments` and with what all tasks have; `listener` hears of its steps.
+) -> torch.Tensor | np.ndarray:
+    """What `pipeline` makes of `request`, one for each picture, when it is called with `arguments`
+    and with what all tasks have; `listener` hears of its steps.
 
-    Raises UnsupportedError, InvalidOutputError."""
+    Raises UnsupportedError."""
     accepted = parameters_of(pipeline)
     drawn_from = generators(request.seed, request.num_images)
     arguments = {
@@ -45,7 +45,8 @@ def call_pipeline(
     )
     try:
         with replace_step(pipeline.scheduler, *layers):
-            return _pixels(pipeline(**arguments).images)
+            made: torch.Tensor | np.ndarray = pipeline(**arguments).images
+            return made
     except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
         if _raiser_of(error) == "check_inputs":  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
@@ -105,9 +106,11 @@ def _beyond(request: Request, error: BaseException) -> str:
     return f"This model cannot make {asked}{with_options}: {type(error).__name__}: {error}"[:500]
 
 
-def _pixels(images: torch.Tensor | np.ndarray) -> tuple[np.ndarray, ...]:
-    """uint8 arrays from an (n, 3, height, width) tensor of 0 to 1, or from an array whose channels
-    come last; converted on the device, so that a quarter of the bytes travels."""
+def pixels(images: torch.Tensor | np.ndarray) -> tuple[np.ndarray, ...]:
+    """uint8 arrays, height x width x 3, from an (n, 3, height, width) tensor of 0 to 1, or from an
+    array whose channels come last; converted on the device, so that a quarter of the bytes travels.
+
+    Raises InvalidOutputError."""
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(images).permute(0, 3, 1, 2)
     if not images.isfinite().all():

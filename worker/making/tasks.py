@@ -4,22 +4,20 @@ job's greenlet, knows neither Redis nor other jobs."""
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
-from darkroom.input_images import IMAGE, MASK, Place, control
+from darkroom.input_images import IMAGE, MASK
 from darkroom.request import (
     UPSCALE,
     ClassToImage,
-    Control,
     ImageToImage,
     Inpaint,
     LayoutToImage,
-    Prompted,
     Request,
     TextToImage,
     Unconditional,
@@ -29,33 +27,9 @@ from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import prompts
 from worker.making.canvas import canvas, extend, fit
-from worker.making.pipeline_call import call_pipeline, parameters_of, steps_of
-
-Inputs = Mapping[Place, Image.Image]
-Asked = TypeVar("Asked", bound=Request, covariant=True)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job made. Picture i has the seed of the request plus i."""
-
-    pictures: tuple[np.ndarray, ...]
-    """uint8, height x width x 3."""
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Work(Generic[Asked]):
-    """What the function of a task works on."""
-
-    request: Asked
-    model: LoadedModel
-    inputs: Inputs
-    listener: StepListener
-
-    def call(self, pipeline: Any, arguments: dict[str, Any]) -> tuple[np.ndarray, ...]:
-        """The pictures of one call of `pipeline`."""
-        return call_pipeline(self.request, pipeline, self.listener, arguments)
+from worker.making.hires import in_two_parts
+from worker.making.pipeline_call import parameters_of, steps_of
+from worker.making.work import Inputs, Outcome, Work, call_with_prompt, view
 
 
 def run(
@@ -96,9 +70,14 @@ class _OneOfMany:
     def step(self, i: int, n: int, latents: torch.Tensor) -> None:
         self.listener.step(self.done * n + i, self.count * n, latents)
 
+    def makes(self, width: int, height: int) -> None:
+        self.listener.makes(width, height)
+
 
 def text_to_image(work: Work[TextToImage]) -> Outcome:
-    return _call_with_prompt(work, _view(work.request, work.model))
+    if work.request.hires is None:
+        return call_with_prompt(work, view(work.request, work.model))
+    return in_two_parts(work, work.request.hires)
 
 
 def image_to_image(work: Work[ImageToImage]) -> Outcome:
@@ -106,10 +85,10 @@ def image_to_image(work: Work[ImageToImage]) -> Outcome:
     image = fit(work.inputs[IMAGE], (request.width, request.height))
     if steps_of(request) == 0:
         return _keep(request, image, "strength leaves no step to make")
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
     start = {"image": [image] * request.num_images, "strength": request.strength}
-    return _call_with_prompt(work, pipeline, **start)
+    return call_with_prompt(work, pipeline, **start)
 
 
 def inpaint(work: Work[Inpaint]) -> Outcome:
@@ -119,13 +98,13 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         return _keep(request, begun.picture, "strength leaves no step to make")
     if begun.is_kept:
         return _keep(request, begun.picture, "the mask leaves nothing to repaint")
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     start = {
         "image": [begun.picture] * request.num_images,
         "mask_image": begun.blocks(pipeline.vae_scale_factor),
         "strength": request.strength,
     }
-    made = _call_with_prompt(work, pipeline, **start)
+    made = call_with_prompt(work, pipeline, **start)
     if MASK in work.inputs and begun.is_all_new:
         all_new = "The mask selects the whole picture: nothing of it is kept."
         made = replace(made, warnings=(*made.warnings, all_new))
@@ -134,7 +113,7 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
 
 def upscale(work: Work[Upscale]) -> Outcome:
     request = work.request
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     image = extend(work.inputs[IMAGE], _multiple(pipeline))
     if "prompt" not in parameters_of(pipeline):
         # As a tensor: a picture alone it would shrink to a multiple of 32.
@@ -156,7 +135,7 @@ def upscale(work: Work[Upscale]) -> Outcome:
 
 def layout_to_image(work: Work[LayoutToImage]) -> Outcome:
     request = work.request
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     longest = pipeline.tokenizer.model_max_length
     for index, region in enumerate(request.regions):
         if len(pipeline.tokenizer(region.phrase).input_ids) > longest:
@@ -165,12 +144,12 @@ def layout_to_image(work: Work[LayoutToImage]) -> Outcome:
         "gligen_phrases": [region.phrase for region in request.regions],
         "gligen_boxes": [list(region.box) for region in request.regions],
     }
-    return _call_with_prompt(work, pipeline, **layout)
+    return call_with_prompt(work, pipeline, **layout)
 
 
 def class_to_image(work: Work[ClassToImage]) -> Outcome:
     request = work.request
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     classes = pipeline.transformer.config.num_embeds_ada_norm
     if request.class_label >= classes:
         raise UnsupportedError(f"class_label must be less than {classes}.")
@@ -182,7 +161,7 @@ def class_to_image(work: Work[ClassToImage]) -> Outcome:
 
 def unconditional(work: Work[Unconditional]) -> Outcome:
     request = work.request
-    pipeline = _view(request, work.model)
+    pipeline = view(request, work.model)
     pictures = work.call(pipeline, {"batch_size": request.num_images})
     return Outcome(pictures, _only_size(request, work.model))
 
@@ -215,62 +194,6 @@ def _multiple(pipeline: Any) -> int:
     """What both sides of a small picture have to be multiples of."""
     halvings = len(pipeline.unet.config.block_out_channels) - 1
     return math.lcm(2**halvings, getattr(pipeline, "vae_scale_factor", 1))
-
-
-def _view(request: Request, model: LoadedModel) -> Any:
-    """The job's own pipeline, with the adapters that it asks for."""
-    return model.view(
-        request.task,
-        request.scheduler,
-        request.scheduler_options,
-        adapters=model.adapters.choose(request),
-    )
-
-
-def _call_with_prompt(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
-    request = work.request
-    given, warnings = prompts.arguments(request, pipeline)
-    arguments = {
-        "guidance_scale": request.guidance_scale,
-        "width": request.width,
-        "height": request.height,
-        **given,
-        **work.model.adapters.arguments(request, work.inputs),
-        **more,
-    }
-    if request.num_images > 1:
-        arguments["num_images_per_prompt"] = request.num_images
-    if request.guidance_rescale:
-        arguments["guidance_rescale"] = request.guidance_rescale
-    arguments |= _controls(request, work.inputs, pipeline)
-    return Outcome(work.call(pipeline, arguments), tuple(warnings))
-
-
-def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:
-    controls: tuple[Control, ...] = getattr(request, "controls", ())
-    if not controls:
-        return {}
-    size = (request.width, request.height)
-    maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
-    arguments: dict[str, list[Any]] = {
-        "control_image" if "control_image" in parameters_of(pipeline) else "image": maps,
-        "controlnet_conditioning_scale": [each.scale for each in controls],
-        "control_guidance_start": [each.start for each in controls],
-        "control_guidance_end": [each.end for each in controls],
-    }
-    if len(controls) == 1:
-        return {name: each for name, [each] in arguments.items()}
-    return arguments
-
-
-def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """What the ControlNet sees. Edges are found at the size that they will have."""
-    image = fit(image, size)
-    if control.preprocess == "canny":
-        from worker.making.edges import canny  # brings OpenCV, which few jobs need
-
-        return canny(image)
-    return image
 
 
 def _repeat(given: Any, count: int) -> Any:

@@ -8,7 +8,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import SchedulerOptions
+from darkroom.schedulers import SchedulerOptions
 from worker.loading.flows import EULER, HEUN, MULTISTEP, SOLVERS
 from worker.loading.schedulers import Schedulers
 

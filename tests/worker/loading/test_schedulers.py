@@ -14,7 +14,8 @@ from diffusers import (
 )
 
 from darkroom.errors import UnsupportedError
-from darkroom.request import SchedulerOptions, TextToImage
+from darkroom.request import TextToImage
+from darkroom.schedulers import SchedulerOptions
 from tests import tiny
 from tests.tiny import BETAS
 from worker.gathering.gather import Gather

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from darkroom.request import SchedulerOptions
+from darkroom.schedulers import SchedulerOptions
 from tests.tiny import BETAS
 from worker.loading.schedulers import DISTILLED, Schedulers, options_of
 from worker.loading.solvers import solver

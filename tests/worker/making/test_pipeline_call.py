@@ -9,7 +9,13 @@ from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.request import ImageToImage, TextToImage
 from tests import tiny
 from worker.loading.schedulers import NOBODY, Schedulers
-from worker.making.pipeline_call import call_pipeline, generators, parameters_of, steps_of
+from worker.making.pipeline_call import (
+    call_pipeline,
+    generators,
+    parameters_of,
+    pixels,
+    steps_of,
+)
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def asked(**fields: Any) -> TextToImage:
 
 def made_of(pipeline: Any, request: TextToImage, **arguments: Any) -> tuple[np.ndarray, ...]:
     with torch.no_grad():
-        return call_pipeline(request, pipeline, NOBODY, arguments)
+        return pixels(call_pipeline(request, pipeline, NOBODY, arguments))
 
 
 def test_pictures_are_bytes_with_channels_last(pipeline: StableDiffusionPipeline) -> None:
@@ -133,7 +139,10 @@ def test_each_picture_has_noise_of_its_own_seed() -> None:
 
 
 def test_strength_leaves_out_the_first_steps() -> None:
-    fields = asked().model_dump() | {"task": "image-to-image", "image": f"file_{'0' * 64}"}
+    fields = asked().model_dump(exclude={"hires"}) | {
+        "task": "image-to-image",
+        "image": f"file_{'0' * 64}",
+    }
     request = ImageToImage(**fields | {"strength": 0.3, "num_inference_steps": 10})
     assert steps_of(request) == 3
     assert steps_of(asked(num_inference_steps=10)) == 10

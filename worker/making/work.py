@@ -1,0 +1,110 @@
+"""What the functions of tasks share: the work that each is given, and the call of a pipeline that
+follows a prompt; runs in a job's greenlet, knows neither Redis nor other jobs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from darkroom.input_images import Place, control
+from darkroom.request import Control, Prompted, Request
+from worker.loading.pipelines import LoadedModel
+from worker.loading.schedulers import StepListener
+from worker.making import prompts
+from worker.making.canvas import fit
+from worker.making.pipeline_call import call_pipeline, parameters_of, pixels
+
+Inputs = Mapping[Place, Image.Image]
+Asked = TypeVar("Asked", bound=Request, covariant=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job made. Picture i has the seed of the request plus i."""
+
+    pictures: tuple[np.ndarray, ...]
+    """uint8, height x width x 3."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work(Generic[Asked]):
+    """What the function of a task works on."""
+
+    request: Asked
+    model: LoadedModel
+    inputs: Inputs
+    listener: StepListener
+
+    def call(self, pipeline: Any, arguments: dict[str, Any]) -> tuple[np.ndarray, ...]:
+        """The pictures of one call of `pipeline`."""
+        return pixels(self.output(pipeline, arguments))
+
+    def output(self, pipeline: Any, arguments: dict[str, Any]) -> Any:
+        """What comes of one call of `pipeline`."""
+        return call_pipeline(self.request, pipeline, self.listener, arguments)
+
+
+def view(request: Request, model: LoadedModel) -> Any:
+    """The job's own pipeline, with the adapters that it asks for."""
+    return model.view(
+        request.task,
+        request.scheduler,
+        request.scheduler_options,
+        adapters=model.adapters.choose(request),
+    )
+
+
+def call_with_prompt(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
+    arguments, warnings = arguments_of(work, pipeline, **more)
+    return Outcome(work.call(pipeline, arguments), tuple(warnings))
+
+
+def arguments_of(
+    work: Work[Prompted], pipeline: Any, **more: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Of a call that follows a prompt, and what is to be said of that."""
+    request = work.request
+    given, warnings = prompts.arguments(request, pipeline)
+    arguments = {
+        "guidance_scale": request.guidance_scale,
+        "width": request.width,
+        "height": request.height,
+        **given,
+        **work.model.adapters.arguments(request, work.inputs),
+        **more,
+    }
+    if request.num_images > 1:
+        arguments["num_images_per_prompt"] = request.num_images
+    if request.guidance_rescale:
+        arguments["guidance_rescale"] = request.guidance_rescale
+    return arguments | _controls(request, work.inputs, pipeline), warnings
+
+
+def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:
+    controls: tuple[Control, ...] = getattr(request, "controls", ())
+    if not controls:
+        return {}
+    size = (request.width, request.height)
+    maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
+    arguments: dict[str, list[Any]] = {
+        "control_image" if "control_image" in parameters_of(pipeline) else "image": maps,
+        "controlnet_conditioning_scale": [each.scale for each in controls],
+        "control_guidance_start": [each.start for each in controls],
+        "control_guidance_end": [each.end for each in controls],
+    }
+    if len(controls) == 1:
+        return {name: each for name, [each] in arguments.items()}
+    return arguments
+
+
+def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """What the ControlNet sees. Edges are found at the size that they will have."""
+    image = fit(image, size)
+    if control.preprocess == "canny":
+        from worker.making.edges import canny  # brings OpenCV, which few jobs need
+
+        return canny(image)
+    return image
