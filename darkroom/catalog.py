@@ -158,7 +158,12 @@ class Catalog:
     @classmethod
     def read(cls, path: Path) -> "Catalog":
         """Read models.toml. Raises ModelsFileError, which tells all faults of the file at once."""
-        content = _content(path)
+        return cls.parse(_text(path), path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> "Catalog":
+        """The same of what stands in `path`, or is about to. Raises ModelsFileError."""
+        content = _content(text, path)
         try:
             file = _ModelsFile.model_validate(content)
         except ValidationError as error:
@@ -236,9 +241,9 @@ def _vocabularies(cards: Sequence[ModelCard], path: Path) -> Iterator[tuple[str,
                 raise ModelsFileError(f"{path}: {said}.") from error
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text())
+        return path.read_bytes().decode()
     except FileNotFoundError as error:
         raise ModelsFileError(
             f"There is no file {path}. Name the one that lists your models: --models FILE or "
@@ -248,6 +253,11 @@ def _content(path: Path) -> dict[str, Any]:
         raise ModelsFileError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ModelsFileError(f"{path} is no text in UTF-8.") from error
+
+
+def _content(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ModelsFileError(f"{path} is no TOML: {error}.") from error
 

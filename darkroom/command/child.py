@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from darkroom import logs
 from darkroom.back_off import back_off_s
@@ -103,3 +103,12 @@ def _log(path: Path) -> IO[bytes]:
         return open_file(path, "ab")
     except OSError:
         return open(os.devnull, "ab")
+
+
+def become(module: str, settings: Settings, *arguments: str) -> NoReturn:
+    """Go on as the module, in this process, with the settings as they are here."""
+    os.execve(
+        sys.executable,
+        [sys.executable, "-m", module, *arguments],
+        os.environ | settings.environment(),
+    )

@@ -4,27 +4,22 @@ Commands that talk to a running Darkroom need only its URL. Exit status: 0 done,
 2 wrong usage.
 """
 
-import os
 import signal
 import socket
-import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from darkroom import __version__
-from darkroom.command import flags, jobs, remote
+from darkroom.command import flags, jobs, models, remote
+from darkroom.command.child import become
 from darkroom.command.flags import GroupedCommand, with_settings
 from darkroom.command.terminal import AsJson, err, faults, out, print_json
 from darkroom.field_errors import in_our_words
 from darkroom.settings import Settings
-
-if TYPE_CHECKING:
-    from darkroom.offers import Checked
 
 
 class Darkroom(TyperGroup):
@@ -72,7 +67,7 @@ def darkroom(
 
 
 app.add_typer(jobs.jobs, name="jobs")
-app.add_typer(remote.models, name="models")
+app.add_typer(models.models, name="models")
 
 
 @app.command(cls=GroupedCommand)
@@ -97,7 +92,7 @@ def up(
 @with_settings(*flags.EVERYWHERE, *flags.API)
 def api(settings: Settings) -> None:
     """Start the API alone. Needs the Redis that the workers use."""
-    _become("service", _with_redis(settings))
+    become("service", _with_redis(settings))
 
 
 @app.command(cls=GroupedCommand)
@@ -105,7 +100,7 @@ def api(settings: Settings) -> None:
 def worker(settings: Settings) -> None:
     """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses, or
     the state directory of a running `darkroom up`."""
-    _become("worker", _with_redis(settings))
+    become("worker", _with_redis(settings))
 
 
 @app.command(cls=GroupedCommand)
@@ -171,50 +166,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-@remote.models.command("check")
-@with_settings("models", "device", "redis_url")
-def models_check(
-    settings: Settings,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Left out: all of them.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the pictures."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Load models here and make a small picture with each.
-
-    One after the other, and says what each can do. With a Redis named, the API learns it too. Exit
-    status 1 if one fails."""
-    from darkroom.command import doctor
-
-    with faults():
-        checked = doctor.check_models(settings, names or [], output=output)
-    if as_json:
-        times = {"picture_s", "peak_bytes"}
-        print_json([{**_plain(each.record), **_plain(each, times)} for each in checked])
-    else:
-        for each in checked:
-            _say_checked(each)
-    if any(each.record.error for each in checked):
-        raise typer.Exit(1)
-
-
-@remote.models.command("pull")
-@with_settings("models")
-def models_pull(
-    settings: Settings,
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models of models.toml.")],
-) -> None:
-    """Download models of repositories from the Hub.
-
-    What they need goes into the Hugging Face cache (HF_HOME): safetensors and texts only. Nothing
-    else in Darkroom uses the network to get models."""
-    _become("worker.loading.hub", settings, *names)
-
-
 app.command(cls=remote.GenerateCommand)(remote.generate)
 
 
@@ -235,32 +186,6 @@ def demo(settings: Settings) -> None:
 def version(as_json: AsJson = False) -> None:
     """Print the version."""
     print_json({"version": __version__}) if as_json else out.print(__version__)
-
-
-def _plain(model: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
-    return model.model_dump(mode="json", include=fields)
-
-
-def _say_checked(checked: "Checked") -> None:
-    record = checked.record
-    if record.error:
-        out.print(f"  fault  {record.name}: {record.error}")
-        return
-    peak = f"{(checked.peak_bytes or 0) / 2**30:.1f} GiB"
-    out.print(
-        f"     ok  {record.name}: {', '.join(record.tasks)}; loads in {record.load_s or 0:.1f} s, "
-        f"a picture of few steps in {checked.picture_s or 0:.1f} s, {peak} at most"
-    )
-    for what, why in record.faults.items():
-        out.print(f"         {what}: {why}")
-
-
-def _become(module: str, settings: Settings, *arguments: str) -> None:
-    os.execve(
-        sys.executable,
-        [sys.executable, "-m", module, *arguments],
-        os.environ | settings.environment(),
-    )
 
 
 def _with_redis(settings: Settings) -> Settings:

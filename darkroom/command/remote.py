@@ -20,7 +20,7 @@ from darkroom.command.wish import Wish
 from darkroom.job import Job
 from darkroom.request import PictureFormat
 
-models = typer.Typer(help="List models, check that they work, download them.", no_args_is_help=True)
+models = typer.Typer(help="List, add, remove, check and download models.", no_args_is_help=True)
 
 Url = Annotated[str, typer.Option("--url", envvar="DARKROOM_URL", help="The Darkroom to talk to.")]
 
