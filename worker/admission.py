@@ -48,8 +48,7 @@ def must_let_others_go_first(
     """Whether another job waits for room in memory more than `patience_s` longer than this one, so
     that the models in its way must get no new jobs."""
     longest = job.waited_s + patience_s
-    others = (other for other in waiting if other is not job)
-    return any(other.needs_room and other.waited_s > longest for other in others)
+    return any(other.needs_room and other.waited_s > longest for other in waiting)
 
 
 @dataclass

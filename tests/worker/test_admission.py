@@ -16,6 +16,13 @@ from worker.held import HeldJobs
 from worker.running import RunningJob
 
 
+CARDS = [
+    ModelCard(name="here", source="s"),
+    ModelCard(name="pinned", source="s", pinned=True),
+    ModelCard(name="offloaded", source="s", offload="model"),
+]
+
+
 def job(token: str, model: str = "here", **claim: float) -> RunningJob:
     one = claimed(token, **claim)
     one.asked = SimpleNamespace(model=model)
@@ -60,7 +67,7 @@ def admission(redis: Redis, tmp_path: Path) -> Admission:
     """Two places, and a model that is in memory."""
     queue, store, held = Queue(redis), ImageStore(tmp_path), HeldJobs()
     beginning = Beginning(jobs=queue, store=store, held=held, worker="w", at_work=AtWork())
-    catalog = Catalog([ModelCard(name="here", source="s")], "here", tmp_path)
+    catalog = Catalog(CARDS, "here", tmp_path)
     return Admission(catalog, beginning, lambda: ["here"], lambda *_: True, 2, 30.0)
 
 
@@ -93,6 +100,23 @@ def test_one_in_eight_begins_goes_to_whoever_has_waited_longest(admission: Admis
         admission.begin_waiting(jobs)
         begun += [each for each in jobs if each.is_under_way]
     assert begun.index(long) == 7
+
+
+def test_nobody_of_a_model_that_stays_holds_back_for_who_waits_for_room(
+    admission: Admission,
+) -> None:
+    waits = job("waits", "away", queued_s=100)
+    waits.needs_room = True
+    pinned, usual = job("p", "pinned"), job("u")
+    admission.begin_waiting([waits, pinned, usual])
+    assert (pinned.is_under_way, usual.is_under_way) == (True, False)
+
+
+def test_an_offloaded_model_has_one_job_at_a_time(admission: Admission) -> None:
+    jobs = [job("a", "offloaded"), job("b", "offloaded")]
+    admission.begin_waiting(jobs)
+    admission.begin_waiting(jobs)
+    assert [each.is_under_way for each in jobs] == [True, False]
 
 
 def test_nothing_is_held_beside_a_job_that_runs_alone(admission: Admission) -> None:

@@ -1,26 +1,31 @@
 import io
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 
 from darkroom.draft import load_request
 from darkroom.errors import InvalidImageError, LeaseLost, Released
+from darkroom.images import ImageStore
 from darkroom.input_images import IMAGE
 from darkroom.job import JobStatus
 from darkroom.queue.queue import Queue
 from tests.stored import file_of
 from tests.worker.test_intake import REQUEST
-from worker.at_work import AtWork
+from worker.at_work import AtWork, shared_memory, tokens_in
 from worker.beginning import Beginning
 from worker.held import HeldJobs
 from worker.running import RunningJob
 
 
 @pytest.fixture
-def beginning(jobs, store) -> Iterator[Beginning]:
-    return Beginning(jobs=jobs, store=store, held=HeldJobs(), worker="worker", at_work=AtWork())
+def loop() -> HeldJobs:
+    return HeldJobs()
+
+
+@pytest.fixture
+def beginning(jobs, store, loop) -> Beginning:
+    return Beginning(jobs=jobs, store=store, held=loop, worker="worker", at_work=AtWork())
 
 
 def held(jobs: Queue, **changes) -> RunningJob:
@@ -92,7 +97,24 @@ def test_a_store_that_cannot_be_read_only_delays_a_job(jobs, store, beginning):
     assert jobs.fetch(job.id).attempts == 0
 
 
-def test_the_thread_begins_what_it_is_asked_for_and_ends_after_it(jobs, beginning):
+def test_who_dies_of_a_picture_was_at_work_on_its_job(jobs, tmp_path):
+    memory = shared_memory()
+
+    class Watched(ImageStore):
+        def read_input(self, file_id: str) -> bytes:
+            seen.append(tokens_in(memory))
+            return super().read_input(file_id)
+
+    seen, store = [], Watched(tmp_path)
+    job = from_image(jobs, store.put_input(png(Image.new("RGB", (4, 4), "red"))).id)
+    at_work = AtWork(memory)
+    Beginning(jobs=jobs, store=store, held=HeldJobs(), worker="w", at_work=at_work).begin(job)
+    assert seen == [{job.claim.token}]
+    assert tokens_in(memory) == frozenset()
+
+
+@pytest.mark.timeout(60)
+def test_the_thread_begins_what_it_is_asked_for_and_ends_after_it(jobs, loop, beginning):
     wanted = [held(jobs) for _ in range(3)]
     for job in wanted:
         beginning.ask(job)
@@ -100,3 +122,4 @@ def test_the_thread_begins_what_it_is_asked_for_and_ends_after_it(jobs, beginnin
     beginning.start()
     beginning.join(30)
     assert {jobs.fetch(job.id).status for job in wanted} == {JobStatus.RUNNING}
+    loop.take_arrived(3600)  # returns at once: the loop was woken

@@ -4,6 +4,7 @@ import uuid
 import pytest
 
 from darkroom.job import JobStatus
+from darkroom.queue.queue import engine_bell
 from tests.arrivals import Arrivals
 from worker.held import HeldJobs
 from worker.intake import Intake
@@ -28,19 +29,21 @@ def held():
     return HeldJobs()
 
 
-def intake_of(jobs, store, held, is_ready=lambda: True) -> Intake:
+def intake_of(
+    jobs, store, held, is_ready=lambda: True, beat_now=None, store_is_full=None, engine=""
+) -> Intake:
     return Intake(
         jobs=jobs,
         store=store,
         held=held,
-        engine=f"engine-{uuid.uuid4().hex}",
+        engine=engine or f"engine-{uuid.uuid4().hex}",
         places=2,
         look_ahead=1,
         serves=["pix"],
         loaded=lambda: ["pix"],
         is_ready=is_ready,
-        beat_now=threading.Event(),
-        store_is_full=threading.Event(),
+        beat_now=beat_now or threading.Event(),
+        store_is_full=store_is_full or threading.Event(),
     )
 
 
@@ -130,3 +133,22 @@ def test_what_others_hold_is_taken_only_by_who_can_begin_at_once(jobs, store, he
     held.all()[0].asked_to_begin = True
     ready.take_what_fits()
     assert [job.id for job in held.all()] == ids
+
+
+def test_its_own_bell_asks_for_a_beat(jobs, store, held):
+    beat_now = threading.Event()
+    thread = intake_of(jobs, store, held, beat_now=beat_now, engine="own")
+    jobs.redis.lpush(engine_bell("own"), "1")
+    thread.start()
+    assert beat_now.wait(30)
+    thread.close()
+    thread.join()
+
+
+def test_a_store_that_was_full_and_takes_pictures_again_is_full_no_more(jobs, store, held):
+    full = threading.Event()
+    full.set()
+    submit(jobs)
+    intake_of(jobs, store, held, store_is_full=full).take_what_fits()
+    assert not full.is_set()
+    assert len(held) == 1

@@ -219,7 +219,6 @@ local function lease(job)
   if redis.call('HEXISTS', key, 'dr_ended') == 1 then
     revive(job.id, job.queue)
   end
-  redis.call('HDEL', key, 'dr_rests_until')
   redis.call('HSET', key, 'origin', job.queue, 'dr_token', token, 'dr_engine', engine,
     'dr_claimed', unix(NOW))
   redis.call('ZADD', 'darkroom:leases', unix(NOW + LEASE_S), job.id)
