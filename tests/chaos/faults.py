@@ -411,6 +411,17 @@ def disks_full(scene: Scene) -> Steps:
 # Clients
 
 
+def _submitted(
+    scene: Scene, body: dict[str, Any], **more: Any
+) -> Generator[float, None, str | None]:
+    """The job, once it is accepted. Other faults are mended meanwhile: it may wait for that."""
+    with ThreadPoolExecutor(1) as pool:
+        ask = pool.submit(scene.client.submit, body, **more)
+        while not ask.done():
+            yield 0.05
+    return ask.result()
+
+
 @fault("one key many times", 2)
 def one_key(scene: Scene) -> Steps:
     """Fifty requests with one key at once."""
@@ -440,7 +451,8 @@ def clients_hang_up(scene: Scene) -> Steps:
         client = scene.client
         for _ in range(5):
             hang_up(scene.rng.choice(client.urls()), {"prompt": "x" * 2000})
-        job = client.submit({"prompt": "a cat that is left", "num_inference_steps": 10})
+        body = {"prompt": "a cat that is left", "num_inference_steps": 10}
+        job = yield from _submitted(scene, body)
         for _ in range(5 if job else 0):
             with (
                 suppress(Exception),
@@ -449,7 +461,6 @@ def clients_hang_up(scene: Scene) -> Steps:
                 ) as stream,
             ):
                 next(stream.iter_lines(), None)
-        yield 0
 
 
 @fault("flood", 1)
@@ -510,15 +521,13 @@ def poison(scene: Scene) -> Steps:
     """A job that kills whatever engine makes it."""
     words = scene.rng.choice((traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP))
     with scene.fault("poison", "clients"):
-        scene.client.submit({"prompt": words, "num_inference_steps": 6}, sort="poison")
-        yield 0
+        yield from _submitted(scene, {"prompt": words, "num_inference_steps": 6}, sort="poison")
 
 
 @fault("model cut short", 0.5)
 def model_cut_short(scene: Scene) -> Steps:
     with scene.fault("model cut short", "clients"):
-        scene.client.submit({"prompt": "a cat", "model": "cut-short"}, sort="cut-short")
-        yield 0
+        yield from _submitted(scene, {"prompt": "a cat", "model": "cut-short"}, sort="cut-short")
 
 
 def _kill(pid: int) -> None:
