@@ -13,6 +13,8 @@ ALONE_AFTER = 2
 LONGEST_REST = 8
 """A suspect whose engine died again rests for a lease, then two, four, at most so many: engines
 that die of something else do so in bursts, and must not make poison of it."""
+EXCUSES = 10
+"""So many deaths at most are not put down to a suspect, since engines died over other jobs too."""
 
 
 @dataclass(frozen=True)

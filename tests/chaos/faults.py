@@ -188,7 +188,8 @@ def supervisor_killed(scene: Scene) -> Steps:
 
 @fault("worker drained", 6)
 def worker_drained(scene: Scene) -> Steps:
-    if worker := scene.member("worker"):
+    worker = scene.member("worker")
+    if worker and scene.house.engine_pid(worker):  # else it may not have come to its handlers yet
         with scene.fault("worker drained", worker.name, hurts=worker):
             worker.signal(signal.SIGTERM)
             began = time.time()

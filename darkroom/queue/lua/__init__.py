@@ -13,7 +13,7 @@ from darkroom.errors import (
     PoisonError,
 )
 from darkroom.job import LEAST_WORK_S, RQ_WORDS, UNKNOWN_WORK_S, JobError
-from darkroom.queue.claim import ALONE_AFTER, LONGEST_REST
+from darkroom.queue.claim import ALONE_AFTER, EXCUSES, LONGEST_REST
 from darkroom.queue.job_hash import LONGEST_DATA
 from darkroom.settings import Settings
 
@@ -86,6 +86,7 @@ def _constants(rules: Rules) -> dict[str, float]:
         "LONGEST_DATA": LONGEST_DATA,
         "MAX_TOMBSTONES": MAX_TOMBSTONES,
         "ALONE_AFTER": ALONE_AFTER,
+        "EXCUSES": EXCUSES,
         "LONGEST_REST": LONGEST_REST,
         "AGEING": AGEING,
         "LEAST_WORK_S": LEAST_WORK_S,

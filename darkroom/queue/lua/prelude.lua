@@ -14,7 +14,8 @@
 --   darkroom:credits            how often a queue was passed over by a higher priority, its oldest job
 --                               (`<queue>|oldest`) by others of its own
 --   darkroom:leases             claimed and running jobs, by the time at which their lease ends
---   darkroom:reaping            when it was last asked for ended leases, and for how long none counts
+--   darkroom:reaping            when it was last asked for ended leases, for how long none counts,
+--                               and when an engine last died over jobs that are no suspects
 --   darkroom:engine:<engine>    token -> job, of the jobs that this engine holds
 --   darkroom:active:<owner>     the owner's queued and running jobs: quotas
 --   darkroom:deadlines          queued jobs, by deadline
@@ -202,15 +203,6 @@ local function index_by_work(id, queue)
   redis.call('ZADD', 'darkroom:work:' .. queue, work_of(id), id)
 end
 
--- Let a job whose engines die even where it runs alone rest, each time for longer.
-local function let_rest(id)
-  local deaths = tonumber(redis.call('HGET', key_of(id), 'dr_attempt')) - ALONE_AFTER
-  if deaths > 0 then
-    local leases = math.min(2 ^ (deaths - 1), LONGEST_REST)
-    redis.call('HSET', key_of(id), 'dr_rests_until', unix(NOW + leases * LEASE_S))
-  end
-end
-
 -- Put a job that an engine holds back at the head of its queue. If it had begun, all see that it
 -- waits again, and unless its attempt is charged it counts for nothing.
 local function requeue(id, charged)
@@ -219,9 +211,7 @@ local function requeue(id, charged)
   local queue, model, deadline, status = unpack(
     redis.call('HMGET', key, 'origin', 'dr_model', 'dr_deadline', 'status'))
   if status == RQ_WORD.running then
-    if charged then
-      let_rest(id)
-    else
+    if not charged then
       redis.call('HINCRBY', key, 'dr_attempt', -1)
     end
     redis.call('HSET', key, 'status', RQ_WORD.queued, 'enqueued_at', iso(), 'dr_queued', unix(NOW))

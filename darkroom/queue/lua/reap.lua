@@ -29,6 +29,27 @@ local function ended_leases()
   return redis.call('ZRANGEBYSCORE', 'darkroom:leases', '-inf', unix(NOW), 'LIMIT', 0, 100)
 end
 
+-- Let a job whose engines die even where it runs alone rest, each time for longer.
+local function let_rest(id)
+  local attempt, excused = unpack(redis.call('HMGET', key_of(id), 'dr_attempt', 'dr_excused'))
+  local deaths = tonumber(attempt) + tonumber(excused or 0) - ALONE_AFTER
+  redis.call('HSET', key_of(id), 'dr_died', unix(NOW))
+  if deaths > 0 then
+    local leases = math.min(2 ^ (deaths - 1), LONGEST_REST)
+    redis.call('HSET', key_of(id), 'dr_rests_until', unix(NOW + leases * LEASE_S))
+  end
+end
+
+-- Whether the death of an engine says little about the suspect that it was at work on: since that
+-- one's last time, an engine died over jobs that nobody suspects. So often and no more, lest many
+-- jobs that kill at once keep one another.
+local function is_excused(id)
+  local died, excused = unpack(redis.call('HMGET', key_of(id), 'dr_died', 'dr_excused'))
+  local others = redis.call('HGET', 'darkroom:reaping', 'died')
+  return died and others and tonumber(others) > tonumber(died)
+    and tonumber(excused or 0) < EXCUSES
+end
+
 local engine, charge = ARGV[1], ARGV[2]
 local ids, at_work = nil, {}
 if engine == '' then
@@ -42,7 +63,7 @@ for i = 3, #ARGV do
 end
 
 -- Newest first, so that the oldest ends up at the head.
-local ticket, reaped = {}, 0
+local ticket, reaped, unsuspected = {}, 0, false
 for _, id in ipairs(ids) do
   ticket[id] = tonumber(redis.call('HGET', key_of(id), 'dr_ticket') or 0)
 end
@@ -61,11 +82,23 @@ for _, id in ipairs(ids) do
   else
     reaped = reaped + 1
     count('reaped')
-    if charged and (tonumber(attempt) or 0) >= MAX_ATTEMPTS then
+    attempt = tonumber(attempt) or 0
+    if not charged then
+      requeue(id, false)
+    elseif attempt > ALONE_AFTER and is_excused(id) then
+      redis.call('HINCRBY', key_of(id), 'dr_excused', 1)
+      requeue(id, false)
+      let_rest(id)
+    elseif attempt >= MAX_ATTEMPTS then
       settle(id, 'failed', ERROR.poison)
     else
-      requeue(id, charged)
+      requeue(id, true)
+      let_rest(id)
     end
+    unsuspected = unsuspected or (charged and attempt <= ALONE_AFTER)
   end
+end
+if unsuspected then
+  redis.call('HSET', 'darkroom:reaping', 'died', unix(NOW))
 end
 return {engine == '' and #ids or 0, reaped}

@@ -21,6 +21,7 @@ from darkroom.errors import (
 )
 from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, Timings, new_image_id
 from darkroom.queue import lua
+from darkroom.queue.claim import EXCUSES
 from darkroom.queue.connection import connect, translated
 from darkroom.queue.job_hash import FUNCTION
 from darkroom.queue.lua import Rules
@@ -810,6 +811,48 @@ def test_a_job_whose_engines_die_where_it_runs_alone_rests_longer_each_time(redi
             assert claim(queue) is None
             redis.hset(f"rq:job:{job.id}", "dr_rests_until", time.time() - 0.001)
     assert rests == [0, 0, 1, 2, 4, 8, 8, 8]
+
+
+def kill_over(queue: Queue, redis: Redis, job: Job, engine: str = "engine-1") -> None:
+    """Let an engine die at work on this job, the next in turn, as soon as it has rested."""
+    redis.hdel(f"rq:job:{job.id}", "dr_rests_until")
+    got = claim(queue, engine)
+    assert got.job_id == job.id
+    queue.reap(engine, at_work=[got.token])
+
+
+def test_a_suspect_is_not_charged_while_engines_die_over_others_too(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=3))
+    suspect = submit(queue)
+    for _ in range(2):
+        kill_over(queue, redis, suspect)
+    for excused in range(EXCUSES + 1):
+        told = queue.fetch(suspect.id)
+        assert (told.status, told.attempts) == (JobStatus.QUEUED, 2)
+        if excused:
+            assert claim(queue) is None, "it rests"
+        redis.hset(f"rq:job:{suspect.id}", "dr_rests_until", time.time() + 15)
+        innocent = submit(queue)
+        kill_over(queue, redis, innocent, "engine-2")
+        queue.cancel(innocent.id)
+        kill_over(queue, redis, suspect)
+    assert queue.fetch(suspect.id).error.code == "poison", "so often and no more"
+
+
+def test_two_suspects_are_no_excuse_for_one_another(redis: Redis) -> None:
+    queue = Queue(redis, Rules(max_attempts=4))
+    first = submit(queue)
+    for _ in range(2):
+        kill_over(queue, redis, first)
+    second = submit(queue, priority="high")
+    for _ in range(2):
+        kill_over(queue, redis, second)
+    redis.hset(f"rq:job:{first.id}", "dr_died", time.time() + 0.001)
+    for _ in range(2):
+        kill_over(queue, redis, second)
+        redis.hset(f"rq:job:{second.id}", "dr_rests_until", time.time() + 15)
+        kill_over(queue, redis, first)
+    assert {queue.fetch(job.id).error.code for job in (first, second)} == {"poison"}
 
 
 def test_who_comes_after_a_job_that_rests_goes_before_it(redis: Redis) -> None:
