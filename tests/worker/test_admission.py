@@ -15,7 +15,6 @@ from worker.beginning import Beginning
 from worker.held import HeldJobs
 from worker.running import RunningJob
 
-
 CARDS = [
     ModelCard(name="here", source="s"),
     ModelCard(name="away", source="s"),
