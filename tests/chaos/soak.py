@@ -174,8 +174,9 @@ class Run:
     def _note(self, name: str, pid: int, now: float) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):
             status = Path(f"/proc/{pid}/status").read_text()
-            kib = int(status.split("RssAnon:")[1].split()[0])
-            self._samples.setdefault(name, []).append((now, kib / 1024))
+            if "RssAnon:" in status:  # one that has just died has none
+                kib = int(status.split("RssAnon:")[1].split()[0])
+                self._samples.setdefault(name, []).append((now, kib / 1024))
 
     def _kill(self, worker: Member) -> None:
         if engine := self._house.engine_pid(worker):
