@@ -37,8 +37,8 @@ from greenlet import getcurrent, greenlet
 from darkroom.errors import DeviceMemoryError, JobInterrupt
 from worker.device import is_out_of_memory
 from worker.gathering.frames import drop_frames
-from worker.gathering.joinable import JOINABLE, Rows
-from worker.gathering.rows import NotJoinableError, join, normalize, split
+from worker.gathering.joinable import Rows
+from worker.gathering.rows import NotJoinableError, join, layout_of, normalize, split
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Gather:
             self._states[state] = state.capture()
         for method in entries(module):
             inner = getattr(module, method)
-            rows = JOINABLE.get(type(module).__name__) if method == "forward" else None
+            rows = layout_of(module) if method == "forward" else None
             called = name if method == "forward" else f"{name}.{method}"
             setattr(module, method, self._parking_method(inner, called, rows, state))
 

@@ -3,17 +3,29 @@ worker's gather, knows no greenlets and no jobs."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 import torch
 
 from worker.gathering import texts
-from worker.gathering.joinable import Rows
+from worker.gathering.joinable import JOINABLE, Rows
 
 
 class NotJoinableError(Exception):
     """A tensor in a shared argument, or one with another number of rows."""
+
+
+def layout_of(module: torch.nn.Module) -> Rows | None:
+    """How calls of `module` are joined; None: not at all. Most kinds of attention that a card can
+    choose take no mask: with them texts are not filled up, and meet where they are equally long."""
+    rows = JOINABLE.get(type(module).__name__)
+    if rows is None or rows.text is None:
+        return rows
+    processors = (getattr(each, "processor", None) for each in module.modules())
+    chosen = {getattr(each, "_attention_backend", None) for each in processors}
+    return rows if chosen <= {None, "native"} else replace(rows, text=None)
 
 
 def normalize(rows: Rows, arguments: dict[str, Any]) -> tuple[int, Hashable]:

@@ -24,6 +24,10 @@ CALL_TOLERANCE = 1e-12
 JOB_TOLERANCE = 1e-9
 
 
+MASK = Image.new("L", (16, 16))
+MASK.paste(255, (4, 4, 12, 12))
+
+
 @dataclass(frozen=True)
 class Job:
     pipeline: str
@@ -53,6 +57,16 @@ def text(seed: int, tokens: int, dtype: torch.dtype, width: int = TEXT) -> torch
     return torch.randn(1, tokens, width, generator=generator, dtype=torch.float64).to(dtype)
 
 
+def changed(job: Job) -> dict[str, Any]:
+    """A picture, and where it is to be painted anew, for tasks that begin with one."""
+    if job.strength is None:
+        return {}
+    asked: dict[str, Any] = {"image": job.picture, "strength": job.strength}
+    if "Inpaint" in job.pipeline:
+        asked["mask_image"] = MASK
+    return asked
+
+
 def masked(
     job: Job, dtype: torch.dtype, length: int = 12, name: str = "attention_mask"
 ) -> dict[str, Any]:
@@ -76,8 +90,7 @@ def qwen(job: Job, dtype: torch.dtype) -> dict[str, Any]:
     if job.guidance > 1:
         negative = {"embeds": text(-1, 2, dtype), "embeds_mask": torch.ones(1, 2)}
         asked |= {f"negative_prompt_{name}": value for name, value in negative.items()}
-    if job.strength is not None:
-        asked |= {"image": job.picture, "strength": job.strength}
+    asked |= changed(job)
     if job.references:
         asked["image"] = [noise(job.seed, side) for side in job.references]
     return asked
@@ -89,8 +102,7 @@ def z_image(job: Job, dtype: torch.dtype) -> dict[str, Any]:
         "negative_prompt_embeds": list(text(-1, 3, dtype)),
         "guidance_scale": job.guidance,
     }
-    if job.strength is not None:
-        asked |= {"image": job.picture, "strength": job.strength}
+    asked |= changed(job)
     return asked
 
 
@@ -123,8 +135,7 @@ def chroma(job: Job, dtype: torch.dtype) -> dict[str, Any]:
     for name in [name for name in asked if "prompt" in name]:
         asked[name] = asked[name].to(dtype).expand(job.images, *asked[name].shape[1:])
     asked["num_images_per_prompt"] = 1
-    if job.strength is not None:
-        asked |= {"image": job.picture, "strength": job.strength}
+    asked |= changed(job)
     return asked
 
 
@@ -175,7 +186,7 @@ FAMILIES = {
             Job("QwenImagePipeline", 1, steps=4, guidance=4.0, tokens=30),
             Job("QwenImagePipeline", 2, guidance=2.0, images=2),
             Job("QwenImageImg2ImgPipeline", 3, steps=5, strength=0.6, tokens=17),
-            Job("QwenImagePipeline", 4),
+            Job("QwenImageInpaintPipeline", 4, strength=1.0),
             Job("QwenImagePipeline", 5, tokens=40),
         ],
         forwards=8 + 3,
@@ -207,6 +218,7 @@ FAMILIES = {
             Job("ZImagePipeline", 4, guidance=4.0, tokens=40),
             Job("ZImageImg2ImgPipeline", 5, guidance=2.0, strength=1.0, images=2, tokens=50),
             Job("ZImagePipeline", 6, tokens=40),
+            Job("ZImageInpaintPipeline", 7, strength=1.0, tokens=20),
         ],
         forwards=4 + 3 + 3,
         vae=tiny_transformers.vae,

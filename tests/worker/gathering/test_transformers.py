@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName
 
 from tests.gathering import difference, flat, run_all, values
 from tests.tiny_transformers import KINDS, Draw, ids, made
@@ -51,6 +52,17 @@ def test_joined_calls_are_those_alone(name: str) -> None:
     assert (gather.forwards, gather.joined_calls, gather.rows) == (1, 1, 4)
     assert max(far(joined[index], alone[index]) for index in alone) <= TOLERANCE
     assert far(alone[0], alone[2]) > 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if "qwen" not in name])
+def test_a_call_without_company_has_the_bits_of_plain_diffusers(name: str) -> None:
+    network, gather = made(name, torch.bfloat16), Gather()
+    draw = Draw(1, 2, dtype=torch.bfloat16)
+    plain = calls(network, name, draw)[0]()
+    gather.wrap(network, "transformer")
+    (parked,) = values(run_all(gather, calls(network, name, draw))).values()
+    assert gather.forwards == 1
+    assert equal(parked, plain)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -152,3 +164,15 @@ def test_a_tuple_and_a_mapping_come_from_one_forward() -> None:
     (only,) = made_together["tuple"]
     assert far(only, network(**asked[0]).sample) <= TOLERANCE
     assert far(made_together["mapping"].sample, network(**asked[1]).sample) <= TOLERANCE
+
+
+def test_attention_that_takes_no_mask_gets_none() -> None:
+    network, gather = made("qwen-image"), Gather()
+    for each in network.transformer_blocks:
+        each.attn.processor._attention_backend = AttentionBackendName._NATIVE_FLASH
+    draws = [Draw(1, 1, 5), Draw(2, 2, 5), Draw(3, 1, 6)]
+    alone = {index: job() for index, job in calls(network, "qwen-image", *draws).items()}
+    gather.wrap(network, "transformer")
+    joined = values(run_all(gather, calls(network, "qwen-image", *draws)))
+    assert (gather.forwards, gather.joined_calls) == (2, 1)
+    assert max(far(joined[index], alone[index]) for index in alone) <= TOLERANCE
