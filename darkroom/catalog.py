@@ -5,6 +5,7 @@ import difflib
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from darkroom import single_files
 from darkroom.cards import (
     Card,
     ControlNetCard,
@@ -28,7 +30,7 @@ from darkroom.cards import (
     SafetyCard,
     named_once,
 )
-from darkroom.errors import DarkroomError, FieldError, ModelNotFoundError
+from darkroom.errors import DarkroomError, FieldError, ModelLoadError, ModelNotFoundError
 from darkroom.field_errors import field_errors
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder
 from darkroom.vocabulary import Vocabulary
@@ -48,7 +50,15 @@ class ModelCard(Card):
     aliases: tuple[str, ...] = ()
     """Other names that clients may use."""
     source: str
-    """A diffusers folder, relative to models.toml, or a Hugging Face repository id."""
+    """A folder as diffusers writes it or a checkpoint in a single safetensors file, relative to
+    models.toml, or a Hugging Face repository id."""
+    config: str | None = None
+    """For a single file of a family that is not known: a folder or repository of the same family,
+    which says what the file leaves out."""
+    transformer: str | None = None
+    """A safetensors file with another network (transformer or UNet) for the folder of `source`."""
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None
+    """What the network was trained to predict; null: what the files say."""
     revision: str | None = None
     """A commit of the repository; pin it."""
     variant: str | None = None
@@ -82,7 +92,8 @@ class ModelCard(Card):
     ip_adapter: IPAdapterCard | None = None
     """An IP-Adapter, for `reference_images`."""
     vae: str | None = None
-    """A VAE in place of the model's own: a folder, relative to models.toml, or a repository id."""
+    """A VAE in place of the model's own: a folder or a safetensors file, relative to models.toml,
+    or a repository id."""
     text_encoders: bool = True
     """false leaves out text encoders that the model can do without (SD 3's T5)."""
     offload: Literal["none", "model"] = "none"
@@ -208,18 +219,28 @@ class Catalog:
             raise ModelNotFoundError(error.name, error.near, tuple(self.cards)) from None
 
     def files(self, card: ModelCard) -> ModelFiles | None:
-        """The model's files on this machine: a folder, or a repository that was pulled."""
-        if folder := self.locate(card.source):
-            return ModelFiles(folder) if folder.is_dir() else None
-        cached = cached_folder(card.source, card.revision, INDEX)
-        return ModelFiles(cached) if cached else None
+        """The model's files on this machine: a folder, a single file, or a repository that was
+        pulled. None if they cannot be used: a worker says why."""
+        try:
+            return single_files.files_of(card, self.locate, self._folder)
+        except ModelLoadError:
+            return None
 
     def vae_files(self, card: ModelCard) -> PartFiles | None:
         """The same of the VAE that takes the place of the model's own, where the card names one."""
-        if card.vae is None:
+        if card.vae is None or (files := self.files(card)) is None:
             return None
-        folder = self.locate(card.vae) or cached_folder(card.vae, None, CONFIG)
-        return PartFiles(folder) if folder else None
+        try:
+            folder = partial(self._folder, landmark=CONFIG)
+            return single_files.vae_of(card.vae, files.part("vae"), self.locate, folder)
+        except ModelLoadError:
+            return None
+
+    def _folder(self, source: str, revision: str | None = None, landmark: str = INDEX) -> Path:
+        """The folder of a source. Raises ModelLoadError."""
+        if folder := self.locate(source) or cached_folder(source, revision, landmark):
+            return folder
+        raise ModelLoadError(f"{source} is not on this machine")
 
     def locate(self, source: str) -> Path | None:
         """The file or folder that a source names, or None for a repository id."""

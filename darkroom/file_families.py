@@ -47,6 +47,8 @@ class Contents:
     """What the network was trained to predict, where the file says so."""
     has_zero_snr: bool
     """Whether the file says that its noise ends at a signal-to-noise ratio of zero."""
+    text_width: int
+    """How wide the text is that its UNet, ControlNet or change of one reads; 0: nothing tells."""
     dtype: str
     """In which most of its numbers are, by the names of safetensors; empty: it has none."""
 
@@ -183,6 +185,7 @@ def contents_of(header: Header) -> Contents:
         parts=_parts(header, families) if kind.name == CHECKPOINT else {},
         prediction=_prediction(header),
         has_zero_snr="ztsnr" in header or header.metadata.get("ss_zero_terminal_snr") == "True",
+        text_width=_text_width(header),
         dtype=_dtype(header.values()),
     )
 

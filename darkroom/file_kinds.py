@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darkroom.errors import ModelLoadError
 from darkroom.safe_files import read_start, size_of
-from darkroom.weight_headers import read_header
+from darkroom.weight_headers import Header, read_header
 
 LORA, EMBEDDING, IP_ADAPTER, CONTROLNET = "lora", "embedding", "ip_adapter", "controlnet"
 CHECKPOINT, TRANSFORMER, UNET, VAE = "checkpoint", "transformer", "unet", "vae"
@@ -115,14 +115,6 @@ _TENSORS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 """Kinds of weights by what names of their tensors look like, the most telling ones first; all
 patterns of a row must be found."""
 
-_PIPELINES = (
-    ("conditioner.embedders.1", "StableDiffusionXLPipeline"),
-    ("joint_blocks.", "StableDiffusion3Pipeline"),
-    ("double_blocks.", "FluxPipeline"),
-    ("", "StableDiffusionPipeline"),
-)
-"""Which class of diffusers a checkpoint in a single file is for, by a name within."""
-
 
 def what_is(path: Path) -> Kind:
     """What the file is. Raises ModelLoadError if it is missing, no ordinary file, or a damaged
@@ -144,6 +136,13 @@ def what_is(path: Path) -> Kind:
     if _is_text(start):
         return Kind("text", f"text: {_DOWNLOAD}")
     return Kind("unknown", "no safetensors file, nor anything else that is known here")
+
+
+def header_of(path: Path) -> Header:
+    """The header of a safetensors file. Raises ModelLoadError, which names what is none."""
+    if size_of(path) and _is_header(read_start(path, _START)):
+        return read_header(path)
+    raise ModelLoadError(f"{path.name} is {what_is(path).words}")
 
 
 def kind_of_tensors(names: Collection[str]) -> Kind:
@@ -168,15 +167,9 @@ def refuse_file(place: Path) -> None:
     if place.is_dir():
         return
     kind = what_is(place)
-    told = f"{place.name} is {kind.words}, where a folder as diffusers writes them is needed"
-    if kind.name == CHECKPOINT:
-        names = "\n".join(read_header(place))
-        cls = next(cls for mark, cls in _PIPELINES if mark in names)
-        told += (
-            f"; `{cls}.from_single_file({place.name!r}).save_pretrained('FOLDER')` "
-            "of diffusers makes one"
-        )
-    raise ModelLoadError(told)
+    raise ModelLoadError(
+        f"{place.name} is {kind.words}, where a folder as diffusers writes them is needed"
+    )
 
 
 def _is_header(start: bytes) -> bool:

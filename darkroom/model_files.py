@@ -1,14 +1,14 @@
 """What lies on disk for a model: its index, its parts, their configurations and weights; used by
 all processes, knows neither torch nor diffusers.
 
-Today a folder as diffusers writes it. Whatever else a model can be kept in is known here, by the
-catalog, which finds it, and by worker/loading/weights.py, which loads it.
+A folder as diffusers writes it, of which parts may lie in single files elsewhere:
+darkroom/single_files.py says where.
 """
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -39,10 +39,21 @@ _FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
 
 
 @dataclass(frozen=True)
+class WeightFile:
+    """A single file that holds the weights of a part, and perhaps more."""
+
+    path: Path
+    start: str = ""
+    """What the names of the part's tensors begin with; empty: all are the part's."""
+
+
+@dataclass(frozen=True)
 class PartFiles:
     """The files of one part of a model, or of something that is loaded by itself."""
 
     folder: Path
+    single: WeightFile | None = None
+    """Where its weights are, if not in the folder."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -52,6 +63,8 @@ class PartFiles:
     @property
     def safetensors(self) -> list[str]:
         """Names of the files that hold weights and can run no code."""
+        if self.single:
+            return [self.single.path.name]
         return [name for name in self._names if name.endswith(SAFETENSORS)]
 
     @property
@@ -61,6 +74,8 @@ class PartFiles:
 
     def weights(self, variant: str | None = None) -> list[Path]:
         """The files that are loaded: those of `variant`, else those of none."""
+        if self.single:
+            return [self.single.path]
         found: dict[str | None, list[Path]] = {}
         for name in self._names:
             if match := _WEIGHTS.fullmatch(name):
@@ -70,7 +85,8 @@ class PartFiles:
     def size(self, width: int, variant: str | None = None) -> int:
         """Bytes that the weights take once each number of floating point takes `width` bytes, by
         the headers of the files; what cannot be read takes none."""
-        return sum(_size(file, width) for file in self.weights(variant))
+        start = self.single.start if self.single else ""
+        return sum(_size(file, width, start) for file in self.weights(variant))
 
     @property
     def _names(self) -> list[str]:
@@ -82,6 +98,10 @@ class ModelFiles:
     """The files of a model."""
 
     folder: Path
+    places: Mapping[str, WeightFile] = field(default_factory=dict)
+    """Where parts are whose weights do not lie in the folder."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """What stands for options of the noise scheduler's configuration."""
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -125,7 +145,7 @@ class ModelFiles:
     @cached_property
     def _steps(self) -> dict[str, Any]:
         """How its noise scheduler is configured."""
-        return read_json(self.folder / "scheduler" / "scheduler_config.json")
+        return {**read_json(self.folder / "scheduler" / "scheduler_config.json"), **self.overrides}
 
     def native_size(self, vae: PartFiles | None = None) -> tuple[int, int] | None:
         """Width and height in pixels that its network was trained at, with `vae` in place of the
@@ -157,8 +177,25 @@ class ModelFiles:
         """How many classes of pictures it knows, where it makes pictures of classes."""
         return _count(self.part("transformer").config, "num_embeds_ada_norm")
 
+    @property
+    def weighty(self) -> list[str]:
+        """Names of the parts that are networks, autoencoders and text encoders."""
+        networks = (*main_names(), *AUTOENCODERS, "text_encoder")
+        return [name for name, (_, cls) in self.parts.items() if cls and name.startswith(networks)]
+
     def part(self, name: str) -> PartFiles:
-        return PartFiles(self.folder / name)
+        return PartFiles(self.folder / name, self.places.get(name))
+
+    def replacing(self, name: str, place: WeightFile) -> "ModelFiles":
+        """The same with other weights for one part."""
+        return replace(self, places={**self.places, name: place})
+
+    def predicting(self, prediction: str, *, zero_snr: bool = False) -> "ModelFiles":
+        """The same with a network that was trained to predict something else."""
+        overrides: dict[str, Any] = {"prediction_type": prediction}
+        if zero_snr:  # such noise is met at the last timestep only, where "leading" never begins
+            overrides |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        return replace(self, overrides={**self.overrides, **overrides})
 
 
 def _is_side(number: Any) -> TypeGuard[int]:
@@ -203,12 +240,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _size(file: Path, width: int) -> int:
+def _size(file: Path, width: int, start: str) -> int:
     try:
-        tensors = read_header(file).values()
+        header = read_header(file)
     except ModelLoadError:
         return 0
     return sum(
         math.prod(each.shape) * width if _FLOATS.match(each.dtype) else each.size
-        for each in tensors
+        for name, each in header.items()
+        if name.startswith(start)
     )

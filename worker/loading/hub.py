@@ -11,10 +11,9 @@ from pathlib import Path
 
 import huggingface_hub
 
-from darkroom import model_files
+from darkroom import model_files, single_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.file_kinds import refuse_file
 from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, PICKLES, SAFETENSORS, WEIGHTS
 from darkroom.settings import Settings
 from worker.loading.complaints import first_lines
@@ -85,7 +84,10 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
     weights = [f"*/{name}*{variant}{SAFETENSORS}" for name in WEIGHTS]
     others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
     without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
-    yield Repository(card.source, card.revision, (*TEXTS, *weights), (*others, *without))
+    network = ("transformer/*.safetensors", "unet/*.safetensors") if card.transformer else ()
+    yield Repository(card.source, card.revision, (*TEXTS, *weights), (*others, *without, *network))
+    if card.config:
+        yield Repository(card.config, None, TEXTS)
     if card.vae:
         yield Repository(card.vae, None, (*TEXTS, "diffusion_pytorch_model*.safetensors"))
     if card.safety:
@@ -106,10 +108,12 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
         yield Repository(adapter.source, None, (weight, *beside))
 
 
-def _refuse_single_file(card: ModelCard, catalog: Catalog) -> None:
-    if place := catalog.locate(card.source):
+def _refuse_others(card: ModelCard, catalog: Catalog) -> None:
+    """Raises PullError if the card's source is a file that is no model."""
+    place = catalog.locate(card.source)
+    if place is not None and not place.is_dir():
         try:
-            refuse_file(place)
+            single_files.checkpoint(place, None, None) if card.config is None else None
         except ModelLoadError as error:
             raise PullError(f"{card.name}: {error}") from None
 
@@ -118,13 +122,13 @@ def main(names: list[str]) -> None:
     catalog = Catalog.read(Settings().models)
     for name in catalog.names(names):
         card = catalog.cards[name]
-        _refuse_single_file(card, catalog)
+        _refuse_others(card, catalog)
         sources = list(repositories(card, catalog))
         for each in sources:
             print(f"{name}: {each.source} ...", flush=True)
             print(f"{name}: {each.source} is in {pull(each)}", flush=True)
         if not sources:
-            print(f"{name}: nothing to do, its files are in folders of this machine")
+            print(f"{name}: nothing to do, its files are on this machine")
 
 
 if __name__ == "__main__":

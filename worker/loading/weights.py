@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 
+from darkroom import single_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.file_kinds import refuse_file
@@ -26,6 +27,7 @@ from darkroom.model_files import (
 from darkroom.offers import diffusers_table
 from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
+from worker.loading import clip_vocabulary, single_parts
 from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.hub import cached_folder
 from worker.loading.inspection import inspect_model, inspect_part
@@ -62,15 +64,20 @@ def read(
 
 
 def files_of(card: ModelCard, catalog: Catalog) -> ModelFiles:
-    """The model's files. Raises ModelLoadError if they are not on this machine."""
-    return ModelFiles(_folder(card.source, catalog, INDEX, card.revision))
+    """The model's files. Raises ModelLoadError if they are not on this machine, or are no model."""
+    return single_files.files_of(
+        card, catalog.locate, lambda source, revision: _folder(source, catalog, INDEX, revision)
+    )
 
 
 def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
-    return PartFiles(_folder(card.vae, catalog, CONFIG))
+    own = files_of(card, catalog).part("vae")
+    return single_files.vae_of(
+        card.vae, own, catalog.locate, lambda source: _folder(source, catalog, CONFIG)
+    )
 
 
 def _folder(source: str, catalog: Catalog, landmark: str, revision: str | None = None) -> Path:
@@ -177,14 +184,34 @@ def _read(
         given |= _without_text_encoders(files)
     if other_vae is not None:
         given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
+    given |= single_parts.load_all(files, dtypes, given) | _tokenizers(files)
     pipeline = cls.from_pretrained(
         files.folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
     )
+    if files.overrides:
+        _override(pipeline, files.overrides)
     if (vae := getattr(pipeline, "vae", None)) is not None:
         # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
         # around each call, in any dtype: fatal for a VAE that other jobs use in between.
         vae.register_to_config(force_upcast=False)
     return pipeline
+
+
+def _tokenizers(files: ModelFiles) -> dict[str, Any]:
+    """Those of a model that is shaped like a folder of Darkroom's own, which have no vocabulary."""
+    if files.folder.parent != single_files.CONFIGS:
+        return {}
+    names = [name for name, (_, cls) in files.parts.items() if cls == "CLIPTokenizer"]
+    return {name: clip_vocabulary.tokenizer(files.folder / name) for name in names}
+
+
+def _override(pipeline: DiffusionPipeline, overrides: Mapping[str, Any]) -> None:
+    """Give the pipeline a noise scheduler with other options, as far as its class has them."""
+    scheduler: Any = pipeline.scheduler
+    if "prediction_type" not in scheduler.config:
+        raise ModelLoadError(f"prediction_type: {type(scheduler).__name__} knows no kinds of it")
+    known = {name: value for name, value in overrides.items() if name in scheduler.config}
+    pipeline.scheduler = type(scheduler).from_config(scheduler.config, **known)
 
 
 def _without_text_encoders(files: ModelFiles) -> dict[str, None]:
@@ -198,7 +225,7 @@ def _without_text_encoders(files: ModelFiles) -> dict[str, None]:
 
 def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.Module:
     """The VAE of `files`, if its latents are made like those of the model's own."""
-    name = files.folder.name
+    name = files.single.path.name if files.single else files.folder.name
     cls: Any = getattr(diffusers, str(files.config.get("_class_name")), None)
     if not hasattr(cls, "decode"):
         raise ModelLoadError(f"vae: {name} holds no autoencoder of diffusers")
@@ -210,6 +237,8 @@ def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.
                 f"vae: the latents of {name} have {told(files.config)} {what}, "
                 f"the model's {told(own.config)}"
             )
+    if files.single:
+        return single_parts.load("vae", ("diffusers", cls.__name__), files, dtype)
     try:
         vae: torch.nn.Module = cls.from_pretrained(files.folder, dtype=dtype, use_safetensors=True)
         return vae
