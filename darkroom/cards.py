@@ -105,7 +105,8 @@ class ControlNetCard(Card):
 
     name: Name
     source: str
-    """A diffusers folder, relative to models.toml, or a repository id."""
+    """A diffusers folder or, for a UNet, a safetensors file, relative to models.toml, or a
+    repository id."""
     revision: str | None = None
     variant: str | None = None
     licence: str | None = None

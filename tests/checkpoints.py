@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
     DiffusionPipeline,
     EulerDiscreteScheduler,
@@ -133,7 +134,7 @@ def tensors(made: DiffusionPipeline, family: str) -> Tensors:
 
 
 def write(family: str, folder: Path) -> tuple[Path, Path]:
-    """The model as a folder and as a single file; the file in half precision has the same name."""
+    """The model as a folder and as a single file."""
     made = pipeline(family)
     made.save_pretrained(folder / family, safe_serialization=True)
     file = folder / f"{family}.safetensors"
@@ -141,8 +142,8 @@ def write(family: str, folder: Path) -> tuple[Path, Path]:
     return folder / family, file
 
 
-def unet(network: UNet2DConditionModel) -> Tensors:
-    levels, layers = len(network.config.block_out_channels), network.config.layers_per_block + 1
+def unet(network: UNet2DConditionModel | ControlNetModel) -> Tensors:
+    layers = network.config.layers_per_block + 1
     tensors = network.state_dict()
 
     def block(match: re.Match[str]) -> str:
@@ -171,7 +172,6 @@ def unet(network: UNet2DConditionModel) -> Tensors:
         (r"^(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.", block),
         (r"(input_blocks\.\d+\.0)\.conv\.", r"\1.op."),
     )
-    assert levels
     return _renamed(
         named,
         *(

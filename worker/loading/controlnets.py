@@ -13,6 +13,7 @@ import torch
 from darkroom.cards import ControlNetCard
 from darkroom.errors import ModelLoadError
 from darkroom.model_files import CONFIG
+from worker.loading import controlnet_files
 from worker.loading.complaints import Complaints
 from worker.loading.weights import task_classes
 from worker.loading.workbench import Workbench, refuse_not_finite
@@ -43,6 +44,18 @@ def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.n
 
 
 def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> torch.nn.Module:
+    if file := bench.single(card.source):
+        net = controlnet_files.read(file, bench.network, bench.kind)
+    else:
+        net = _of_folder(bench, card)
+    complaints.refuse_missing()
+    _check_traits(net, bench.network)
+    refuse_not_finite(net.parameters(), bench.network.dtype)
+    moved: torch.nn.Module = net.to(bench.network.device)
+    return moved
+
+
+def _of_folder(bench: Workbench, card: ControlNetCard) -> torch.nn.Module:
     folder = bench.folder(card.source, CONFIG, card.revision, card.variant)
     name = diffusers.ControlNetModel.load_config(folder).get("_class_name")
     takers = task_classes(bench.kind, controlled=True)
@@ -50,14 +63,10 @@ def _load(bench: Workbench, card: ControlNetCard, complaints: Complaints) -> tor
         raise ModelLoadError(f"{bench.kind} takes no ControlNets")
     if name not in _classes_of(next(iter(takers.values())), "controlnet"):
         raise ModelLoadError(f"a {name} does not work with {bench.kind}")
-    net = getattr(diffusers, name).from_pretrained(
+    net: torch.nn.Module = getattr(diffusers, name).from_pretrained(
         folder, variant=card.variant, dtype=bench.network.dtype, use_safetensors=True
     )
-    complaints.refuse_missing()
-    _check_traits(net, bench.network)
-    refuse_not_finite(net.parameters(), bench.network.dtype)
-    moved: torch.nn.Module = net.to(bench.network.device)
-    return moved
+    return net
 
 
 def _classes_of(cls: type[DiffusionPipeline], part: str) -> set[str]:

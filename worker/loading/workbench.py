@@ -84,6 +84,14 @@ class Workbench:
         inspect_part(PartFiles(folder), variant)
         return folder
 
+    def single(self, source: str) -> Path | None:
+        """The file that a source names, if it names one and no folder. Raises ModelLoadError if
+        that is no safetensors file."""
+        place = self._catalog.locate(source)
+        if place is None or place.is_dir():
+            return None
+        return place.with_name(_check_ending(place.name))
+
     def file(
         self, source: str, weight_name: str | None, usual: str, *kinds: str, wanted: str
     ) -> Path:

@@ -16,9 +16,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError
-from darkroom.single_files import CONFIGS, SHIPPED
-from tests import checkpoints, published
-from worker.loading import weights
+from darkroom.model_files import PartFiles, WeightFile
+from darkroom.single_files import CONFIGS, SHIPPED, known_contents
+from tests import checkpoints, published, transformer_files
+from worker.loading import single_parts, weights
 from worker.loading.weights import modules_of
 
 
@@ -224,3 +225,48 @@ def _numbers(text: published.Text, has_projection: bool) -> int:
     named = published.open_clip(text)
     left_out = {"logit_scale"} | (set() if has_projection else {"text_projection"})
     return sum(math.prod(shape) for name, shape in named.items() if name not in left_out)
+
+
+SMALL = ("sd3", "sd35-medium", "qwen-image", "z-image")
+
+
+def test_every_transformer_is_tried() -> None:
+    assert set(transformer_files.SPELLINGS) == {*SMALL, "flux-dev"}
+
+
+@pytest.mark.parametrize("family", [*SMALL, pytest.param("flux-dev", marks=pytest.mark.long)])
+def test_a_transformer_is_read_as_it_was_published(family: str, tmp_path: Path) -> None:
+    make, spell = transformer_files.SPELLINGS[family]
+    network = make()
+    network.save_config(tmp_path)
+    expected = network.state_dict()
+    file = tmp_path / "net.safetensors"
+    for named in (spell(dict(expected)), dict(expected)):
+        for start in ("", "model.diffusion_model."):
+            save_file({start + k: v.contiguous() for k, v in named.items()}, file)
+            assert known_contents(file).family == family
+            equal(network, PartFiles(tmp_path, WeightFile(file)))
+
+
+@pytest.mark.long
+def test_the_network_of_a_whole_flux_is_taken_alone(tmp_path: Path) -> None:
+    network = transformer_files.SPELLINGS["flux-dev"][0]()
+    network.save_config(tmp_path)
+    named = transformer_files.flux(dict(network.state_dict()))
+    shapes = published.flux(**transformer_files.FLUX_SIZES, depth=1, single=1)
+    assert {name: tuple(tensor.shape) for name, tensor in named.items()} == shapes
+    file = tmp_path / "all.safetensors"
+    whole = {f"model.diffusion_model.{k}": v.contiguous() for k, v in named.items()}
+    save_file(whole | {"vae.decoder.conv_in.bias": torch.ones(1)}, file)
+    contents = known_contents(file)
+    assert contents.kind.name == "checkpoint"
+    equal(network, PartFiles(tmp_path, WeightFile(file, contents.parts["transformer"])))
+
+
+def equal(network: torch.nn.Module, files: PartFiles) -> None:
+    expected = network.state_dict()
+    kind = ("diffusers", type(network).__name__)
+    dtype = next(network.parameters()).dtype
+    found = single_parts.load("transformer", kind, files, dtype).state_dict()
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []

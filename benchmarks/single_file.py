@@ -1,0 +1,139 @@
+"""A checkpoint of full size in a single file: loading it and one small picture, against diffusers.
+
+    python -m benchmarks.single_file FOLDER
+
+Weights are random, sizes and names those of Stable Diffusion 1.5 as it was published, in float32.
+FOLDER gets the file and the same as a folder (9 GB), which are made if they are not there. Each way
+of loading has a process of its own, one after the other; pictures are compared.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from darkroom.catalog import Catalog, ModelCard
+from darkroom.single_files import CONFIGS
+from tests import checkpoints, published
+from worker.gathering.gather import Gather
+from worker.loading import clip_vocabulary, pipelines
+
+CALL = {"prompt": "a lighthouse at dusk", "width": 256, "height": 256, "num_inference_steps": 2}
+
+
+def make(folder: Path) -> None:
+    """The model as a folder and as a file."""
+    config, model, file = CONFIGS / "sd1", folder / "folder", folder / "file.safetensors"
+    if file.exists():
+        return
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel.from_config(
+        diffusers.UNet2DConditionModel.load_config(config / "unet")
+    )
+    vae = diffusers.AutoencoderKL.from_config(diffusers.AutoencoderKL.load_config(config / "vae"))
+    encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(config / "text_encoder"))
+    diffusers.StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=clip_vocabulary.tokenizer(config / "tokenizer"),
+        unet=unet,
+        scheduler=diffusers.PNDMScheduler.from_pretrained(config / "scheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(model)
+    named = {f"model.diffusion_model.{k}": v for k, v in checkpoints.unet(unet).items()}
+    named |= {f"first_stage_model.{k}": v for k, v in checkpoints.vae(vae).items()}
+    text = checkpoints.clip(encoder, published.Text())
+    named |= {f"cond_stage_model.{k}": v for k, v in text.items()}
+    save_file({name: tensor.contiguous() for name, tensor in named.items()}, file)
+
+
+def diffusers_folder(folder: Path) -> Any:
+    return diffusers.StableDiffusionPipeline.from_pretrained(
+        folder / "folder", dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
+
+
+def diffusers_file(folder: Path) -> Any:
+    return diffusers.StableDiffusionPipeline.from_single_file(
+        str(folder / "file.safetensors"), config=str(folder / "folder"), local_files_only=True
+    )
+
+
+def darkroom_folder(folder: Path) -> Any:
+    return _darkroom(folder, "folder")
+
+
+def darkroom_file(folder: Path) -> Any:
+    return _darkroom(folder, "file.safetensors")
+
+
+def _darkroom(folder: Path, source: str) -> Any:
+    card = ModelCard(name="m", source=source, dtype="float32")
+    model = pipelines.load(card, Catalog([card], "m", folder), Gather(), torch.device("cpu"))
+    return model.view("text-to-image", "PNDMScheduler")
+
+
+WAYS: dict[str, Callable[[Path], Any]] = {
+    each.__name__: each
+    for each in (diffusers_folder, diffusers_file, darkroom_folder, darkroom_file)
+}
+
+
+def measure(way: str, folder: Path) -> dict[str, object]:
+    torch.set_grad_enabled(False)
+    began, cpu = time.perf_counter(), time.process_time()
+    pipeline = WAYS[way](folder)
+    load, load_cpu = time.perf_counter() - began, time.process_time() - cpu
+    loaded = _memory()
+    pipeline.set_progress_bar_config(disable=True)
+    began, cpu = time.perf_counter(), time.process_time()
+    pictures = pipeline(**CALL, generator=torch.manual_seed(1), output_type="np").images
+    return {
+        "way": way,
+        "load_s": round(load, 1),
+        "load_cpu_s": round(load_cpu, 1),
+        "picture_s": round(time.perf_counter() - began, 1),
+        "picture_cpu_s": round(time.process_time() - cpu, 1),
+        "loaded_gb": loaded,
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "picture": hashlib.sha256(pictures.tobytes()).hexdigest()[:12],
+    }
+
+
+def _memory() -> dict[str, float]:
+    """GiB in memory now: of files that are mapped, and of what is the process's own."""
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    sizes = {line[0].rstrip(":"): int(line[1]) for line in lines if line[0].startswith("Rss")}
+    return {"mapped": round(sizes["RssFile"] / 2**20, 2), "own": round(sizes["RssAnon"] / 2**20, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--way", choices=WAYS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        print(json.dumps(measure(arguments.way, arguments.folder)))
+        return
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    make(arguments.folder)
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.single_file", str(arguments.folder)]
+        subprocess.run([*command, "--way", way], check=True)
+
+
+if __name__ == "__main__":
+    main()
