@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -22,7 +23,7 @@ from darkroom.file_kinds import CHECKPOINT, TRANSFORMER, UNET, VAE, header_of
 from darkroom.model_files import ModelFiles, PartFiles, WeightFile
 from darkroom.networks import main_names
 from darkroom.safe_files import size_of
-from darkroom.weight_headers import Tensor, read_header
+from darkroom.weight_headers import Tensor
 
 if TYPE_CHECKING:
     from darkroom.catalog import ModelCard  # which asks this module what its cards mean
@@ -107,7 +108,7 @@ def checkpoint(file: Path, config: Path | None, prediction: Prediction | None) -
     if contents.kind.name != CHECKPOINT:
         raise ModelLoadError(_no_checkpoint(file, contents))
     _refuse_quantized(file, contents)
-    predicts = prediction or contents.prediction or _measured(file, contents)
+    predicts = prediction or contents.prediction
     if config is None:
         config = _shipped(file, contents, predicts)
     places = {
@@ -125,7 +126,8 @@ def checkpoint(file: Path, config: Path | None, prediction: Prediction | None) -
 
 
 def known_contents(file: Path) -> Contents:
-    """What the header of a safetensors file says, read again only when the file has changed.
+    """What the header of a safetensors file says and, of a Stable Diffusion 2, what its numbers say
+    that it predicts. Read again only when the file has changed.
 
     Raises ModelLoadError."""
     size_of(file)
@@ -135,7 +137,12 @@ def known_contents(file: Path) -> Contents:
 
 @lru_cache(maxsize=64)
 def _contents(file: Path, _size: int, _changed: int) -> Contents:
-    return contents_of(header_of(file))
+    header = header_of(file)
+    contents = contents_of(header)
+    if contents.prediction is None and contents.family == "sd2" and "unet" in contents.parts:
+        bias = header.get(contents.parts["unet"] + _BIAS)
+        contents = replace(contents, prediction=_measured(_numbers(file, bias) if bias else ()))
+    return contents
 
 
 def _with_network(files: ModelFiles, file: Path) -> ModelFiles:
@@ -207,13 +214,8 @@ def _refuse_quantized(file: Path, contents: Contents) -> None:
         )
 
 
-def _measured(file: Path, contents: Contents) -> Prediction | None:
-    """What a Stable Diffusion 2 predicts, by its numbers; None for all others."""
-    if contents.family != "sd2":
-        return None
-    header = read_header(file)
-    tensor = header.get(contents.parts["unet"] + _BIAS)
-    numbers = _numbers(file, tensor) if tensor else ()
+def _measured(numbers: Sequence[float]) -> Prediction | None:
+    """What a network predicts whose `_BIAS` has these numbers; None: there are none."""
     if not numbers:
         return None
     mean = math.fsum(numbers) / len(numbers)

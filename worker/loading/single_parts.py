@@ -70,7 +70,7 @@ def load(
             module = _network(str(cls), files, tensors, dtype)
     except SingleFileComponentError:
         raise ModelLoadError(f"{name}: {file} holds no {cls}") from None
-    except NotImplementedError:  # diffusers moves parameters that nothing was read for
+    except (NotImplementedError, KeyError, TypeError):  # what diffusers meets where one is missing
         raise ModelLoadError(f"{name}: some weights are missing in {file}") from None
     except UNREADABLE as error:
         if is_out_of_memory(error):

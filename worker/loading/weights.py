@@ -14,7 +14,7 @@ import torch
 from darkroom import single_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.file_kinds import refuse_file
+from darkroom.file_kinds import CHECKPOINT, refuse_file, what_is
 from darkroom.model_files import (
     CONFIG,
     INDEX,
@@ -120,6 +120,10 @@ def _refuse_without_index(files: ModelFiles) -> None:
         load_json(files.folder / INDEX)
     for path in sorted(files.folder.iterdir()):
         if path.suffix in (SAFETENSORS, *PICKLES, ".gguf"):
+            if (kind := what_is(path)).name == CHECKPOINT:
+                raise ModelLoadError(
+                    f"{path.name} is {kind.words}: name the file, and not its folder, as `source`"
+                )
             refuse_file(path)
     raise ModelLoadError(f"{INDEX} is missing or damaged")
 

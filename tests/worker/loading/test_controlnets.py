@@ -59,7 +59,7 @@ def test_several_controlnets_work_together(tmp_path: Path) -> None:
         ("more", "initializing ControlNetModel: ['more.weight']"),
         ("infinite", "not finite in float64"),
         ("index", "names 'evil.bin', which could run code"),
-        ("file", "is a ControlNet, where a folder"),
+        ("file", "some weights are missing in net.safetensors"),
         ("damaged", "damaged"),
         ("nowhere", "is missing: there is no such file or folder"),
         ("no configuration", "config.json"),
@@ -84,7 +84,7 @@ def test_a_controlnet_that_cannot_be_used_is_named_and_harms_no_other(
         index = {"metadata": {}, "weight_map": {"a": "evil.bin"}}
         weights.with_name(f"{weights.name}.index.json").write_text(json.dumps(index))
     elif spoil == "file":
-        bad = tmp_path / "net"
+        bad = tmp_path / "net.safetensors"
         save_file({"control_model.a": torch.ones(1)}, bad)
     elif spoil == "missing":
         tensors = load_file(weights)

@@ -132,7 +132,7 @@ def test_a_single_file_as_a_source_says_what_to_do(tmp_path: Path) -> None:
         ("all.safetensors", "is a checkpoint of a family that its header does not tell; name a fo"),
         ("old.ckpt", "a zip archive, as torch.save writes pickles, which could run code"),
         ("new.gguf", "a GGUF file"),
-        ("folder", r"all\.safetensors is a whole checkpoint"),
+        ("folder", r"all\.safetensors is a whole checkpoint .*: name the file, and not its fo"),
     ):
         card = ModelCard(name="one", source=source)
         catalog = Catalog([card], "one", tmp_path)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -19,6 +20,7 @@ from darkroom.errors import ModelLoadError
 from darkroom.model_files import PartFiles, WeightFile
 from darkroom.single_files import CONFIGS, SHIPPED, known_contents
 from tests import checkpoints, published, transformer_files
+from worker.check import check
 from worker.loading import single_parts, weights
 from worker.loading.weights import modules_of
 
@@ -58,6 +60,24 @@ def test_every_tensor_is_that_of_the_folder(family: str, models: Path) -> None:
     assert single.scheduler.config == whole.scheduler.config
     assert single.components.keys() == whole.components.keys()
     assert all(not module.training for _, module in modules_of(single.components))
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_checkpoint_makes_the_picture_of_its_folder(
+    family: str, models: Path, tmp_path: Path
+) -> None:
+    made = []
+    for source, config in ((family, None), (f"{family}.safetensors", f"{family}-config")):
+        card = ModelCard(name="m", source=source, config=config, dtype="float32")
+        out = tmp_path / source
+        checked = check(
+            Catalog([card], "m", models), card, torch.device("cpu"), load_only=False, output=out
+        )
+        assert checked.record.error is None
+        assert "text-to-image" in checked.record.tasks
+        (picture,) = out.iterdir()
+        made.append(Image.open(picture).tobytes())
+    assert made[0] == made[1]
 
 
 def test_numbers_are_read_in_the_dtype_of_the_card(models: Path, tmp_path: Path) -> None:
