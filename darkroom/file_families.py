@@ -86,6 +86,8 @@ _UNETS_BY_ENCODER = (
     ("cond_stage_model.model.", "sd2"),
     ("cond_stage_model.", "sd1"),
 )
+_EDM = ("edm_mean", "edm_vpred.")
+"""Tensors beside SDXL networks of another noise (Playground 2.5, CosXL), by how they begin."""
 _BY_CHANNELS = {9: "-inpaint", 8: "-edit", 7: "-upscale", 5: "-depth"}
 """What a UNet is made for by how many channels go into it, four of which are the latents."""
 
@@ -210,6 +212,8 @@ def _of_network(header: Header) -> tuple[str, ...]:
     for family, marks in TRANSFORMERS:
         if all(re.search(mark, names, re.MULTILINE) for mark in marks):
             return _versions(family, tensors)
+    if any(name.startswith(_EDM) for name in header):
+        return ("sdxl-edm",)
     into = tensors.get("input_blocks.0.0.weight", tensors.get("conv_in.weight"))
     base = UNETS.get(_text_width(tensors)) or next(
         (family for start, family in _UNETS_BY_ENCODER if _begins(header, start)), None

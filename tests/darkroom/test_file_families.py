@@ -36,6 +36,12 @@ def test_a_checkpoint_says_its_family_and_what_is_in_it(
     assert not found.is_quantized
 
 
+@pytest.mark.parametrize("mark", ["edm_mean", "edm_vpred.sigma_max"])
+def test_an_sdxl_of_another_noise_is_no_sdxl(mark: str) -> None:
+    found = contents(published.checkpoint(published.SDXL) | {mark: (4,)})
+    assert found.families == ("sdxl-edm",)
+
+
 @pytest.mark.parametrize("start", ["model.diffusion_model.", ""])
 def test_a_unet_alone_says_its_family(start: str) -> None:
     found = contents(published.prefixed(start, published.unet(published.SDXL.unet)))
