@@ -112,7 +112,7 @@ def test_a_request_that_names_a_lora_takes_what_it_wants() -> None:
     values = resolved("lightning")
     assert [values[name] for name in FIELDS] == ["EulerDiscreteScheduler", 8, 0.0]
     assert values["scheduler_options"]["timestep_spacing"] == "trailing"
-    assert [resolved("ink")[name] for name in FIELDS] == ["DDIMScheduler", 25, 7.5]
+    assert [resolved("ink")[name] for name in FIELDS] == ["DDIMScheduler", FAST.steps, 7.5]
 
 
 def test_so_does_one_that_names_it_in_its_prompt() -> None:
@@ -134,7 +134,7 @@ def test_what_the_request_says_itself_counts() -> None:
 
 def test_a_lora_that_is_off_brings_nothing() -> None:
     values = resolved(loras=[{"name": "lcm", "scale": 0}, {"name": "ink"}])
-    assert [values[name] for name in FIELDS] == ["DDIMScheduler", 25, 7.5]
+    assert [values[name] for name in FIELDS] == ["DDIMScheduler", FAST.steps, 7.5]
 
 
 def test_of_two_that_disagree_the_first_named_counts_and_that_is_told() -> None:
@@ -153,7 +153,7 @@ def test_of_two_that_disagree_the_first_named_counts_and_that_is_told() -> None:
 def test_a_scheduler_that_the_model_does_not_have_is_told() -> None:
     flow = replace(FAST, schedulers=("FlowMatchEulerDiscreteScheduler",), scheduler=None)
     draft = parse(CAT | {"loras": [{"name": "lcm"}]}, flow)
-    assert draft.values["num_inference_steps"] == 25
+    assert draft.values["num_inference_steps"] == FAST.steps
     assert draft.warnings == (
         "The LoRA 'lcm' wants the scheduler LCM, which the model does not have.",
     )

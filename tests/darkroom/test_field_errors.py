@@ -27,7 +27,13 @@ ODD = [
 
 WHOLE = {
     "output": {"format": "png", "quality": 90, "metadata": "full"},
-    "scheduler_options": {"sigmas": None, "timestep_spacing": None},
+    "scheduler_options": {
+        "sigmas": None,
+        "timestep_spacing": None,
+        "eta": None,
+        "original_inference_steps": None,
+    },
+    "hires": {"scale": 2.0, "strength": 0.7, "num_inference_steps": None, "upscaler": "latent"},
     "padding": {"left": 8, "top": 0, "right": 0, "bottom": 0},
     "controls": [CONTROL | {"scale": 1.0, "start": 0.0, "end": 1.0}],
     "loras": [{"name": "ink", "scale": 1.0}],

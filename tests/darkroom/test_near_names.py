@@ -1,5 +1,6 @@
 import pytest
 
+from darkroom.hires import Hires
 from darkroom.job import JobOptions
 from darkroom.near_names import ELSEWHERE, did_you_mean, meant_by
 from darkroom.request import Control, Lora, Output, Padding, Region
@@ -36,6 +37,9 @@ KNOWN = FIELDS | set(JobOptions.model_fields)
         ("tag", "tags"),
         ("format", "output.format"),
         ("karras", "scheduler_options.sigmas"),
+        ("eta", "scheduler_options.eta"),
+        ("enable_hr", "hires"),
+        ("hr_upscaler", "hires.upscaler"),
     ],
 )
 def test_names_of_other_programs_and_slips_of_the_pen(name, meant):
@@ -49,7 +53,7 @@ def test_no_guess_is_better_than_a_wild_one(name):
 
 
 def test_what_is_meant_is_a_name_that_there_is():
-    parts = (Control, Lora, Output, Padding, Region, SchedulerOptions)
+    parts = (Control, Hires, Lora, Output, Padding, Region, SchedulerOptions)
     nested = {name for part in parts for name in part.model_fields}
     for their, ours in ELSEWHERE.items():
         assert their not in FIELDS - {"strength"}, "nobody is told to write what is right"

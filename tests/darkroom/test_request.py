@@ -23,6 +23,9 @@ OFFER = Offer(
     scheduler="DDIMScheduler",
     width=64,
     height=64,
+    limits=CARD.limits,
+    steps=25,
+    guidance=7.5,
 )
 CAT = {"prompt": "a cat"}
 IMAGE = {"prompt": "a cat", "image": "file_" + "0" * 64}
@@ -48,7 +51,12 @@ def test_what_is_left_out_is_filled_in():
         "scheduler": "DDIMScheduler",
         "seed": request.seed,
         "num_images": 1,
-        "scheduler_options": {"sigmas": None, "timestep_spacing": None},
+        "scheduler_options": {
+            "sigmas": None,
+            "timestep_spacing": None,
+            "eta": None,
+            "original_inference_steps": None,
+        },
         "output": {"format": "png", "quality": 90, "metadata": "full"},
         "deterministic": False,
         "guidance_rescale": 0.0,

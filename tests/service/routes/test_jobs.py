@@ -57,13 +57,19 @@ def test_a_prompt_is_answered_with_a_queued_job(api):
         "num_inference_steps": 25,
         "guidance_scale": 7.5,
         "scheduler": "DDIMScheduler",
-        "scheduler_options": {"sigmas": None, "timestep_spacing": None},
+        "scheduler_options": {
+            "sigmas": None,
+            "timestep_spacing": None,
+            "eta": None,
+            "original_inference_steps": None,
+        },
         "seed": 7,
         "num_images": 1,
         "output": {"format": "png", "quality": 90, "metadata": "full"},
         "deterministic": False,
         "guidance_rescale": 0.0,
         "clip_skip": 0,
+        "hires": None,
     }
 
 
