@@ -23,12 +23,14 @@ def _corners(box: tuple[float, float, float, float]) -> tuple[float, float, floa
     return box
 
 
-def at_most(entries: int) -> BeforeValidator:
-    """Counts the entries of a list before any of them is looked at."""
+def at_most(entries: int, whose: str = "") -> BeforeValidator:
+    """Counts the entries of a list before any of them is looked at; `whose` says for whom so many
+    are the limit."""
+    most = "1 entry" if entries == 1 else f"{entries} entries"
 
     def check(value: Any) -> Any:
         if isinstance(value, list) and len(value) > entries:
-            raise PydanticCustomError("too_many", f"May have at most {entries} entries.")
+            raise PydanticCustomError("too_many", f"May have at most {most}{whose}.")
         return value
 
     return BeforeValidator(check)

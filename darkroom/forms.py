@@ -19,13 +19,8 @@ from darkroom import schedulers
 from darkroom.cards import Limits
 from darkroom.fields import Fields, at_most
 from darkroom.offers import Offer
-from darkroom.request import (
-    MAX_CONTROLS,
-    MAX_LORAS,
-    MAX_SEED,
-    Control,
-    Lora,
-)
+from darkroom.request import MAX_CONTROLS, MAX_LORAS, MAX_SEED
+from darkroom.request_parts import Control, Lora
 from darkroom.tasks import LEADERS, TASKS, Size
 from darkroom.text import Text
 
@@ -64,6 +59,7 @@ class _Terms:
     loras: tuple[str, ...]
     controlnets: tuple[str, ...]
     classes: int | None
+    edited: int
 
     @classmethod
     def of(cls, task: str, offer: Offer) -> Self:
@@ -83,6 +79,7 @@ class _Terms:
             loras=offer.loras,
             controlnets=offer.controlnets,
             classes=offer.classes,
+            edited=offer.edited,
         )
 
 
@@ -149,6 +146,7 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
         "num_images": (int, 1, {"ge": 1, "le": limits.max_images}),
         "strength": (float, terms.strength, {"ge": 0, "le": 1}),
         "class_label": (int, ..., {"ge": 0, **classes}),
+        "images": _pictures(terms),
         "loras": _list_of(Lora, terms.loras, MAX_LORAS),
         "controls": _list_of(Control, terms.controlnets, MAX_CONTROLS),
     }
@@ -169,7 +167,7 @@ def _sides(terms: _Terms) -> tuple[_Field, _Field]:
     if size is Size.MODELS or "width" not in terms.takes:
         width, height = (_or_open(_one_of(each) if each else int, each, {}) for each in sides)
         return width, height
-    if size is Size.OF_IMAGE:
+    if size in (Size.OF_IMAGE, Size.AS_IMAGE):
         free = (Annotated[int, Field(**side)] | None, None, {})
         return free, free
     width, height = (_or_open(Annotated[int, Field(**side)], each, {}) for each in sides)
@@ -204,6 +202,13 @@ def _prompt(terms: _Terms, chars: dict[str, int]) -> _Field:
     if field is None or not field.is_required() or terms.takes.intersection(LEADERS):
         return (Text, "", chars)
     return (Text, ..., chars if row.stands_for_others else {"min_length": 1, **chars})
+
+
+def _pictures(terms: _Terms) -> _Field:
+    """As many as the model can work from."""
+    most = at_most(terms.edited, f" for the model {terms.model!r}")
+    bounds = {"strict": False, "min_length": 1, "max_length": terms.edited}
+    return _annotate(tuple[str, ...], most), ..., bounds
 
 
 def _drawn(seed: int) -> int | None:

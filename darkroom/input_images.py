@@ -5,7 +5,9 @@ Works on requests as JSON, so that a body that is not complete yet has places to
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Picture = TypeVar("Picture")
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,19 @@ class Place:
         return "/".join(self.path)
 
 
-PICTURE_FIELDS = frozenset({"image", "mask_image", "reference_images"})
+PICTURE_FIELDS = frozenset({"image", "images", "mask_image", "reference_images"})
 """Fields whose texts are pictures, wherever in a request they stand."""
+
+_LISTS = ("images", "reference_images")
+"""Those that are lists of pictures."""
 
 IMAGE = Place("image")
 MASK = Place("mask_image")
+
+
+def edited(index: int) -> Place:
+    """One of `images`."""
+    return Place("images", index)
 
 
 def control(index: int) -> Place:
@@ -49,9 +59,14 @@ def input_images(request: Mapping[str, Any]) -> dict[Place, str]:
     found = {place: request.get(place.field) for place in (IMAGE, MASK)}
     controls = enumerate(request.get("controls") or ())
     found |= {control(index): each["image"] for index, each in controls}
-    references = enumerate(request.get("reference_images") or ())
-    found |= {reference(index): each for index, each in references}
+    for field in _LISTS:
+        found |= {Place(field, i): each for i, each in enumerate(request.get(field) or ())}
     return {place: image for place, image in found.items() if image is not None}
+
+
+def first_of(pictures: Mapping[Place, Picture]) -> Picture | None:
+    """The one that a job begins with: `image`, or the first of `images`."""
+    return pictures.get(IMAGE, pictures.get(edited(0)))
 
 
 def with_images(request: Mapping[str, Any], images: Mapping[Place, str]) -> dict[str, Any]:
@@ -63,7 +78,8 @@ def with_images(request: Mapping[str, Any], images: Mapping[Place, str]) -> dict
             each | {"image": images[control(index)]}
             for index, each in enumerate(request["controls"])
         ]
-    if request.get("reference_images"):
-        count = len(request["reference_images"])
-        replaced["reference_images"] = [images[reference(index)] for index in range(count)]
+    for field in _LISTS:
+        if request.get(field):
+            count = len(request[field])
+            replaced[field] = [images[Place(field, index)] for index in range(count)]
     return replaced

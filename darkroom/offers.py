@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from darkroom.cards import Limits
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.costs import Cost
-from darkroom.request import Adapter, Argument, Besides, Need, needs
+from darkroom.request import MAX_EDITED, Adapter, Argument, Besides, Need, needs
 from darkroom.tasks import TASKS, Task
 from darkroom.vocabulary import Vocabulary
 
@@ -127,6 +127,8 @@ class Offer:
     controlnets: tuple[str, ...] = ()
     classes: int | None = None
     vocabulary: Vocabulary | None = None
+    edited: int = MAX_EDITED
+    """How many pictures one edit can work from."""
     sigmas: str | None = None
     timestep_spacing: str | None = None
     """These two as the model's own noise scheduler has them, and the others after it."""
@@ -157,9 +159,7 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
     limits = _limits(card, known)
     is_known = known.pipeline is not None or loaded is not None
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
-    scheduler = card.scheduler or known.scheduler
-    if loaded and scheduler is None:
-        scheduler = loaded.schedulers[0]
+    scheduler = card.scheduler or known.scheduler or (loaded.schedulers[0] if loaded else None)
     return Offer(
         card=card,
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
@@ -173,6 +173,7 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         controlnets=known.controlnets,
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
+        edited=_entry(known.pipeline).get("edited", MAX_EDITED),
         sigmas=known.sigmas,
         timestep_spacing=known.timestep_spacing,
         is_known=is_known,
@@ -207,9 +208,8 @@ def _first(*values: float | None) -> float | None:
 def _is_of(record: ModelRecord, card: ModelCard) -> bool:
     """Whether the record tells what the model is that the card names now: models.toml may have
     changed since."""
-    if record.source and (record.source, record.revision) != (card.source, card.revision):
-        return False
-    return bool(record.schedulers)
+    same = (record.source, record.revision) == (card.source, card.revision)
+    return bool(record.schedulers) and (same or not record.source)
 
 
 def _fields(task: Task, known: ModelRecord) -> frozenset[str]:

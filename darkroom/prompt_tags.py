@@ -15,7 +15,8 @@ from typing import Any
 from darkroom.errors import FieldError
 from darkroom.offers import Offer
 from darkroom.prompt_syntax import shown
-from darkroom.request import MAX_LORA_SCALE, MAX_LORAS
+from darkroom.request import MAX_LORAS
+from darkroom.request_parts import MAX_LORA_SCALE
 
 MOST_TAGS = 64
 """Tags of a prompt that are looked at."""

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from darkroom.fields import Box, Colour, Fields, Fraction, at_most
+from darkroom.fields import Colour, Fields, Fraction, at_most
 from darkroom.hires import Hires
+from darkroom.request_parts import Control, Lora, Padding, Region
 from darkroom.schedulers import SchedulerOptions
-from darkroom.text import LINES, Text
+from darkroom.text import Text
 
 MAX_SEED = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
@@ -51,8 +52,9 @@ MetadataLevel = Literal["full", "minimal", "none"]
 """How much a picture says of itself; the one that tells most first."""
 
 MAX_LORAS = 8
-MAX_LORA_SCALE = 10.0
 MAX_CONTROLS = 4
+MAX_EDITED = 16
+"""Pictures that one edit can work from."""
 
 
 class Output(Fields):
@@ -67,55 +69,6 @@ class Output(Fields):
     """What a picture says of itself. full: the whole request, prompt included, which makes it
     again; minimal: software, model, seed and that a model made it; none: nothing. The operator
     may allow less."""
-
-
-class Lora(Fields):
-    """A LoRA of the model and how strongly it works."""
-
-    name: str
-    """By its name in the model's card."""
-    scale: float = Field(1.0, ge=-MAX_LORA_SCALE, le=MAX_LORA_SCALE)
-    """1 is as trained, 0 is off."""
-
-
-class Control(Fields):
-    """A picture that a ControlNet holds the result to."""
-
-    name: str
-    """The ControlNet, by its name in the model's card."""
-    image: str
-    """The map, or the picture to make it from: base64, a data URI, `file_<sha256>`
-    or `img_...`."""
-    preprocess: Literal["canny"] | None = None
-    """What makes the map from the picture; null: the picture is the map."""
-    scale: float = Field(1.0, ge=0.0, le=2.0)
-    """How strongly it holds."""
-    start: float = Field(0.0, ge=0.0, le=1.0)
-    """The share of the steps after which it begins."""
-    end: float = Field(1.0, ge=0.0, le=1.0)
-    """The share of the steps after which it ends."""
-
-
-class Padding(Fields):
-    """Pixels of new canvas around the input picture, in its own pixels."""
-
-    left: int = Field(0, ge=0, le=4096)
-    """Pixels, on the left."""
-    top: int = Field(0, ge=0, le=4096)
-    """Pixels, above."""
-    right: int = Field(0, ge=0, le=4096)
-    """Pixels, on the right."""
-    bottom: int = Field(0, ge=0, le=4096)
-    """Pixels, below."""
-
-
-class Region(Fields):
-    """Something and where it shall be."""
-
-    phrase: Annotated[str, Field(min_length=1, max_length=200), LINES]
-    """What."""
-    box: Box
-    """Left, top, right, bottom as shares of the picture's width and height."""
 
 
 class Request(Fields):
@@ -229,6 +182,33 @@ class Inpaint(FromImage):
     """Pixels by which the mask's edge is softened. Beyond it the original is kept exactly."""
     padding: Padding = Padding()
     """New canvas around the picture, to be filled."""
+
+
+class Edit(Prompted):
+    """A picture made from others by an instruction."""
+
+    task: Literal["edit"]
+    """What to do."""
+    prompt: Annotated[Text, Argument("prompt")]
+    """What to change; see text-to-image."""
+    images: Annotated[
+        tuple[str, ...],
+        Field(strict=False, min_length=1, max_length=MAX_EDITED),
+        at_most(MAX_EDITED),
+    ]
+    """The pictures to work from, the one to change first; each as `image`. A job's own `images` are
+    its results."""
+    background: Colour = "#ffffff"
+    """The colour that shows where pictures of the request are transparent."""
+    mask_image: str | None = None
+    """White where the first picture may change, black where it stays exactly as it is."""
+    mask_blur: int = Field(4, ge=0, le=256)
+    """Pixels by which the mask's edge is softened."""
+    image_guidance_scale: Annotated[
+        float | None, Field(ge=1, le=20), Argument("image_guidance_scale")
+    ] = None
+    """How strongly to follow the pictures, beside the prompt; null is as the model's pipeline has
+    it."""
 
 
 class Upscale(Request):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from darkroom.cards import Limits
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.field_errors import pointer
 from darkroom.offers import Offer
@@ -19,8 +20,8 @@ MaybeSides = tuple[int | None, int | None]
 
 def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | None) -> MaybeSides:
     """The size of pictures, as the task's row in tasks.py says, from the checked values of a body
-    and the size of its input picture `image`. None for what only the model can tell, while that is
-    not known.
+    and the size of `image`, the picture that it begins with. None for what only the model can tell,
+    while that is not known.
 
     Raises InvalidRequestError for an upscaled picture beyond the limits."""
     width, height = values["width"], values["height"]
@@ -29,6 +30,8 @@ def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | N
         return _upscaled_size((width, height), image, offer)
     if rule is Size.OF_IMAGE and image is not None and width is None and height is None:
         width, height = _size_like(_with_padding(image, values.get("padding")), offer)
+    if rule is Size.AS_IMAGE and image is not None and width is None and height is None:
+        return _size_as(image, offer)
     return width or offer.width, height or offer.height
 
 
@@ -58,6 +61,29 @@ def _upscaled_size(asked: tuple[int | None, int | None], image: Sides, offer: Of
     return width, height
 
 
+def _size_as(image: Sides, offer: Offer) -> MaybeSides:
+    """The picture's own size, or the largest of its shape within the limits; both sides rounded
+    down to what the model makes."""
+    if not offer.is_known:
+        return None, None
+    limits = offer.limits
+    fits = (limits.max_pixels / (image[0] * image[1])) ** 0.5
+    scale = min(1.0, fits, limits.max_size / max(image))
+    lowest, highest = _bounds(limits)
+
+    def fit(side: int) -> int:
+        whole = int(side * scale) // limits.size_multiple * limits.size_multiple
+        return min(max(whole, lowest), highest)
+
+    return fit(image[0]), fit(image[1])
+
+
+def _bounds(limits: Limits) -> Sides:
+    """The shortest and the longest side that the limits allow."""
+    step = limits.size_multiple
+    return -(-limits.min_size // step) * step, limits.max_size // step * step
+
+
 def _size_like(image: Sides, offer: Offer) -> MaybeSides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
     if offer.width is None or offer.height is None:
@@ -65,9 +91,9 @@ def _size_like(image: Sides, offer: Offer) -> MaybeSides:
     limits = offer.limits
     scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)
     step = limits.size_multiple
+    lowest, highest = _bounds(limits)
 
     def fit(side: int) -> int:
-        lowest, highest = -(-limits.min_size // step) * step, limits.max_size // step * step
         return min(max(round(side * scale / step) * step, lowest), highest)
 
     return fit(image[0]), fit(image[1])

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from darkroom.request import (
     ClassToImage,
+    Edit,
     ImageToImage,
     Inpaint,
     LayoutToImage,
@@ -28,6 +29,9 @@ class Size(Enum):
     """What the client asks for, else the model's usual size."""
     OF_IMAGE = "of the image"
     """What the client asks for, else the shape of `image` at the model's usual number of pixels."""
+    AS_IMAGE = "as the image"
+    """What the client asks for, else the size of the first of `images`, as near as the model and
+    its limits allow."""
     TIMES_FOUR = "times four"
     """The size of `image` times `UPSCALE`; nothing else can be asked for."""
     MODELS = "the model's"
@@ -111,6 +115,14 @@ _ROWS = (
         brings=frozenset({"width", "height"}),
         meant_by=frozenset({"mask_image", "padding"}),
         example={"prompt": "a green apple", "image": _DISC, "mask_image": _RIGHT_HALF},
+    ),
+    Task(
+        request=Edit,
+        call=frozenset({"prompt"}),
+        size=Size.AS_IMAGE,
+        brings=frozenset({"width", "height"}),
+        meant_by=frozenset({"images"}),
+        example={"model": "kontext", "prompt": "make the disc blue", "images": [_DISC]},
     ),
     Task(
         request=Upscale,

@@ -90,7 +90,7 @@ def _depending_on_the_model(task: str) -> set[str]:
 
 def filled_in(draft: Draft, offer: Offer, image_size: Sides | None) -> Draft | Request:
     """The draft with a seed drawn and with all else that is known now; a request if nothing is
-    lacking any more. `image_size` is that of its input picture `image`.
+    lacking any more. `image_size` is that of the picture that it begins with.
 
     Raises InvalidRequestError."""
     draft = replace(draft, values=_with_seed(draft.values))
@@ -195,7 +195,7 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
             f"Picture {last + 1} would take the seed {seed} + {last}; {MAX_SEED} is the largest."
         )
         yield FieldError("/seed", detail, "out_of_range")
-    if "mask_image" in values and not values["mask_image"] and not any(values["padding"].values()):
+    if "padding" in values and not values["mask_image"] and not any(values["padding"].values()):
         detail = "This field is required unless padding adds canvas to fill."
         yield FieldError("/mask_image", detail, "missing")
 

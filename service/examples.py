@@ -93,6 +93,7 @@ _MODEL = Model(
         scheduler="DPMSolverMultistepScheduler",
     ),
     limits=Limits(max_size=128),
+    max_edited=None,
     error=None,
     loaded_on=["studio-1"],
     served_by=["studio-1"],

@@ -15,6 +15,7 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
     LatentConsistencyModelPipeline,
@@ -27,6 +28,7 @@ from diffusers import (
     StableDiffusion3Pipeline,
     StableDiffusionGLIGENPipeline,
     StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionUpscalePipeline,
     StableDiffusionXLInpaintPipeline,
@@ -207,6 +209,19 @@ def flux() -> FluxPipeline:
     )
 
 
+def kontext() -> FluxKontextPipeline:
+    """Shaped like FLUX.1 Kontext: Flux, which is handed a picture's latents beside the noise."""
+    return FluxKontextPipeline(**flux().components)
+
+
+def pix2pix() -> StableDiffusionInstructPix2PixPipeline:
+    """Shaped like InstructPix2Pix: the picture's latents go into the network along with the noise,
+    and guidance has a row more."""
+    torch.manual_seed(20)
+    parts = _sd15(unet(cross_attention_dim=16, in_channels=8))
+    return StableDiffusionInstructPix2PixPipeline(**parts)
+
+
 def dit() -> DiTPipeline:
     """Shaped like DiT: a transformer that takes the number of a class, 1000 of them."""
     torch.manual_seed(16)
@@ -282,6 +297,8 @@ SPECIAL: dict[str, Callable[[], DiffusionPipeline]] = {
     "sd15-inpaint": sd15_inpaint,
     "sdxl-inpaint": sdxl_inpaint,
     "gligen": gligen,
+    "kontext": kontext,
+    "pix2pix": pix2pix,
     "dit": dit,
     "ldm": ldm,
     "super-resolution": super_resolution,

@@ -12,7 +12,7 @@ from PIL import Image
 from darkroom.costs import Work
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
-from darkroom.input_images import IMAGE, Place
+from darkroom.input_images import Place, first_of
 from darkroom.job import COMPILING, JobError, Progress, Stage, Timings
 from darkroom.offers import Offer
 from darkroom.queue.claim import Claim
@@ -148,7 +148,7 @@ class RunningJob:
         the card may have changed since, and whoever reaches Redis can queue anything.
 
         Raises InvalidRequestError, UnsupportedError."""
-        image = self.inputs.get(IMAGE)
+        image = first_of(self.inputs)
         kept = Draft(self.asked.task, self.claim.request)
         request = completed(kept, offer, image.size if image else None)
         self.stored = stored(request, offer)

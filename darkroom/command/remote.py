@@ -53,6 +53,9 @@ def generate(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="See `darkroom models ls`.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Such as edit; left out: what the options mean.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance: Annotated[
         float | None, typer.Option(help="How strongly to follow the prompt; 1 switches it off.")
@@ -71,8 +74,11 @@ def generate(
         int | None, typer.Option("-n", "--number", min=1, help="How many pictures.")
     ] = None,
     image: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A picture to start from, or img_... of another job."),
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A picture to start from, or img_... of another job; several are edited together.",
+        ),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="With --image: 0 keeps it, 1 makes all new.")
@@ -126,6 +132,7 @@ def generate(
     Sends the request, shows progress and writes files. Ctrl-C cancels the job."""
     values: dict[str, Any] = {
         "model": model,
+        "task": task,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
         "seed": seed,
@@ -135,7 +142,7 @@ def generate(
         "strength": strength,
     }
     places: dict[str, Any] = {
-        "image": image,
+        "images": image or (),
         "mask": mask,
         "controls": control or (),
         "preprocess": preprocess,
@@ -172,7 +179,9 @@ _OPTIONS = {
     "scheduler": "--scheduler",
     "negative_prompt": "--negative",
     "num_images": "--number",
+    "task": "--task",
     "image": "--image",
+    "images": "--image",
     "strength": "--strength",
     "mask_image": "--mask",
     "controls": "--control",

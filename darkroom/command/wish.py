@@ -33,7 +33,7 @@ class Wish:
         prompt: str | None,
         *,
         size: str | None = None,
-        image: str | None = None,
+        images: Sequence[str] = (),
         mask: str | None = None,
         controls: Sequence[str] = (),
         preprocess: str | None = None,
@@ -57,8 +57,10 @@ class Wish:
             if not (match := _SIZE.fullmatch(size)):
                 raise ValueError(f"--size is WIDTHxHEIGHT, such as 512x768, not {size!r}")
             body |= {"width": int(match[1]), "height": int(match[2] or match[1])}
-        if image is not None:
-            body["image"] = _picture("--image", image)
+        if images:
+            pictures = [_picture("--image", each) for each in images]
+            is_edit = body.get("task") == "edit" or len(pictures) > 1
+            body |= {"images": pictures} if is_edit else {"image": pictures[0]}
         if mask is not None:
             body["mask_image"] = _picture("--mask", mask)
         if controls:
@@ -70,7 +72,7 @@ class Wish:
         for each in fields:
             _set(body, each)
         for option, name in {"--strength": "strength", "--mask": "mask_image"}.items():
-            if name in body and "image" not in body:
+            if name in body and not {"image", "images"} & body.keys():
                 raise ValueError(f"{option} needs --image")
         if preprocess and not controls:
             raise ValueError("--preprocess needs --control")

@@ -25,7 +25,7 @@ from darkroom.errors import (
 )
 from darkroom.field_errors import pointer
 from darkroom.images import ImageStore, StoredImage, StoredInput
-from darkroom.input_images import IMAGE, MASK, Place, input_images, with_images
+from darkroom.input_images import MASK, Place, first_of, input_images, with_images
 from darkroom.job import IMAGE_ID
 from darkroom.settings import Settings
 from darkroom.sizes import Sides
@@ -57,7 +57,7 @@ class Taken:
 
     draft: Draft
     image_size: Sides | None
-    """Of `image`."""
+    """Of the picture that it begins with."""
     written: tuple[StoredInput, ...]
     """What was not there before."""
 
@@ -169,7 +169,7 @@ class InputImages:
 
 def _taken(draft: Draft, kept: Mapping[Place, _Kept]) -> Taken:
     values = with_images(draft.values, {place: each.input.id for place, each in kept.items()})
-    image = kept.get(IMAGE)
+    image = first_of(kept)
     if image and image.size != image.was and "padding" in values:
         values["padding"] = _shrunk(values["padding"], image)
     notes = tuple(f"{place} {note}." for place, each in kept.items() for note in each.notes)

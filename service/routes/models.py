@@ -100,6 +100,8 @@ class Model(BaseModel):
     """What is taken for fields that are left out."""
     limits: Limits
     """Bounds of what can be asked."""
+    max_edited: int | None
+    """How many pictures one edit can work from, `images`; null: it does not edit."""
     error: str | None
     """Why a worker could not load it; null if none tried or one could."""
     loaded_on: list[str]
@@ -211,6 +213,7 @@ def _model(
             scheduler=terms.scheduler,
         ),
         limits=terms.limits,
+        max_edited=terms.edited if "edit" in terms.tasks else None,
         error=record.error if record else None,
         loaded_on=[worker.name for worker in workers if card.name in worker.models],
         served_by=[worker.name for worker in workers if card.name in worker.serves],

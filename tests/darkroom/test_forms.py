@@ -10,6 +10,7 @@ from darkroom.forms import form
 from darkroom.tasks import TASKS
 from tests.offers import (
     DIT,
+    FLUX2,
     GLIGEN,
     LDM,
     SD,
@@ -51,7 +52,7 @@ def test_what_they_depend_on_makes_another(change):
 
 @pytest.mark.parametrize(
     ("terms", "task"),
-    [(terms, task) for terms in (SD, SD_UPSCALER, GLIGEN, DIT, LDM) for task in terms.tasks],
+    [(terms, task) for terms in (SD, FLUX2, SD_UPSCALER, GLIGEN, DIT, LDM) for task in terms.tasks],
 )
 def test_fields_are_described_as_in_the_task(terms, task):
     shown, whole = (cls.model_json_schema() for cls in (form(task, terms), TASKS[task].request))
@@ -63,7 +64,7 @@ def test_fields_are_described_as_in_the_task(terms, task):
 
 
 def test_lists_say_how_many_entries_they_take():
-    for terms, task in ((SD, "text-to-image"), (GLIGEN, "layout-to-image")):
+    for terms, task in ((SD, "text-to-image"), (GLIGEN, "layout-to-image"), (FLUX2, "edit")):
         for cls in (form(task, terms), TASKS[task].request):
             for name, field in cls.model_json_schema()["properties"].items():
                 assert field.get("type") != "array" or field["maxItems"], name

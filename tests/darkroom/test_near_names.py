@@ -3,7 +3,8 @@ import pytest
 from darkroom.hires import Hires
 from darkroom.job import JobOptions
 from darkroom.near_names import ELSEWHERE, did_you_mean, meant_by
-from darkroom.request import Control, Lora, Output, Padding, Region
+from darkroom.request import Output
+from darkroom.request_parts import Control, Lora, Padding, Region
 from darkroom.schedulers import SchedulerOptions
 from darkroom.tasks import TASKS
 

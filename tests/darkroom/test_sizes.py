@@ -8,6 +8,7 @@ from tests.offers import (
     CAT,
     DIT,
     FILE,
+    FLUX2,
     LDM,
     SD,
     UPSCALER,
@@ -39,3 +40,18 @@ def test_models_of_one_size_refuse_another(terms, body):
     request = completed(parse(body, terms), terms, None)
     assert (request.width, request.height) == (64, 64)
     assert list(wrong(body | {"width": 128}, terms)) == ["/width"]
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [
+        ((100, 90), (96, 88)),  # down to the multiple
+        ((1024, 256), (512, 128)),  # down to the longest side
+        ((400, 400), (256, 256)),  # down to the most pixels
+        ((5000, 3), (512, 8)),
+        ((3, 2), (8, 8)),  # up to the shortest side
+    ],
+)
+def test_an_edit_has_the_size_of_its_first_picture_within_the_limits(image, size):
+    request = completed(parse(CAT | {"images": [FILE, FILE]}, FLUX2), FLUX2, image)
+    assert (request.width, request.height) == size

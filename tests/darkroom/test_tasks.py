@@ -115,6 +115,7 @@ def test_each_field_is_taken_by_some_model(
         ({"prompt": "x", "regions": []}, ("text-to-image", "layout-to-image"), "layout-to-image"),
         ({"class_label": 1}, ("class-to-image",), "class-to-image"),
         ({"image": "x"}, ("upscale",), "upscale"),
+        ({"images": ["x"], "mask_image": "y"}, ("text-to-image", "edit"), "edit"),
         ({}, ("unconditional",), "unconditional"),
         ({"image": "x"}, ("text-to-image",), "text-to-image"),
     ],

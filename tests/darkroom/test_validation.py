@@ -16,8 +16,11 @@ from tests.offers import (
     CONTROL,
     DIT,
     FILE,
+    FLUX2,
     GLIGEN,
+    KONTEXT,
     LDM,
+    PIX2PIX,
     SD,
     SD_UPSCALER,
     UPSCALER,
@@ -33,6 +36,9 @@ BODIES = [
     ("image-to-image", SD, CAT | {"image": FILE, "controls": [CONTROL]}),
     ("inpaint", SD, CAT | {"image": FILE, "mask_image": FILE}),
     ("inpaint", SD, CAT | {"image": FILE, "padding": {"left": 16}}),
+    ("edit", FLUX2, CAT | {"images": [FILE, FILE]}),
+    ("edit", KONTEXT, CAT | {"images": [FILE], "mask_image": FILE}),
+    ("edit", PIX2PIX, CAT | {"images": [FILE], "image_guidance_scale": 2.0}),
     ("upscale", UPSCALER, {"image": FILE}),
     ("upscale", SD_UPSCALER, {"image": FILE}),
     ("upscale", SD_UPSCALER, CAT | {"image": FILE, "noise_level": 5}),
@@ -184,3 +190,13 @@ def test_solvers_of_a_flow_are_not_judged_by_what_they_do_with_diffusion() -> No
     few = CAT | {"scheduler": "DPM++ 2M", "num_inference_steps": 1}
     assert parse(few, SD).warnings != ()
     assert parse(few, FLOW).warnings == ()
+
+
+def test_an_edit_has_at_least_one_picture_and_no_more_than_the_model_works_from():
+    assert wrong(CAT | {"images": [FILE] * 2}, KONTEXT) == {
+        "/images": "May have at most 1 entry for the model 'fluxkontextpipeline'."
+    }
+    assert "at most 16 entries" in wrong(CAT | {"images": [FILE] * 17}, FLUX2)["/images"]
+    assert list(wrong({"task": "edit"} | CAT, FLUX2)) == ["/images"]
+    assert list(wrong(CAT | {"images": []}, FLUX2)) == ["/images"]
+    assert list(wrong({"images": [FILE]}, FLUX2)) == ["/prompt"]

@@ -18,6 +18,7 @@ import diffusers
 from darkroom.request import Argument, needs
 from darkroom.tasks import TASKS
 from worker.loading.calls import defaults, guidance_argument, multiple
+from worker.loading.editors import EDITORS
 from worker.loading.families import Family, call_of, families
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
 
@@ -44,7 +45,8 @@ FIELDS = {"ip_adapter_image"} | {
 
 def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
-    fields it takes, what it takes for those left out, of how many latents sizes are multiples;
+    fields it takes, what it takes for those left out, of how many latents sizes are multiples,
+    how many pictures it edits at once;
     scheduler class name -> those that can take its place, its options, and how it spaces timesteps
     unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
@@ -73,7 +75,7 @@ def text(content: Mapping[str, Any]) -> str:
 
 def _entry(family: Family) -> dict[str, Any]:
     first = next(iter(family.plain.values()))
-    entry = {
+    entry: dict[str, Any] = {
         "tasks": list(family.plain),
         "classes": {task: cls.__name__ for task, cls in family.plain.items()},
         "controlled": {task: cls.__name__ for task, cls in family.controlled.items()},
@@ -81,6 +83,10 @@ def _entry(family: Family) -> dict[str, Any]:
         "defaults": defaults(first),
         "multiple": multiple(first),
     }
+    if family.name in EDITORS:
+        # Nobody has tried an IP-Adapter beside the pictures.
+        entry["fields"]["edit"] = sorted({*entry["fields"]["edit"]} - {"ip_adapter_image"})
+        entry["edited"] = EDITORS[family.name].most
     if family.name in UNSCALED:
         entry["schedulers"] = [
             each

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import diffusers
 
 from darkroom.tasks import EVERY_CALL, TASKS
+from worker.loading.editors import EDITORS
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -53,6 +54,20 @@ class Family:
 
 def families() -> Iterator[Family]:
     """One for each class that some model can be of."""
+    found = {family.name: family for family in _apart_from_edits()}
+    for name in EDITORS:
+        found.setdefault(name, Family(name, {}, {}))
+    for name, family in found.items():
+        if name not in EDITORS:
+            yield family
+            continue
+        edit = _classes({"edit": name})
+        # The class of the first task is the one that a model is read with.
+        drawn = "text-to-image" in family.plain
+        yield replace(family, plain=family.plain | edit if drawn else edit | family.plain)
+
+
+def _apart_from_edits() -> Iterator[Family]:
     for task in TASKS.values():
         for name in task.pipelines:
             yield Family(name, _classes({task.name: name} | BESIDES.get(name, {})), {})

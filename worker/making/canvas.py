@@ -9,14 +9,15 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from darkroom.masks import resized
-from darkroom.request import Inpaint
+from darkroom.request import Edit, Inpaint
+from darkroom.request_parts import Padding
 
 BLACK, GREY, WHITE = 0, 128, 255
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The picture that an inpaint job begins with, and what becomes of each of its pixels."""
+    """The picture that a job with a mask begins with, and what becomes of each of its pixels."""
 
     picture: Image.Image
     mask: Image.Image
@@ -50,7 +51,7 @@ class Canvas:
         return ((made * share + old * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
 
 
-def canvas(request: Inpaint, image: Image.Image, mask: Image.Image | None) -> Canvas:
+def canvas(request: Inpaint | Edit, image: Image.Image, mask: Image.Image | None) -> Canvas:
     """The picture at its place within the padding, whose pixels repeat its edge."""
     left, top, right, bottom = place = _place(request, image.size)
     inner = (right - left, bottom - top)
@@ -82,9 +83,13 @@ def extend(image: Image.Image, multiple: int) -> Image.Image:
     return Image.fromarray(np.pad(pixels, (*more, (0, 0)), mode="edge"))
 
 
-def _place(request: Inpaint, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _padding(request: Inpaint | Edit) -> Padding:
+    return request.padding if isinstance(request, Inpaint) else Padding()
+
+
+def _place(request: Inpaint | Edit, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Where the picture of `size` comes to lie; padding is counted in its pixels."""
-    pad = request.padding
+    pad = _padding(request)
     left, right = _span(pad.left, size[0], pad.right, request.width)
     top, bottom = _span(pad.top, size[1], pad.bottom, request.height)
     return left, top, right, bottom
@@ -96,9 +101,11 @@ def _span(before: int, side: int, after: int, whole: int) -> tuple[int, int]:
     return begin, max(whole - round(after * scale), begin + 1)
 
 
-def _inner_place(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _inner_place(
+    request: Inpaint | Edit, place: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
     """`place` without what the new picture may reach into of the old one."""
-    pad, inset = request.padding, 2 * request.mask_blur
+    pad, inset = _padding(request), 2 * request.mask_blur
     left, top, right, bottom = place
     return (
         left + inset * bool(pad.left),
@@ -108,7 +115,7 @@ def _inner_place(request: Inpaint, place: tuple[int, int, int, int]) -> tuple[in
     )
 
 
-def _margin(request: Inpaint, place: tuple[int, int, int, int]) -> np.ndarray:
+def _margin(request: Inpaint | Edit, place: tuple[int, int, int, int]) -> np.ndarray:
     """uint8, height x width: white around `place`, black within."""
     left, top, right, bottom = place
     drawn = np.full((request.height, request.width), WHITE, np.uint8)

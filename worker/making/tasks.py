@@ -25,7 +25,7 @@ from darkroom.request import (
 )
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
-from worker.making import prompts
+from worker.making import edits, prompts
 from worker.making.canvas import canvas, extend, fit
 from worker.making.hires import in_two_parts
 from worker.making.pipeline_call import parameters_of, steps_of
@@ -170,6 +170,7 @@ FUNCTIONS: Mapping[str, Callable[..., Outcome]] = {
     "text-to-image": text_to_image,
     "image-to-image": image_to_image,
     "inpaint": inpaint,
+    "edit": edits.edit,
     "upscale": upscale,
     "layout-to-image": layout_to_image,
     "class-to-image": class_to_image,

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from darkroom.input_images import Place, control
-from darkroom.request import Control, Prompted, Request
+from darkroom.request import Prompted, Request
+from darkroom.request_parts import Control
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import StepListener
 from worker.making import prompts

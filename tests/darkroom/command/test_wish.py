@@ -34,9 +34,10 @@ def test_wrong_size(size: str) -> None:
 
 def test_image_is_read_or_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"bytes")
-    assert base64.b64decode(Wish.of("x", image=str(tmp_path / "a.png")).body["image"]) == b"bytes"
+    body = Wish.of("x", images=[str(tmp_path / "a.png")]).body
+    assert base64.b64decode(body["image"]) == b"bytes"
     for named in ("file_" + "0" * 64, "img_" + "0" * 32):
-        assert Wish.of("x", image=named).body["image"] == named
+        assert Wish.of("x", images=[named]).body["image"] == named
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_every_picture_of_a_request_comes_from_a_file(tmp_path: Path) -> None:
         Path(file).write_text(name)
     wish = Wish.of(
         "cat",
-        image="file_" + "0" * 64,
+        images=["file_" + "0" * 64],
         mask=files["mask"],
         controls=[f"canny={files['edges']}"],
         preprocess="canny",
@@ -150,6 +151,13 @@ def test_every_picture_of_a_request_comes_from_a_file(tmp_path: Path) -> None:
     assert (control["name"], control["preprocess"]) == ("canny", "canny")
     assert base64.b64decode(control["image"]) == b"edges"
     assert base64.b64decode(wish.body["reference_images"][0]) == b"style"
+
+
+def test_several_pictures_are_edited_and_one_where_that_is_asked_for() -> None:
+    first, second = (f"file_{digit * 64}" for digit in "01")
+    assert Wish.of("cat", images=[first, second]).body["images"] == [first, second]
+    asked = Wish.of("cat", images=[first], mask=second, task="edit").body
+    assert asked == {"prompt": "cat", "task": "edit", "images": [first], "mask_image": second}
 
 
 def test_any_field_can_be_set() -> None:
@@ -175,8 +183,8 @@ def test_any_field_can_be_set() -> None:
         ({"mask": "nowhere.png"}, "--mask"),
         ({"references": ["nowhere.png"]}, "--reference"),
         ({"preprocess": "canny"}, "--preprocess needs --control"),
-        ({"image": "https://host/a.png"}, "nothing is fetched from a URL; name a file$"),
-        ({"image": f"http://host/api/v1/images/img_{'0' * 32}"}, "its id: img_00000"),
+        ({"images": ["https://host/a.png"]}, "nothing is fetched from a URL; name a file$"),
+        ({"images": [f"http://host/api/v1/images/img_{'0' * 32}"]}, "its id: img_00000"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict, named: str) -> None:
