@@ -19,6 +19,7 @@ from worker.loading.stack import Layer, replace_step
 # What a request always has, and some pipelines have no argument for: the picture they begin with
 # has the size, and a model without classifier-free guidance has no use for its scale.
 _LEFT_OUT = {"width", "height", "guidance_scale"}
+_CHECKS = {"check_inputs", "check_image_input"}
 
 
 def call_pipeline(
@@ -48,7 +49,7 @@ def call_pipeline(
             made: torch.Tensor | np.ndarray = pipeline(**arguments).images
             return made
     except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
-        if _raiser_of(error) == "check_inputs":  # before anything ran, and in words for people
+        if _raiser_of(error) in _CHECKS:  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
         if _is_of_scheduler(error):
             raise UnsupportedError(_beyond(request, error)) from error

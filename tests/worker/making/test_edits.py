@@ -12,7 +12,7 @@ from PIL import Image
 from darkroom.errors import UnsupportedError
 from darkroom.input_images import MASK, edited
 from darkroom.request import Edit
-from tests import tiny
+from tests import tiny, tiny_edits
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel
@@ -30,6 +30,8 @@ class Loaded(dict[str, LoadedModel]):
 
     def __missing__(self, family: str) -> LoadedModel:
         self.gathers[family] = Gather()
+        if family in tiny_edits.FAMILIES:
+            tiny_edits.write(family, self.root / family)
         self[family] = tiny.load(family, self.root / family, self.gathers[family])
         return self[family]
 
@@ -163,3 +165,29 @@ def test_a_picture_of_another_shape_is_brought_to_as_many_pixels(models):
     pipeline = model.view("edit", model.schedulers.own)
     told = edits.arguments(asked(model), pipeline, [noise(90, 30)], 4)
     assert told["image"].size == (48, 16)
+
+
+@pytest.mark.parametrize("family", ["klein", "flux2"])
+def test_flux2_edits_several_pictures_as_diffusers_does(models, family):
+    model = models[family]
+    size = {"width": 64, "height": 64}
+    photos = [noise(64, 64), noise(64, 64, seed=2)]
+    request = asked(model, 2, **size)
+    [picture] = made(model, request, photos)
+    assert np.array_equal(picture, plain(model, request, image=photos, guidance_scale=4.0, **size))
+    [fewer] = made(model, asked(model, **size), photos[:1])
+    assert not np.array_equal(picture, fewer)
+
+
+def test_pictures_of_a_shape_that_flux2_does_not_take_are_refused_in_its_words(models):
+    model = models["klein"]
+    with pytest.raises(UnsupportedError, match="at least 64px"):
+        made(model, asked(model), [noise()])
+
+
+def test_pix2pix_of_sdxl_edits_as_diffusers_does(models):
+    model, photo = models["sdxl-pix2pix"], noise()
+    request = asked(model)
+    size = {"width": 32, "height": 24}
+    [picture] = made(model, request, [photo])
+    assert np.array_equal(picture, plain(model, request, image=photo, guidance_scale=4.0, **size))
