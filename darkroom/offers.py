@@ -4,11 +4,8 @@ Used by all processes; knows neither HTTP nor torch. A card says what an operato
 what a worker saw when it loaded the model; an offer joins the two for checking requests.
 """
 
-import json
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from darkroom.cards import Limits
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.costs import Cost
+from darkroom.families import diffusers_table, entry, refusal, tasks_of
 from darkroom.request import MAX_EDITED, Adapter, Argument, Besides, Need, needs
 from darkroom.tasks import TASKS, Task
 from darkroom.vocabulary import Vocabulary
@@ -132,6 +130,8 @@ class Offer:
     sigmas: str | None = None
     timestep_spacing: str | None = None
     """These two as the model's own noise scheduler has them, and the others after it."""
+    refused: str | None = None
+    """Why no worker can run it, where that is known beforehand."""
     is_known: bool = True
     """Whether it is known what kind of model it is. Until then every task is offered, with every
     field that some model takes for it: the worker that loads the model has the last word."""
@@ -173,9 +173,10 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         controlnets=known.controlnets,
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
-        edited=_entry(known.pipeline).get("edited", MAX_EDITED),
+        edited=entry(known.pipeline).get("edited", MAX_EDITED),
         sigmas=known.sigmas,
         timestep_spacing=known.timestep_spacing,
+        refused=None if loaded else refusal(known.pipeline),
         is_known=is_known,
     )
 
@@ -189,7 +190,7 @@ def _limits(card: ModelCard, known: ModelRecord) -> Limits:
 def _defaults(card: ModelCard, known: ModelRecord, *, is_known: bool) -> dict[str, Any]:
     """What the card says, else what the model's pipeline takes itself, as far as the card's limits
     allow that; None while nobody knows the pipeline."""
-    own = _entry(known.pipeline).get("defaults", {})
+    own = entry(known.pipeline).get("defaults", {})
     usual = (USUAL_STEPS, USUAL_GUIDANCE) if is_known else (None, None)
     steps, guidance = own.get("num_inference_steps", usual[0]), own.get("guidance_scale", usual[1])
     asked, limits = card.defaults, card.limits
@@ -216,7 +217,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     """The request's fields that a model takes for a task: those that need nothing of it, that the
     task brings itself, that its pipeline's call has an argument for, that its adapters add."""
     asked = needs(task.request)
-    pipeline = _entry(known.pipeline)
+    pipeline = entry(known.pipeline)
     arguments = pipeline.get("fields", {}).get(task.name)
     if arguments is None:  # a class that this version does not know is taken to have what is usual
         arguments = [need.name for need in asked.values() if isinstance(need, Argument)]
@@ -245,7 +246,7 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
     if files is None or files.pipeline is None:
         return None
     table = diffusers_table()
-    known = _entry(files.pipeline)
+    known = entry(files.pipeline)
     names = table["schedulers"].get(files.scheduler, table["schedulers"])
     own, vae = known.get("defaults", {}), catalog.vae_files(card)
     size = (own.get("width"), own.get("height"))
@@ -253,7 +254,7 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
     return _named(
         card,
         pipeline=files.pipeline,
-        tasks=tuple(known.get("tasks", ())),
+        tasks=tasks_of(files.pipeline, files.index),
         schedulers=tuple(each for each in names if each in known.get("schedulers", names)),
         scheduler=files.scheduler,
         width=width,
@@ -281,19 +282,3 @@ def _named(card: ModelCard, **known: Any) -> ModelRecord:
         reference=card.ip_adapter is not None,
         **known,
     )
-
-
-def _entry(pipeline: str | None) -> dict[str, Any]:
-    """What the table says of a pipeline class; nothing of one that it does not know."""
-    entry: dict[str, Any] = diffusers_table()["pipelines"].get(pipeline, {})
-    return entry
-
-
-@cache
-def diffusers_table() -> dict[str, Any]:
-    """What diffusers' classes can do, made by `python -m worker.loading.diffusers_table --write`:
-    `pipelines` (class name -> tasks), `schedulers` (class name -> compatible class names), and of
-    each what `scheduler_options` it takes and its `timestep_spacing`."""
-    table = resources.files("darkroom").joinpath("diffusers_table.json")
-    content: dict[str, Any] = json.loads(table.read_text())
-    return content

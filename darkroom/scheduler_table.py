@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from darkroom.errors import FieldError
-from darkroom.offers import Offer, diffusers_table
+from darkroom.families import diffusers_table
+from darkroom.offers import Offer
 from darkroom.schedulers import Sigmas, Spacing, short
 
 TABLE = Path(__file__).with_name("scheduler_table.json")

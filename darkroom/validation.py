@@ -16,10 +16,11 @@ from pydantic import BaseModel, ValidationError
 from darkroom import few_steps, hires, prompts, scheduler_table, schedulers
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
+from darkroom.families import diffusers_table
 from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
 from darkroom.job import JobOptions
-from darkroom.offers import Offer, diffusers_table
+from darkroom.offers import Offer
 from darkroom.request import MAX_SEED, Request, needs
 from darkroom.sizes import MaybeSides, Sides, size_of
 from darkroom.tasks import FIELDS, LISTS, TASKS, meant
@@ -226,6 +227,8 @@ def _cannot_do(task: Any, offer: Offer, others: Offers) -> FieldError:
     else:
         who = _who_can(others, lambda each: task in each.tasks)
         detail = f"The model {offer.card.name!r} does {known}, not {task}.{who}"
+        if offer.refused:
+            detail = f"The model {offer.card.name!r} cannot be used: {offer.refused}."
     return FieldError("/task", detail, "unsupported_task")
 
 

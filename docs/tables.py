@@ -29,11 +29,12 @@ def main() -> None:
 def pages() -> dict[Path, str]:
     """Each page with tables, as it should read."""
     from docs.api_tables import of_api
+    from docs.family_tables import of_families
     from docs.scheduler_tables import of_schedulers
 
     tables = {"files": _files(), "settings": _settings(), "cards": _cards(), "tasks": _tasks()}
     tables["joined"] = _joined()
-    tables |= of_api() | of_schedulers()
+    tables |= of_api() | of_families() | of_schedulers()
     written = {}
     for page in (DOCS / f"{name}.md" for name in PAGES):
         text = page.read_text()

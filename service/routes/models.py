@@ -214,7 +214,7 @@ def _model(
         ),
         limits=terms.limits,
         max_edited=terms.edited if "edit" in terms.tasks else None,
-        error=record.error if record else None,
+        error=(record and record.error) or terms.refused,
         loaded_on=[worker.name for worker in workers if card.name in worker.models],
         served_by=[worker.name for worker in workers if card.name in worker.serves],
         record=record,

@@ -14,7 +14,8 @@ from darkroom import __version__
 from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.errors import InvalidImageError
-from darkroom.offers import ModelRecord, diffusers_table, offer
+from darkroom.families import diffusers_table
+from darkroom.offers import ModelRecord, offer
 from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
 from darkroom.validation import completed, parse
 

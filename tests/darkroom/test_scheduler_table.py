@@ -10,8 +10,9 @@ from darkroom import scheduler_table
 from darkroom.catalog import Catalog
 from darkroom.draft import Draft
 from darkroom.errors import InvalidRequestError
+from darkroom.families import diffusers_table
 from darkroom.few_steps import DISTILLED
-from darkroom.offers import ModelRecord, Offer, diffusers_table, offer
+from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, still, table
 from darkroom.schedulers import Sigmas, Spacing
 from darkroom.validation import completed, parse

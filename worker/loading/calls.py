@@ -7,6 +7,8 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from darkroom.networks import main_names
+
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
@@ -21,12 +23,15 @@ _MULTIPLES = {
     "BriaFiboPipeline": 1,
     "GlmImagePipeline": 4,
     "Ideogram4Pipeline": 2,
-    "Kandinsky3Img2ImgPipeline": 8,
-    "Kandinsky3Pipeline": 8,
+    "Kandinsky3Img2ImgPipeline": 64,
+    "Kandinsky3Pipeline": 64,
+    "Kandinsky5T2IPipeline": 2,
     "Krea2Pipeline": 2,
 }
-"""Kandinsky 3 rounds both sides up to 64 pixels, GLM-Image wants two patches of its network's, the
-others take theirs from a configuration that is the same for all."""
+"""GLM-Image wants two patches of its network's. Kandinsky 3 rounds both sides up to 64, which are
+pixels: it does not say how much smaller latents are. The others have it in a configuration that is
+the same for all."""
+_CLASS = re.compile(r"\w+$|\w+(?= \|)")
 _IN_TWOS = "self.vae_scale_factor * 2"
 
 
@@ -78,10 +83,19 @@ def multiple(cls: type[DiffusionPipeline]) -> int | None:
     return 2 if _IN_TWOS in inspect.getsource(cls) else None
 
 
+def network(cls: type[DiffusionPipeline]) -> str | None:
+    """The class of the network that it calls at each step."""
+    parts = inspect.signature(cls.__init__).parameters
+    kinds = (parts[name].annotation for name in main_names() if name in parts)
+    named = (getattr(kind, "__name__", str(kind)) for kind in kinds)
+    return next((found[0] for each in named if (found := _CLASS.search(each))), None)
+
+
 def size_multiple(pipeline: Any, latents: int | None) -> int:
     """Of how many pixels both sides of its pictures have to be multiples; `latents` is what
     `multiple` said of its class."""
-    factor = getattr(pipeline, "vae_scale_factor", None) or 1
+    names = ("vae_scale_factor", "vae_scale_factor_spatial")
+    factor = next((getattr(pipeline, name) for name in names if hasattr(pipeline, name)), 1)
     config = getattr(getattr(pipeline, "transformer", None), "config", {})
     patch = config.get("patch_size") if latents is None else latents
     return factor * patch if isinstance(patch, int) else factor

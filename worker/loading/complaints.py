@@ -15,6 +15,7 @@ from darkroom.errors import ModelLoadError
 log = logs.get("libraries")
 
 DAMAGED = (AttributeError, SafetensorError)
+NO_TORCHVISION = "it needs torchvision, which is not installed: pip install -e '.[vision]'"
 UNREADABLE = (
     OSError,
     ValueError,
@@ -164,6 +165,8 @@ def _shortened(text: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Why something could not be loaded, in words."""
+    if isinstance(error, ImportError) and "torchvision" in str(error).lower():
+        return NO_TORCHVISION
     lines = first_lines(error)
     return f"damaged: {lines}" if isinstance(error, DAMAGED) else lines
 

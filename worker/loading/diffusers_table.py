@@ -17,7 +17,7 @@ import diffusers
 
 from darkroom.request import Argument, needs
 from darkroom.tasks import TASKS
-from worker.loading.calls import defaults, guidance_argument, multiple
+from worker.loading.calls import defaults, guidance_argument, multiple, network
 from worker.loading.editors import EDITORS
 from worker.loading.families import Family, call_of, families
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
@@ -46,7 +46,7 @@ FIELDS = {"ip_adapter_image"} | {
 def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
     fields it takes, what it takes for those left out, of how many latents sizes are multiples,
-    how many pictures it edits at once;
+    how many pictures it edits at once, the class of its network;
     scheduler class name -> those that can take its place, its options, and how it spaces timesteps
     unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
@@ -82,6 +82,7 @@ def _entry(family: Family) -> dict[str, Any]:
         "fields": {task: _fields(cls) for task, cls in family.plain.items()},
         "defaults": defaults(first),
         "multiple": multiple(first),
+        "network": network(first),
     }
     if family.name in EDITORS:
         # Nobody has tried an IP-Adapter beside the pictures.
@@ -103,7 +104,8 @@ def _fields(cls: type[DiffusionPipeline]) -> list[str]:
     unless asked for, has to bring it in."""
     call, guidance = call_of(cls), guidance_argument(cls)
     without = set() if guidance else {"guidance_scale"}
-    if guidance != "true_cfg_scale" and "true_cfg_scale" in call:
+    is_asked_for = guidance != "true_cfg_scale" and "true_cfg_scale" in call
+    if is_asked_for and not hasattr(cls, "do_classifier_free_guidance"):
         without |= {"negative_prompt"}
     return sorted(FIELDS & (call | {"guidance_scale"}) - without)
 

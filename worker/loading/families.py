@@ -27,6 +27,23 @@ UNFIT = {"HeliosPipeline", "HeliosPyramidPipeline", "IFInpaintingPipeline"}
 # installed.
 MORE: tuple[Mapping[str, str], ...] = (
     {"text-to-image": "KolorsPipeline", "image-to-image": "KolorsImg2ImgPipeline"},
+    {
+        "text-to-image": "ChromaPipeline",
+        "image-to-image": "ChromaImg2ImgPipeline",
+        "inpaint": "ChromaInpaintPipeline",
+    },
+    {"text-to-image": "Flux2KleinPipeline", "inpaint": "Flux2KleinInpaintPipeline"},
+    {"inpaint": "FluxFillPipeline"},
+    {"image-to-image": "StableDiffusionDepth2ImgPipeline"},
+    {"text-to-image": "BriaPipeline"},
+    {"text-to-image": "BriaFiboPipeline"},
+    {"text-to-image": "ErnieImagePipeline"},
+    {"text-to-image": "HiDreamImagePipeline"},
+    {"text-to-image": "HunyuanImagePipeline"},
+    {"text-to-image": "Kandinsky5T2IPipeline"},
+    {"text-to-image": "LongCatImagePipeline"},
+    {"text-to-image": "OmniGenPipeline"},
+    {"text-to-image": "SanaSprintPipeline", "image-to-image": "SanaSprintImg2ImgPipeline"},
 )
 # What models of a task's own class can do besides, with the class that does it.
 BESIDES = {

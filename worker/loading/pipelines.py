@@ -12,8 +12,9 @@ import torch
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError, UnsupportedError
+from darkroom.families import entry, tasks_of
 from darkroom.networks import AUTOENCODERS, network_of
-from darkroom.offers import ModelRecord, diffusers_table
+from darkroom.offers import ModelRecord
 from darkroom.schedulers import SchedulerOptions
 from worker.gathering.gather import Gather
 from worker.loading import adapter_files, stack
@@ -84,6 +85,9 @@ class LoadedModel:
         # The tensors of parts that are offloaded belong in the host's memory, even while one of
         # the parts is on the device.
         cls = _class_for_device(cls, "cpu" if self.offload is not None else self.record.device)
+        if not hasattr(arguments["scheduler"], "scale_model_input"):
+            # Bria's pipeline looks for the very class that has none, and ours is made from it.
+            arguments["scheduler"].scale_model_input = lambda sample, _: sample
         pipeline = cls(**{k: v for k, v in arguments.items() if k in accepted})
         pipeline.set_progress_bar_config(disable=True)
         if cls.__name__ in UNSEEDED:
@@ -112,7 +116,8 @@ def load(
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
     pipeline, faults = read(card, catalog, device)
-    schedulers = Schedulers(pipeline.scheduler, only=_table_of(pipeline).get("schedulers"))
+    known = entry(type(pipeline).__name__)
+    schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:
         others = ", ".join(schedulers.names)
         del pipeline  # whoever keeps the error keeps this frame
@@ -137,19 +142,13 @@ def load(
     return LoadedModel(
         record=_record(card, pipeline, added, schedulers, device, faults),
         components=components,
-        pipelines=task_classes(type(pipeline).__name__),
+        pipelines=task_classes(type(pipeline).__name__, pipeline.config),
         schedulers=schedulers,
         options=_options(pipeline),
         offload=offload,
-        controlled=task_classes(type(pipeline).__name__, controlled=True),
+        controlled=task_classes(type(pipeline).__name__, pipeline.config, controlled=True),
         adapters=added,
     )
-
-
-def _table_of(pipeline: DiffusionPipeline) -> dict[str, Any]:
-    """What the table of diffusers' classes says of a pipeline."""
-    known: dict[str, Any] = diffusers_table()["pipelines"].get(type(pipeline).__name__, {})
-    return known
 
 
 def _options(pipeline: DiffusionPipeline) -> dict[str, Any]:
@@ -170,14 +169,14 @@ def _record(
     modules = {id(module): module for _, module in modules_of(pipeline.components)}
     return ModelRecord(
         name=card.name,
-        tasks=tuple(task_classes(type(pipeline).__name__)),
+        tasks=tasks_of(type(pipeline).__name__, pipeline.config),
         schedulers=schedulers.names,
         scheduler=schedulers.own,
         sigmas=schedulers.sigmas,
         timestep_spacing=schedulers.timestep_spacing,
         width=width,
         height=height,
-        size_multiple=size_multiple(pipeline, _table_of(pipeline).get("multiple")),
+        size_multiple=size_multiple(pipeline, entry(type(pipeline).__name__).get("multiple")),
         pipeline=type(pipeline).__name__,
         dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
         device=str(device),
@@ -204,7 +203,7 @@ def _native_size(pipeline: DiffusionPipeline) -> tuple[int | None, int | None]:
     the network was trained at."""
     if in_pixels := getattr(pipeline, "get_default_resolution", None):
         return in_pixels(), in_pixels()
-    own = _table_of(pipeline).get("defaults", {})
+    own = entry(type(pipeline).__name__).get("defaults", {})
     size = getattr(pipeline, "default_sample_size", None)
     if size is None and {"height", "width"} <= own.keys():
         return own["height"], own["width"]

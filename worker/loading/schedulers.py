@@ -225,7 +225,8 @@ def _can_step(name: str, config: str) -> bool:
     scheduler = copy.deepcopy(_make(name, config))
     if scheduler is None or scheduler.config.get("use_dynamic_shifting"):
         return scheduler is not None  # its timesteps depend on the size of the picture
-    sample = torch.zeros(1, 4, 8, 8)
+    # Of three channels: where a network predicts variances, too, solvers take it for one of pixels.
+    sample = torch.zeros(1, 3, 8, 8)
     try:
         scheduler.set_timesteps(2)
         timestep = scheduler.timesteps[0]

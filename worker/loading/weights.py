@@ -3,17 +3,18 @@ nothing missing; used by the worker's pipelines, knows no jobs."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
+from diffusers.utils import is_torchvision_available
 
 from darkroom import single_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.families import diffusers_table, refusal, tasks_of
 from darkroom.file_kinds import CHECKPOINT, refuse_file, what_is
 from darkroom.model_files import (
     CONFIG,
@@ -24,11 +25,12 @@ from darkroom.model_files import (
     PartFiles,
     times_smaller,
 )
-from darkroom.offers import diffusers_table
+from darkroom.networks import network_of
 from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
 from worker.loading import clip_vocabulary, single_parts
-from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
+from worker.loading.absent import is_empty, left_out, without_text_encoders
+from worker.loading.complaints import NO_TORCHVISION, UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.hub import cached_folder
 from worker.loading.inspection import inspect_model, inspect_part
 from worker.loading.tuning import tune
@@ -41,7 +43,6 @@ OUT_OF_MEMORY = "out of memory"
 # The first makes its noise and its pictures in nothing else; and the nearest entry of a codebook is
 # found by differences that half precision does not see.
 _IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
-_MAY_BE_ABSENT = ("text_encoder", "tokenizer", "image_encoder", "feature_extractor")
 
 
 def read(
@@ -64,10 +65,14 @@ def read(
 
 
 def files_of(card: ModelCard, catalog: Catalog) -> ModelFiles:
-    """The model's files. Raises ModelLoadError if they are not on this machine, or are no model."""
-    return single_files.files_of(
+    """The model's files. Raises ModelLoadError if they are not on this machine, are no model, or of
+    a pipeline that cannot be run: before anything is read of the weights."""
+    files = single_files.files_of(
         card, catalog.locate, lambda source, revision: _folder(source, catalog, INDEX, revision)
     )
+    if why := refusal(files.pipeline):
+        raise ModelLoadError(why)
+    return files
 
 
 def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
@@ -134,26 +139,30 @@ def is_offloaded(card: ModelCard, device: torch.device) -> bool:
 
 
 def pipeline_class(files: ModelFiles) -> type[DiffusionPipeline]:
-    """The class of the first task of a model, or its own where the table has none."""
+    """The class of the first task of a model."""
     name = files.pipeline
     cls = getattr(diffusers, name, None) if name else None
     for part, (library, *_) in files.parts.items():
         if library not in _libraries(cls):
             raise ModelLoadError(f"{part} needs code of its own ({library}), which is not run")
-    if name is None or cls is None:
-        raise ModelLoadError(
-            f"the pipeline {name!r} is not one of diffusers {diffusers.__version__}"
-        )
-    return next(iter(task_classes(name).values()), cls)
+    if name is None:
+        raise ModelLoadError(f"{INDEX} names no pipeline of diffusers")
+    if name == "OmniGenPipeline" and not is_torchvision_available():
+        raise ModelLoadError(NO_TORCHVISION)  # it only stumbles over a name
+    first: type[DiffusionPipeline] = next(iter(task_classes(name, files.index).values()))
+    return first
 
 
-def task_classes(name: str, *, controlled: bool = False) -> dict[str, type[DiffusionPipeline]]:
-    """The pipeline class for each task that models of the class called `name` can do, from the
-    committed table: asking diffusers imports every pipeline there is, which takes seconds.
-    `controlled`: those that ControlNets take part in."""
+def task_classes(
+    name: str, options: Mapping[str, Any] | None = None, *, controlled: bool = False
+) -> dict[str, type[DiffusionPipeline]]:
+    """The pipeline class for each task that models of the class called `name`, with these options
+    of its index, can do, from the committed table: asking diffusers imports every pipeline there
+    is, which takes seconds. `controlled`: those that ControlNets take part in."""
     known = diffusers_table()["pipelines"].get(name, {})
     classes = known.get("controlled" if controlled else "classes", {})
-    return {task: getattr(diffusers, cls) for task, cls in classes.items()}
+    done = tasks_of(name, options or {})
+    return {task: getattr(diffusers, cls) for task, cls in classes.items() if task in done}
 
 
 def _libraries(cls: type[DiffusionPipeline] | None) -> set[str | None]:
@@ -180,12 +189,9 @@ def _read(
     dtype = dtype_of(card, device, cls)
     dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
     given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in files.index else {}
-    expected = inspect.signature(cls.__init__).parameters
-    for name in expected:
-        if name.startswith(_MAY_BE_ABSENT) and files.parts.get(name, (None,))[0] is None:
-            given[name] = None
+    given |= dict.fromkeys(name for name in left_out(files, cls))
     if not card.text_encoders:
-        given |= _without_text_encoders(files)
+        given |= without_text_encoders(files)
     if other_vae is not None:
         given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
     given |= single_parts.load_all(files, dtypes, given) | _tokenizers(files)
@@ -198,6 +204,8 @@ def _read(
         # VAEs overflow in float16. SDXL's pipelines therefore turn theirs to float32 and back
         # around each call, in any dtype: fatal for a VAE that other jobs use in between.
         vae.register_to_config(force_upcast=False)
+    if (network := network_of(pipeline)) is not None and "Chroma" in type(network).__name__:
+        network.register_to_config(guidance_embeds=False)  # its inpainting asks for it
     return pipeline
 
 
@@ -216,15 +224,6 @@ def _override(pipeline: DiffusionPipeline, overrides: Mapping[str, Any]) -> None
         raise ModelLoadError(f"prediction_type: {type(scheduler).__name__} knows no kinds of it")
     known = {name: value for name, value in overrides.items() if name in scheduler.config}
     pipeline.scheduler = type(scheduler).from_config(scheduler.config, **known)
-
-
-def _without_text_encoders(files: ModelFiles) -> dict[str, None]:
-    """The parts to leave out: SD 3's T5, whose place its pipelines fill with zeros."""
-    names = ("text_encoder_3", "tokenizer_3")
-    parts = dict.fromkeys(name for name in names if name in files.index)
-    if not parts:
-        raise ModelLoadError(f"text_encoders: {files.pipeline} has none that it can do without")
-    return parts
 
 
 def _load_vae(files: PartFiles, own: PartFiles, dtype: torch.dtype) -> torch.nn.Module:
@@ -275,7 +274,7 @@ def dtype_of(
 def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
     complaints.refuse_missing()
     for name, part in pipeline.components.items():
-        if name.startswith("tokenizer") and part is not None and len(part) <= 4:
+        if name.startswith("tokenizer") and part is not None and is_empty(part):
             raise ModelLoadError(f"{name}: its vocabulary is missing")
 
 

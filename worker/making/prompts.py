@@ -23,6 +23,7 @@ from darkroom.prompt_syntax import (
     weigh,
 )
 from darkroom.request import Prompted, Upscale
+from worker.loading.calls import guidance_argument
 from worker.making.text_encoders import Encoder, embed, encoders_of, is_clip, tokenizers_of
 
 MAX_CHUNKS = 20
@@ -31,6 +32,7 @@ MAX_PASSES = 100
 """A passage with a weight below 1 costs another pass for each chunk of its part of the prompt."""
 _RATIO = re.compile(r"(?:^|\s)[0-9]+:[0-9]+$")
 """The end of `(at 10:30)` and `(16:9)`."""
+REWRITING = ("use_pe", "enable_prompt_rewrite")
 MOST_NAMED = 3
 """Things of a prompt that one sentence names."""
 
@@ -48,6 +50,8 @@ def arguments(request: Prompted | Upscale, pipeline: Any) -> tuple[dict[str, Any
     encoders = encoders_of(pipeline, accepted)
     read = _embeddings_or_strings if encoders else _strings
     given, warnings = read(request, pipeline, accepted, fields)
+    # Some let a language model write a prompt of its own from it, another each time.
+    given |= {name: False for name in REWRITING if name in accepted}
     return given, unread + warnings
 
 
@@ -64,12 +68,12 @@ def _unread_negative(
 
 def _is_guided(scale: float, pipeline: Any, accepted: Mapping[str, Any]) -> bool:
     """Whether the pipeline will follow a negative prompt."""
-    if own_scale := accepted.get("true_cfg_scale"):
-        return bool(own_scale.default > 1)
     if isinstance(getattr(type(pipeline), "do_classifier_free_guidance", None), property):
         pipeline._guidance_scale = scale  # as its call is about to do
         return bool(pipeline.do_classifier_free_guidance)
-    return scale > 1
+    if guidance_argument(type(pipeline)) == "true_cfg_scale":
+        return scale > 1
+    return scale > 1 and "true_cfg_scale" not in accepted
 
 
 def _embeddings_or_strings(
@@ -247,6 +251,7 @@ def _readers(pipeline: Any, accepted: Mapping[str, Any]) -> list[tuple[Any, int]
     readers = []
     for tokenizer in tokenizers_of(pipeline).values():
         if tokenizer is not None:
-            own = tokenizer.model_max_length
+            words = tokenizer if hasattr(tokenizer, "model_max_length") else tokenizer.tokenizer
+            own = words.model_max_length
             readers.append((tokenizer, own if is_clip(tokenizer) or not longest else longest))
     return readers

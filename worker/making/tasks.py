@@ -25,7 +25,7 @@ from darkroom.request import (
 )
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
-from worker.making import edits, prompts
+from worker.making import edits, prompts, sizes
 from worker.making.canvas import canvas, extend, fit
 from worker.making.hires import in_two_parts
 from worker.making.pipeline_call import parameters_of, steps_of
@@ -86,8 +86,8 @@ def image_to_image(work: Work[ImageToImage]) -> Outcome:
     if steps_of(request) == 0:
         return _keep(request, image, "strength leaves no step to make")
     pipeline = view(request, work.model)
-    # One for each picture: given a single one, SD 3's pipeline encodes it for the first only.
-    start = {"image": [image] * request.num_images, "strength": request.strength}
+    begun = sizes.start(image, request.num_images, pipeline)
+    start = {"image": begun, "strength": request.strength}
     return call_with_prompt(work, pipeline, **start)
 
 
@@ -154,8 +154,7 @@ def class_to_image(work: Work[ClassToImage]) -> Outcome:
     if request.class_label >= classes:
         raise UnsupportedError(f"class_label must be less than {classes}.")
     labels = [request.class_label] * request.num_images
-    guidance = request.guidance_scale
-    arguments = {"class_labels": labels, "guidance_scale": guidance}
+    arguments = {"class_labels": labels, "guidance_scale": request.guidance_scale}
     return Outcome(work.call(pipeline, arguments), _only_size(request, work.model))
 
 

@@ -13,7 +13,7 @@ from darkroom.request import Prompted, Request
 from darkroom.request_parts import Control
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import StepListener
-from worker.making import prompts
+from worker.making import guidance, prompts, sizes
 from worker.making.canvas import fit
 from worker.making.pipeline_call import call_pipeline, parameters_of, pixels
 
@@ -60,7 +60,9 @@ def view(request: Request, model: LoadedModel) -> Any:
 
 def call_with_prompt(work: Work[Prompted], pipeline: Any, **more: Any) -> Outcome:
     arguments, warnings = arguments_of(work, pipeline, **more)
-    return Outcome(work.call(pipeline, arguments), tuple(warnings))
+    pictures = work.call(pipeline, arguments)
+    sizes.compare(pictures, work.request)
+    return Outcome(pictures, tuple(warnings))
 
 
 def arguments_of(
@@ -70,10 +72,9 @@ def arguments_of(
     request = work.request
     given, warnings = prompts.arguments(request, pipeline)
     arguments = {
-        "guidance_scale": request.guidance_scale,
-        "width": request.width,
-        "height": request.height,
         **given,
+        **guidance.arguments(request, pipeline, given),
+        **sizes.arguments(request, pipeline),
         **work.model.adapters.arguments(request, work.inputs),
         **more,
     }

@@ -1,4 +1,5 @@
 import base64
+import json
 
 import httpx2
 import pytest
@@ -163,3 +164,20 @@ def test_a_model_that_was_taught_little_lists_what_it_can_draw(serving, valkey, 
     }
     assert model["examples"] == listed["examples"] == ["a rocket"]
     assert "vocabulary" not in listed
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_model_that_cannot_be_run_says_so_before_any_worker_tried(serving, valkey, tmp_path):
+    index = {"_class_name": "StableCascadeCombinedPipeline", "scheduler": ["diffusers", "X"]}
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model_index.json").write_text(json.dumps(index))
+    (tmp_path / "models.toml").write_text('[[models]]\nname = "a"\nsource = "weights"\n')
+    served = serving(redis_url=valkey.url, state_dir=tmp_path, models=tmp_path / "models.toml")
+    with httpx2.Client(base_url=served.url, timeout=20) as client:
+        model = client.get("/api/v1/models/a").json()
+        answer = client.post("/api/v1/jobs", json={"prompt": "a cat"})
+    said = "the pipeline 'StableCascadeCombinedPipeline' is not one of those that Darkroom can run"
+    assert said in model["error"]
+    assert model["tasks"] == []
+    assert answer.status_code == 422
+    assert said in answer.json()["errors"][0]["detail"]

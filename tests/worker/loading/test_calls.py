@@ -1,7 +1,7 @@
 import diffusers
 import pytest
 
-from worker.loading.calls import defaults, guidance_argument, multiple
+from worker.loading.calls import defaults, guidance_argument, multiple, network
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_defaults_are_what_the_pipeline_takes_itself(
         ("FluxPipeline", 2),
         ("ZImagePipeline", 2),
         ("HunyuanImagePipeline", 2),
-        ("Kandinsky3Pipeline", 8),
+        ("Kandinsky3Pipeline", 64),
         ("StableDiffusionPipeline", None),
         ("StableDiffusion3Pipeline", None),  # patches of its network
     ],
@@ -57,3 +57,15 @@ def test_a_class_says_of_how_many_latents_sizes_are_multiples(
     name: str, latents: int | None
 ) -> None:
     assert multiple(getattr(diffusers, name)) == latents
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("StableDiffusionPipeline", "UNet2DConditionModel"),
+        ("FluxPipeline", "FluxTransformer2DModel"),
+        ("LDMPipeline", "UNet2DModel"),
+    ],
+)
+def test_a_pipeline_names_its_network(name: str, cls: str) -> None:
+    assert network(getattr(diffusers, name)) == cls

@@ -98,3 +98,9 @@ embeddings.position_ids | UNEXPECTED |
         logging.getLogger("transformers").warning(f"{table}layers.0.weight | MISSING |\n")
         with pytest.raises(ModelLoadError, match=r"CLIPTextModel: layers\.0\.weight missing$"):
             complaints.refuse_missing()
+
+
+def test_a_package_that_is_missing_is_named_with_what_brings_it() -> None:
+    said = "Qwen2VLVideoProcessor requires the Torchvision library but it was not found."
+    assert reason_of(ImportError(said)).endswith("pip install -e '.[vision]'")
+    assert "vision" not in reason_of(ImportError("no module named 'x'"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import is_torchvision_available
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
@@ -16,7 +17,7 @@ from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import ModelLoadError
 from darkroom.networks import NETWORKS, Network
 from darkroom.offers import offer
-from tests import tiny
+from tests import tiny, tiny_families
 from worker.gathering.gather import Gather
 from worker.loading import pipelines, tuning
 from worker.loading.offload import Offload
@@ -230,7 +231,7 @@ def test_pickles_are_refused(ending: str, folder: Path) -> None:
     [
         ("unet", ["my_unet", "MyUNet"], "code of its own"),
         ("_class_name", ["pipeline", "MyPipeline"], "code of its own"),
-        ("_class_name", "MyPipeline", "'MyPipeline' is not one of diffusers"),
+        ("_class_name", "MyPipeline", "'MyPipeline' is not one of those that Darkroom can run"),
     ],
 )
 def test_code_of_a_model_s_own_is_not_run(
@@ -299,3 +300,55 @@ def test_a_network_of_another_name_is_one_row(monkeypatch: pytest.MonkeyPatch) -
     tuning.tune(pipeline, card)
     assert pipelines._native_size(pipeline) == (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
     assert len(encoders_of(pipeline, accepted)) == 1
+
+
+def test_a_pipeline_that_cannot_be_run_is_refused_before_its_weights_are_read(folder: Path) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    other = index | {"_class_name": "StableDiffusionLDM3DPipeline"}
+    (folder / "model_index.json").write_text(json.dumps(other))
+    for weights in folder.rglob("*.safetensors"):
+        weights.write_bytes(b"nothing that could be read")
+    words = "'StableDiffusionLDM3DPipeline' is not one of those .*: .*StableDiffusionPipeline, "
+    with pytest.raises(ModelLoadError, match=words):
+        tiny.load("sd15", folder, Gather())
+
+
+def test_a_list_of_options_is_no_part_and_is_kept(tmp_path: Path) -> None:
+    model = loaded(tiny_families.krea2(), tmp_path)
+    assert model.options["text_encoder_select_layers"] == (0, 1, 2)
+    view = model.view("text-to-image", model.schedulers.own)
+    assert view.text_encoder_select_layers == (0, 1, 2)
+
+
+def test_a_refiner_begins_with_a_picture_and_knows_its_score(tmp_path: Path) -> None:
+    model = loaded(tiny_families.refiner(), tmp_path)
+    assert model.record.tasks == ("image-to-image",)
+    assert model.options["requires_aesthetics_score"] is True
+    card = ModelCard(name="m", source=str(tmp_path))
+    told = offer(Catalog([card], "m", tmp_path), card, None)
+    assert told.tasks == ("image-to-image",)
+
+
+def test_kolors_reads_its_words_by_sentencepiece(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    model = loaded(tiny_families.kolors(tmp_path / "words"), tmp_path / "model")
+    assert model.record.tasks == ("text-to-image", "image-to-image")
+    view = model.view("text-to-image", model.schedulers.own)
+    with torch.no_grad():
+        made = view("a cat", num_inference_steps=1, width=32, height=16, output_type="pt").images
+    assert made.shape == (1, 3, 16, 32)
+
+
+def loaded(pipeline: DiffusionPipeline, folder: Path) -> LoadedModel:
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    card = ModelCard(name="m", source=str(folder))
+    return pipelines.load(card, Catalog([card], "m", folder), Gather(), torch.device("cpu"))
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="torchvision is there")
+def test_omnigen_without_torchvision_says_what_it_needs(folder: Path) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"_class_name": "OmniGenPipeline"}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelLoadError, match="it needs torchvision"):
+        tiny.load("sd15", folder, Gather())

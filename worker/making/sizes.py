@@ -1,0 +1,54 @@
+"""How a pipeline is told the size of its pictures, so that it makes no other; runs in a job's
+greenlet, knows no models."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from darkroom.errors import UnsupportedError
+from darkroom.request import Request
+from worker.making.pipeline_call import parameters_of
+
+
+def arguments(request: Request, pipeline: Any) -> dict[str, Any]:
+    """The arguments of its call. Some pipelines take the size for a shape, and choose the nearest
+    of a list or as many pixels as they like best; a job's pipeline is its own, and so is what such
+    choices stand in.
+
+    What a call has no argument for is left out where it is called."""
+    size = (request.width, request.height)
+    accepted = parameters_of(pipeline)
+    given: dict[str, Any] = {"width": request.width, "height": request.height}
+    if "max_area" in accepted:
+        given |= {"max_area": request.width * request.height, "_auto_resize": False}
+    if type(pipeline).__name__ == "HunyuanDiTPipeline":
+        given["use_resolution_binning"] = False
+    if hasattr(pipeline, "resolutions"):
+        pipeline.resolutions = [size]
+    if type(pipeline).__name__ == "HiDreamImagePipeline":
+        # It scales all to this many pixels, and cuts what then lies below a whole patch.
+        side = (request.width * request.height) ** 0.5 * (1 + 1e-9)
+        pipeline.default_sample_size = side / pipeline.vae_scale_factor
+    return given
+
+
+def start(image: Image.Image, count: int, pipeline: Any) -> list[Image.Image] | torch.Tensor:
+    """The picture to begin with, for each of `count` pictures: given a single one, SD 3's pipeline
+    encodes it for the first only. IF's makes pictures, but no tensors, as small as its network."""
+    if type(pipeline).__name__ != "IFImg2ImgPipeline":
+        return [image] * count
+    pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
+    return torch.stack([pixels] * count)
+
+
+def compare(pictures: Iterable[np.ndarray], request: Request) -> None:
+    """Raises UnsupportedError if a picture has another size than the request."""
+    for height, width, _ in (picture.shape for picture in pictures):
+        if (width, height) != (request.width, request.height):
+            raise UnsupportedError(
+                f"This model makes {width} x {height} of {request.width} x {request.height}: ask "
+                "for a size that it can make."
+            )
