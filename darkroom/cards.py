@@ -61,6 +61,21 @@ def _well_formed(name: str) -> str:
     return name
 
 
+_ADDRESS = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#\s]+/[^/?#\s]+)/?")
+
+
+def _repository(source: str) -> str:
+    """The id of a repository whose web address is given."""
+    if "://" not in source:
+        return source
+    if not (found := _ADDRESS.fullmatch(source)):
+        said = "Must be a folder, a file or a repository's id, or the address of its first page."
+        raise PydanticCustomError("malformed", said)
+    return found[1]
+
+
+Source = Annotated[str, AfterValidator(_repository)]
+
 Name = Annotated[str, AfterValidator(_well_formed)]
 
 

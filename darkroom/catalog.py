@@ -28,11 +28,12 @@ from darkroom.cards import (
     LoraCard,
     Name,
     SafetyCard,
+    Source,
     named_once,
 )
 from darkroom.errors import DarkroomError, FieldError, ModelLoadError, ModelNotFoundError
 from darkroom.field_errors import field_errors
-from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder
+from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder, snapshot
 from darkroom.vocabulary import Vocabulary
 
 
@@ -49,7 +50,7 @@ class ModelCard(Card):
     """What clients name it by; also the name of its queues."""
     aliases: tuple[str, ...] = ()
     """Other names that clients may use."""
-    source: str
+    source: Source
     """A folder as diffusers writes it or a checkpoint in a single safetensors file, relative to
     models.toml, or a Hugging Face repository id."""
     config: str | None = None
@@ -245,7 +246,7 @@ class Catalog:
     def locate(self, source: str) -> Path | None:
         """The file or folder that a source names, or None for a repository id."""
         try:
-            path = (self.root / source).resolve()
+            path = snapshot((self.root / Path(source).expanduser()).resolve())
             return path if path.exists() else None
         except (OSError, RuntimeError, ValueError):  # links in a circle, names that no file has
             return None

@@ -35,6 +35,8 @@ _WEIGHTS = re.compile(
     rf"(?:{'|'.join(WEIGHTS)})(?:\.(?P<variant>[a-z0-9_]+))?"
     r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
 )
+_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+"""The beginning of one."""
 _FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
 
 
@@ -82,6 +84,12 @@ class PartFiles:
                 found.setdefault(match["variant"] or match["late"], []).append(self.folder / name)
         return found.get(variant) or found.get(None, [])
 
+    @property
+    def variants(self) -> set[str | None]:
+        """Of its files of weights; None of those that are of none."""
+        found = [match for name in self._names if (match := _WEIGHTS.fullmatch(name))]
+        return {match["variant"] or match["late"] for match in found}
+
     def size(self, width: int, variant: str | None = None) -> int:
         """Bytes that the weights take once each number of floating point takes `width` bytes, by
         the headers of the files; what cannot be read takes none."""
@@ -125,6 +133,13 @@ class ModelFiles:
             and len(entry) == 2
             and all(each is None or isinstance(each, str) for each in entry)
         }
+
+    def variant(self, asked: str | None) -> str | None:
+        """The variant to read: the one that is asked for or, where some part has no other files,
+        the only one there is."""
+        kinds = (self.part(name).variants for name, (library, _) in self.parts.items() if library)
+        only = {each for kind in kinds if None not in kind for each in kind}
+        return asked or (next(iter(only)) if len(only) == 1 else None)
 
     @property
     def scheduler(self) -> str | None:
@@ -226,9 +241,25 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path | No
         return None
     try:
         found = huggingface_hub.try_to_load_from_cache(source, landmark, revision=revision)
+        if found is None and revision and _COMMIT.fullmatch(revision):
+            name = huggingface_hub.file_download.repo_folder_name(repo_id=source, repo_type="model")
+            known = Path(huggingface_hub.constants.HF_HUB_CACHE, name, "snapshots")
+            begun = [each / landmark for each in known.glob(f"{revision}*")]
+            return begun[0].parent if len(begun) == 1 and begun[0].is_file() else None
     except HFValidationError:  # it is no repository's id
         return None
     return Path(found).parent if isinstance(found, str) else None
+
+
+def snapshot(place: Path) -> Path:
+    """`place` or, of a repository's own folder in the cache (`models--owner--name`), what is in its
+    branch `main`, or the only ones there are."""
+    known = place / "snapshots"
+    if not place.name.startswith("models--") or not known.is_dir():
+        return place
+    main = place / "refs" / "main"
+    found = [known / main.read_text().strip()] if main.is_file() else list(known.iterdir())
+    return found[0] if len(found) == 1 else place
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The catalog: what models.toml may hold, and how a model in it is found."""
 
 import pytest
+from pydantic import ValidationError
 
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom.catalog import Catalog, ModelCard, ModelsFileError
 from darkroom.errors import ModelNotFoundError
 
 
@@ -143,3 +144,37 @@ def test_a_vocabulary_that_cannot_be_read_is_told(tmp_path, content):
     (tmp_path / "models.toml").write_text(toml)
     with pytest.raises(ModelsFileError, match=r"the vocabulary words\.txt of 'a' cannot be read"):
         Catalog.read(tmp_path / "models.toml")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("https://huggingface.co/owner/name", "owner/name"),
+        ("http://www.huggingface.co/owner/name/", "owner/name"),
+        ("https://hf.co/owner/name", "owner/name"),
+        ("owner/name", "owner/name"),
+    ],
+)
+def test_the_web_address_of_a_repository_names_it(source, names):
+    assert ModelCard(name="m", source=source).source == names
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://huggingface.co/owner/name/tree/main",
+        "https://huggingface.co/owner",
+        "https://civitai.com/models/1",
+        "ftp://x/y",
+    ],
+)
+def test_another_web_address_is_no_source(source):
+    with pytest.raises(ValidationError, match="address of its first page"):
+        ModelCard(name="m", source=source)
+
+
+def test_a_source_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").mkdir()
+    card = ModelCard(name="m", source="~/x")
+    assert Catalog([card], "m", tmp_path / "elsewhere").locate("~/x") == (tmp_path / "x").resolve()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.model_files import ModelFiles, PartFiles, read_json
+from darkroom.model_files import ModelFiles, PartFiles, cached_folder, read_json, snapshot
 
 INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -142,3 +142,54 @@ def test_a_scheduler_s_configuration_tells_how_steps_are_laid_out(tmp_path: Path
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(configured))
     files = ModelFiles(tmp_path)
     assert (files.sigmas, files.timestep_spacing) == ("karras", "leading")
+
+
+def weights(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("names", "variant"),
+    [
+        (("unet/model.fp16.safetensors", "vae/model.fp16.safetensors"), "fp16"),
+        (("unet/model.fp16.safetensors", "vae/model.safetensors"), "fp16"),
+        (("unet/model.fp16.safetensors", "unet/model.safetensors"), None),
+        (("unet/model.fp16-00001-of-00002.safetensors",), "fp16"),
+        (("unet/model.fp16.safetensors", "vae/model.bf16.safetensors"), None),
+        (("unet/model.safetensors",), None),
+    ],
+)
+def test_files_of_a_variant_alone_are_what_is_read(
+    names: tuple[str, ...], variant: str | None, tmp_path: Path
+) -> None:
+    parts = {part: ["diffusers", "X"] for part in ("unet", "vae")}
+    (tmp_path / "model_index.json").write_text(json.dumps(parts))
+    weights(tmp_path, *names)
+    assert ModelFiles(tmp_path).variant(None) == variant
+    assert ModelFiles(tmp_path).variant("bf16") == "bf16"
+
+
+def test_a_repository_s_own_folder_in_the_cache_stands_for_its_files(tmp_path: Path) -> None:
+    place = tmp_path / "models--owner--name"
+    for commit in ("aaa", "bbb"):
+        (place / "snapshots" / commit).mkdir(parents=True)
+    assert snapshot(place) == place  # nothing says which
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("bbb")
+    assert snapshot(place) == place / "snapshots" / "bbb"
+    assert snapshot(place / "snapshots" / "aaa") == place / "snapshots" / "aaa"
+
+
+def test_the_beginning_of_a_commit_is_enough_where_it_is_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commits = [letter * 40 for letter in "ab"] + ["a" * 20 + "c" * 20]
+    for commit in commits:
+        weights(tmp_path / "models--owner--name" / "snapshots" / commit, "model_index.json")
+    found = cached_folder("owner/name", "b" * 8, "model_index.json")
+    assert found is not None
+    assert found.name == "b" * 40
+    assert cached_folder("owner/name", "a" * 8, "model_index.json") is None  # of two

@@ -24,7 +24,7 @@ def expected_bytes(
         if library and part not in left_out:
             where = vae if part == "vae" and vae else files.part(part)
             wide = vae_dtype(dtype) if part == "vae" else dtype
-            if size := where.size(wide.itemsize, card.variant):
+            if size := where.size(wide.itemsize, files.variant(card.variant)):
                 sizes[part] = size
     return sizes
 

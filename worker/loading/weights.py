@@ -99,7 +99,7 @@ def _read_whole(
     with strict_logs() as complaints:
         files = files_of(card, catalog)
         _refuse_without_index(files)
-        inspect_model(files, card.variant)
+        inspect_model(files, files.variant(card.variant))
         cls = pipeline_class(files)
         for part in files.parts:
             refuse_pickles(files.part(part), part)
@@ -196,7 +196,11 @@ def _read(
         given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
     given |= single_parts.load_all(files, dtypes, given) | _tokenizers(files)
     pipeline = cls.from_pretrained(
-        files.folder, variant=card.variant, dtype=dtypes, use_safetensors=True, **given
+        files.folder,
+        variant=files.variant(card.variant),
+        dtype=dtypes,
+        use_safetensors=True,
+        **given,
     )
     if files.overrides:
         _override(pipeline, files.overrides)

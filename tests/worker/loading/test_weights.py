@@ -127,3 +127,11 @@ def test_a_model_that_needs_its_text_encoders_says_so(model: Path) -> None:
 def test_pickles_beside_safetensors_are_not_read(model: Path) -> None:
     (model / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
     assert tiny.load("sd15", model, Gather()).record.error is None
+
+
+def test_files_of_one_variant_alone_need_not_be_named(model: Path) -> None:
+    for part in ("unet", "vae"):
+        (model / part / WEIGHTS).rename(model / part / WEIGHTS.replace(".", ".fp16.", 1))
+    encoder = model / "text_encoder" / "model.safetensors"
+    encoder.rename(encoder.with_name("model.fp16.safetensors"))
+    assert tiny.load("sd15", model, Gather()).record.parameters > 1000
