@@ -2,6 +2,7 @@
 processes, knows neither HTTP nor torch."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -168,3 +169,15 @@ def named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
         said = f"Each name may stand for one of them: {', '.join(sorted(twice))}."
         raise PydanticCustomError("duplicate", said)
     return adapters
+
+
+def with_new(
+    kind: str,
+    found: tuple[str, ...],
+    named: Sequence[LoraCard | ControlNetCard],
+    faults: Mapping[str, str],
+) -> tuple[str, ...]:
+    """The adapters that a worker found to work, and those that a card names since: for them a
+    worker loads the model anew. `faults` are those of the model's record."""
+    new = (each.name for each in named if f"{kind}:{each.name}" not in faults)
+    return tuple(dict.fromkeys((*found, *new)))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelsFileError
@@ -33,7 +34,7 @@ LOOKS_PER_LEASE = 8
 def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out, and
     what nobody foresaw keeps nothing but its own turn from being done."""
-    offered = _models_on_offer(settings)
+    offered = partial(_models_on_offer, settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
     every_s = settings.keeper_interval_s
     log.info("keeper_started", interval_s=every_s)
@@ -76,9 +77,9 @@ class Keeper:
         queue: Queue,
         store: ImageStore,
         retention_s: float,
-        offered: Collection[str] | None = None,
+        offered: Callable[[], Collection[str] | None] = lambda: None,
     ) -> None:
-        """`offered`: names of the models on offer; None if they are not known here."""
+        """`offered` tells names of the models on offer; None if they are not known here."""
         self._queue = queue
         self._offered = offered
         self._store = store
@@ -130,8 +131,8 @@ class Keeper:
         return self._unreferred & seen
 
     def _end_abandoned(self) -> None:
-        if self._offered is not None:
-            for job_id in self._queue.end_abandoned(self._offered, ABANDONED_AFTER_S):
+        if (offered := self._offered()) is not None:
+            for job_id in self._queue.end_abandoned(offered, ABANDONED_AFTER_S):
                 log.warning("model_gone", job_id=job_id)
 
     def _forget_old_jobs(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.cards import Limits
+from darkroom.cards import Limits, with_new
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.costs import Cost
 from darkroom.families import diffusers_table, entry, refusal, tasks_of
@@ -169,8 +169,8 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         height=_nearest_allowed(limits, card.defaults.height or known.height or usual),
         limits=limits,
         **_defaults(card, known, is_known=is_known),
-        loras=known.loras,
-        controlnets=known.controlnets,
+        loras=with_new("lora", known.loras, card.loras, known.faults),
+        controlnets=with_new("controlnet", known.controlnets, card.controlnets, known.faults),
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
         edited=entry(known.pipeline).get("edited", MAX_EDITED),

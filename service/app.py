@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from darkroom import __version__
-from darkroom.catalog import Catalog
 from darkroom.forms import form
 from darkroom.images import ImageStore
+from darkroom.live_catalog import LiveCatalog
 from darkroom.offers import offer
 from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
@@ -81,7 +81,7 @@ def _assemble(settings: Settings) -> Darkroom:
     store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,
-        catalog=Catalog.read(settings.models),
+        models=LiveCatalog(settings.models),
         client=client,
         store=store,
         inputs=InputImages.of(settings, store),

@@ -12,6 +12,7 @@ from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import JobNotFoundError
 from darkroom.images import ImageStore
 from darkroom.job import JOB_ID
+from darkroom.live_catalog import LiveCatalog
 from darkroom.offers import ModelRecord, Offer, offer
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
@@ -32,13 +33,19 @@ class Darkroom:
     """Everything the routes work with; `store` blocks: call it from threads."""
 
     settings: Settings
-    catalog: Catalog
+    models: LiveCatalog
     client: AsyncClient
     store: ImageStore
     inputs: InputImages
     feed: EventFeed
     outlook: SharedRead[Outlook]
     waiting: Crowd
+
+    @property
+    def catalog(self) -> Catalog:
+        """What models.toml says now."""
+        self.models.refresh()
+        return self.models
 
     def place(self, http: Request) -> AbstractContextManager[None]:
         """Among those who wait. Raises BusyError, TooManyAtOnceError."""

@@ -16,8 +16,9 @@ from typing import Any
 
 from darkroom import __version__, logs, streams
 from darkroom.back_off import back_off_s
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom.catalog import ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
+from darkroom.live_catalog import LiveCatalog
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers, worker_name
@@ -37,11 +38,11 @@ class Supervisor:
     """Keeps one engine running until told to stop."""
 
     def __init__(
-        self, settings: Settings, queue: Queue, workers: Workers, serves: tuple[str, ...]
+        self, settings: Settings, queue: Queue, workers: Workers, catalog: LiveCatalog
     ) -> None:
         self.name = settings.worker_name or worker_name()
         self._settings = settings
-        self._serves = serves
+        self._catalog = catalog
         self._queue = queue
         self._workers = workers
         self._started_at = datetime.now(UTC)
@@ -135,13 +136,14 @@ class Supervisor:
 
     def _announce(self, engine: EngineProcess) -> None:
         report, state = engine.report, engine.report.state
+        self._catalog.refresh()
         info = WorkerInfo(
             name=self.name,
             engine=engine.id,
             state="draining" if self._drain_until is not None else state,
             models=report.models,
             loads=report.loads,
-            serves=self._serves,
+            serves=self._catalog.served(self._settings.serves),
             device=report.device,
             max_jobs=self._settings.max_jobs,
             running=report.running,
@@ -221,13 +223,13 @@ def main() -> int:
         )
         return 2
     try:
-        catalog = Catalog.read(Path(settings.models))
-        serves = catalog.names(settings.serves)
+        catalog = LiveCatalog(Path(settings.models))
+        catalog.names(settings.serves)
     except (ModelsFileError, ModelNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     redis = connect(settings.redis_url)
-    return Supervisor(settings, Queue.of(redis, settings), Workers(redis), serves).run()
+    return Supervisor(settings, Queue.of(redis, settings), Workers(redis), catalog).run()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from darkroom import logs, streams
-from darkroom.catalog import Catalog
 from darkroom.images import ImageStore
+from darkroom.live_catalog import LiveCatalog
 from darkroom.queue.connection import connect
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Queue
@@ -62,8 +62,7 @@ def assemble(
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
     none of them started. `beats`: the queue again, over a connection for leases alone; `at_work`:
     where the supervisor reads it."""
-    catalog, places = Catalog.read(Path(settings.models)), int(settings.max_jobs * PLACES)
-    serves = catalog.names(settings.serves)
+    catalog, places = LiveCatalog(Path(settings.models)), int(settings.max_jobs * PLACES)
     place = device.pick_device(settings.device)
     gather = Gather(row_counts=device.row_counts(place))
     pulse = Pulse(step_timeout_s=settings.step_timeout_s, load_timeout_s=settings.load_timeout_s)
@@ -98,7 +97,7 @@ def assemble(
             engine=engine,
             places=places,
             look_ahead=max(round(settings.max_jobs * LOOK_AHEAD), 1),
-            serves=serves,
+            serves=lambda: catalog.served(settings.serves),
             loaded=lambda: models.names,
             is_ready=lambda: pulse.state in ("idle", "busy"),
             beat_now=beat_now,

@@ -45,19 +45,19 @@ class Intake(Vital):
         engine: str,
         places: int,
         look_ahead: int,
-        serves: Sequence[str],
+        serves: Callable[[], Sequence[str]],
         loaded: Callable[[], Collection[str]],
         is_ready: Callable[[], bool],
         beat_now: threading.Event,
         store_is_full: threading.Event,
         prefer_loaded_s: float = 30.0,
     ) -> None:
-        """`places`: jobs that may be under way; `look_ahead`: jobs to hold beside them; `loaded`:
-        the models in memory, whose jobs count as if they had waited `prefer_loaded_s` longer;
-        `is_ready`: whether the engine's loop comes round, and does not load a model. Sets
-        `beat_now` when the engine's own bell rings: one of its jobs was canceled, or taken by
-        another engine. `store_is_full`: set by whoever could not store a picture, cleared here once
-        the store takes some again."""
+        """`serves`: the models whose jobs are taken; `places`: jobs that may be under way;
+        `look_ahead`: jobs to hold beside them; `loaded`: the models in memory, whose jobs count as
+        if they had waited `prefer_loaded_s` longer; `is_ready`: whether the engine's loop comes
+        round, and does not load a model. Sets `beat_now` when the engine's own bell rings: one of
+        its jobs was canceled, or taken by another engine. `store_is_full`: set by whoever could not
+        store a picture, cleared here once the store takes some again."""
         super().__init__(name="intake", daemon=True)
         self._jobs, self._store, self._held = jobs, store, held
         self._engine, self._serves = engine, serves
@@ -124,7 +124,7 @@ class Intake(Vital):
         held = self._at_hand
         if any(job.claim.must_run_alone for job in held):
             return []
-        names = queue_names(self._serves)
+        names = queue_names(self._serves())
         if len(held) < self._places + self._look_ahead:
             return names
         urgent = [name for name in names if name.endswith(".high")]
@@ -143,7 +143,7 @@ class Intake(Vital):
         own = engine_bell(self._engine)
         has_place = self._has_place
         bells = [own, room_bell(self._engine)]
-        bells += [queue_bell(model) for model in self._serves] if has_place else []
+        bells += [queue_bell(model) for model in self._serves()] if has_place else []
         rung = self._jobs.wait(bells, timeout_s=1.0 if has_place else 0.2)
         if rung == own:
             self._beat_now.set()
@@ -164,7 +164,7 @@ class Intake(Vital):
     def _admit(self, claim: Claim, claimed_at: float) -> None:
         try:
             asked = load_request(claim.request)
-            if asked.model not in self._serves:
+            if asked.model not in self._serves():
                 raise ModelNotFoundError(asked.model)
         except DarkroomError as error:
             log.warning("job_refused", job_id=claim.job_id, code=error.code)

@@ -5,7 +5,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import torch
@@ -13,15 +13,12 @@ import torch
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
-from darkroom.offers import ModelRecord, offer
-from worker import trial
+from darkroom.offers import ModelRecord
 from worker.device import free_device_memory, is_out_of_memory, is_shared, room_left, size
 from worker.gathering.gather import Gather, ModuleState
 from worker.loading import pipelines
 from worker.loading.complaints import first_lines
 from worker.loading.memory import expected_bytes, held_bytes, in_words
-from worker.loading.safety import SafetyChecker
-from worker.loading.tuning import Compiling, compile_fault
 from worker.loading.weights import (
     dtype_of,
     files_of,
@@ -29,6 +26,7 @@ from worker.loading.weights import (
     modules_of,
     vae_files,
 )
+from worker.prepared import prepare
 
 log = logs.get("models")
 
@@ -90,6 +88,12 @@ class LoadedModels:
         """The model called `name`, which is in memory."""
         return self._loaded[name].model
 
+    def use(self, name: str) -> pipelines.LoadedModel:
+        """The same, and used last of all (LRU)."""
+        entry = self._loaded[name]
+        entry.used = next(self._uses)
+        return entry.model
+
     def card(self, name: str) -> ModelCard:
         """The card of the model called `name`, which is in memory."""
         return self._loaded[name].card
@@ -105,9 +109,12 @@ class LoadedModels:
     def load_beside(self, name: str, busy: Collection[str]) -> pipelines.LoadedModel | None:
         """As `load`, but models in `busy` have jobs and stay where they are: None if there will
         only be room once those have ended."""
-        if entry := self._loaded.get(name):
-            entry.used = next(self._uses)
-            return entry.model
+        if name in self._loaded:
+            if not self._is_outdated(name):
+                return self.use(name)
+            if name in busy:
+                return None
+            self._evict(name)
         failed_at, fault = self._faults.get(name, (0.0, None))
         if fault and time.monotonic() - failed_at < LOAD_AGAIN_AFTER_S:
             raise fault
@@ -124,7 +131,9 @@ class LoadedModels:
     def has_room_for(self, name: str, busy: Collection[str]) -> bool:
         """Whether a job of the model could be started now: it is in memory, or can be loaded while
         models in `busy` stay, or can never be and its jobs fail."""
-        if name in self._loaded or name in self._faults:
+        if name in self._loaded:
+            return name not in busy or not self._is_outdated(name)
+        if name in self._faults:
             return True
         need = self._need(self._catalog.find(name))
         if need > self._room(self._evictable(NOBODY)):
@@ -133,6 +142,18 @@ class LoadedModels:
             return False
         too_many = self._too_many.get(name)
         return not too_many or not too_many <= self._loaded.keys() or bool(self._evictable(busy))
+
+    def forget_faults(self) -> None:
+        """What could not be loaded may be loadable now: cards have changed."""
+        self._faults.clear()
+        self._needs.clear()
+        self._too_many.clear()
+
+    def let_go_removed(self, busy: Collection[str]) -> None:
+        """Free the memory of models that are not in the catalog any more and have no jobs."""
+        for name in [name for name in self._loaded if name not in self._catalog.cards]:
+            if name not in busy:
+                self._evict(name)
 
     def preload(self, serves: Sequence[str]) -> None:
         """Load the pinned ones of these models and the default, or the first of them, so that the
@@ -148,14 +169,22 @@ class LoadedModels:
         """Drop the least recently used model that has no jobs and may leave; whether one was."""
         if not (idle := self._evictable(busy)):
             return False
-        entry = self._loaded.pop(min(idle, key=lambda each: each.used).card.name)
+        least = min(idle, key=lambda each: each.used).card.name
         idle.clear()
+        self._evict(least)
+        return True
+
+    def _evict(self, name: str) -> None:
+        entry = self._loaded.pop(name)
         self._gather.forget(entry.states)
-        log.info("model_evicted", model=entry.card.name)
+        log.info("model_evicted", model=name)
         del entry
         free_device_memory()
         self._evicted()
-        return True
+
+    def _is_outdated(self, name: str) -> bool:
+        """Whether the catalog has another card for the model than the one it was loaded by."""
+        return self._catalog.cards.get(name) is not self._loaded[name].card
 
     def _load(self, card: ModelCard, busy: Collection[str]) -> pipelines.LoadedModel | None:
         """None: there was less room than it seemed, and others will leave some."""
@@ -185,7 +214,7 @@ class LoadedModels:
         fault: DarkroomError
         try:
             with self.loading(card.name):
-                model = self._prepare(card)
+                model = prepare(card, self._catalog, self._gather, self._device, self._refused)
             states = tuple(each for each in self._gather.states if each not in before)
             return _Entry(card, model, states, self._size(card, model), next(self._uses))
         except (ModelLoadError, DeviceMemoryError) as error:
@@ -200,36 +229,6 @@ class LoadedModels:
         self._gather.forget([each for each in self._gather.states if each not in before])
         free_device_memory()
         raise fault
-
-    def _prepare(self, card: ModelCard) -> pipelines.LoadedModel:
-        began = time.monotonic()
-        model = pipelines.load(card, self._catalog, self._gather, self._device, self._refused)
-        if card.safety:
-            checker = SafetyChecker.read(card.safety, self._catalog, self._device)
-            self._gather.wrap(checker.network, "safety_checker")
-            model = replace(model, safety=checker).tells(safety=checker.name)
-        if card.compile:
-            with Compiling() as compiling:
-                model = self._warm_up(card, model)
-            model = model.tells(compile_s=round(compiling.seconds, 3))
-        elif card.warmup:
-            model = self._warm_up(card, model)
-        return model.tells(load_s=round(time.monotonic() - began, 3))
-
-    def _warm_up(self, card: ModelCard, model: pipelines.LoadedModel) -> pipelines.LoadedModel:
-        """Make a picture, so that nothing is slow or impossible at the first job."""
-        try:
-            trial.run(model, offer(self._catalog, card, model.record))
-        except (ModelLoadError, DeviceMemoryError):
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            reason = first_lines(error)
-            raise ModelLoadError(f"{card.source} makes no picture: {reason}") from None
-        if fault := compile_fault(model.components):
-            model = model.tells(faults=model.record.faults | {"compile": fault})
-        return model
 
     def _make_room(self, card: ModelCard, busy: Collection[str]) -> bool:
         """Evict what has to go for the model of `card`; False: wait for models of `busy` to end.

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import torch
 
 from darkroom import logs
-from darkroom.catalog import Catalog
 from darkroom.costs import Work
 from darkroom.errors import (
     Canceled,
@@ -20,6 +19,7 @@ from darkroom.errors import (
     Released,
 )
 from darkroom.job import JobError
+from darkroom.live_catalog import LiveCatalog
 from darkroom.offers import offer
 from darkroom.settings import Settings
 from worker import device
@@ -50,7 +50,7 @@ class Engine:
     """The loop of one engine process. `run` reads in the order things happen."""
 
     settings: Settings
-    catalog: Catalog
+    catalog: LiveCatalog
     device: torch.device
     gather: Gather
     models: LoadedModels
@@ -84,6 +84,7 @@ class Engine:
 
     def tick(self) -> None:
         """Come round once."""
+        self._follow_catalog()
         self._take_in()
         self._interrupt()
         self.admission.begin_waiting(self._jobs.values())
@@ -134,6 +135,12 @@ class Engine:
         """The models whose jobs run."""
         return {job.model for job in self._running}
 
+    def _follow_catalog(self) -> None:
+        """Take up what models.toml says by now; what runs goes on as it began."""
+        if self.catalog.refresh():
+            self.models.forget_faults()
+        self.models.let_go_removed(self._busy)
+
     def _take_in(self) -> None:
         """Take in arrivals; sleep on them when there is nothing else to do."""
         is_idle = not self.gather.parked and not self._begun
@@ -147,7 +154,7 @@ class Engine:
         for job in list(self._jobs.values()):
             if job.deadline is not None and now > job.deadline:
                 job.interrupt = job.interrupt or DeadlineExceeded()
-            elif out_of_grace or (self._drain_at is not None and not job.started):
+            elif out_of_grace or (not job.started and self._must_not_start(job)):
                 job.interrupt = job.interrupt or Released()
             if job.interrupt is None:
                 continue
@@ -156,6 +163,11 @@ class Engine:
             else:
                 self._hand_on(job)
                 self._end_interrupted(job, job.interrupt)
+
+    def _must_not_start(self, job: RunningJob) -> bool:
+        """Whether the engine drains, or the job's model was taken out of models.toml: the queue
+        keeps the job, should another worker or the model come."""
+        return self._drain_at is not None or job.model not in self.catalog.cards
 
     def _start_begun(self) -> None:
         """Start what has begun, and load at most one model for it."""
@@ -209,7 +221,7 @@ class Engine:
         for ended in self.gather.take_ended():
             job = self._jobs[ended.owner]
             self._hand_on(job)
-            model = self.models.load(job.model)  # in memory, and used just now
+            model = self.models.use(job.model)
             if model.offload is not None:
                 model.offload.rest()
             if ended.error is None:

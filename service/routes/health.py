@@ -42,7 +42,7 @@ class Ready(BaseModel):
     detail: str
     """A sentence for people."""
     checks: dict[str, str]
-    """For `redis`, `store` and `workers`: `ok`, or a sentence."""
+    """For `redis`, `store`, `workers` and `models`: `ok`, or a sentence."""
     models: dict[str, ReadyModel] = {}
     """The models on offer."""
     workers: list[ReadyWorker] = []
@@ -97,6 +97,7 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
         tasks.start_soon(test, "redis", _redis)
         tasks.start_soon(test, "store", _store)
         tasks.start_soon(test, "workers", workers)
+    checks["models"] = _models_file(here)
     wrong = [name for name, sentence in checks.items() if sentence != "ok"]
     detail = " ".join(checks[name] for name in wrong) or "Jobs are accepted and worked on."
     if {"redis", "store"}.isdisjoint(wrong):
@@ -121,6 +122,13 @@ async def metrics(here: Here) -> Response:
 async def version() -> Version:
     """Which Darkroom this is."""
     return Version()
+
+
+def _models_file(here: Darkroom) -> str:
+    """What is wrong with models.toml as it is now."""
+    if here.catalog and here.models.fault:
+        return f"{here.models.fault} Until that is mended, models are as they were before."
+    return "ok"
 
 
 async def _redis(here: Darkroom) -> str:

@@ -47,7 +47,7 @@ def test_jobs_for_a_model_that_is_gone_end(
     job = queue.submit({}, model="gone").job
     Keeper(queue, store, 9).turn()
     assert queue.fetch(job.id).status is JobStatus.QUEUED
-    Keeper(queue, store, 9, {"pix"}).turn()
+    Keeper(queue, store, 9, lambda: {"pix"}).turn()
     assert queue.fetch(job.id).status is JobStatus.FAILED
 
 

@@ -51,10 +51,9 @@ def test_what_nobody_knows_of_a_model_reads_null_until_a_worker_begins(api, redi
 
 
 def test_a_lora_can_be_named_with_the_model(api, redis):
-    record = RECORDS[1].model_copy(
-        update={"loras": ("ink",), "pipeline": "StableDiffusionPipeline"}
-    )
-    ModelRecords(redis).put(record)
+    faults = {"lora:torn": "damaged", "lora:quick": "damaged"}
+    known = {"loras": ("ink",), "faults": faults, "pipeline": "StableDiffusionPipeline"}
+    ModelRecords(redis).put(RECORDS[1].model_copy(update=known))
     cat = {"prompt": "a cat", "model": "other+ink"}
     ink, half = {"name": "ink", "scale": 1.0}, {"name": "ink", "scale": 0.5}
     job = api.post("/api/v1/jobs", json=cat).json()

@@ -39,7 +39,7 @@ def intake_of(
         engine=engine or f"engine-{uuid.uuid4().hex}",
         places=2,
         look_ahead=1,
-        serves=["pix"],
+        serves=lambda: ["pix"],
         loaded=lambda: ["pix"],
         is_ready=is_ready,
         beat_now=beat_now or threading.Event(),

@@ -44,7 +44,7 @@ class Threads:
             engine=self.engine,
             places=2,
             look_ahead=max_held - 2,
-            serves=["pix"],
+            serves=lambda: ["pix"],
             loaded=lambda: ["pix"],
             is_ready=lambda: True,
             beat_now=self.beat_now,

@@ -11,8 +11,8 @@ import torch
 from redis import Redis
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.live_catalog import LiveCatalog
 from darkroom.queue.model_records import ModelRecords
 from tests import tiny
 from tests.gathering import run_all, values
@@ -51,8 +51,9 @@ class Here:
         self.gather, self.records = Gather(), ModelRecords(redis)
         self.states: list[tuple[str, ...]] = []
         self.evicted = 0
+        self.catalog = LiveCatalog(folder / "models.toml")
         self.models = LoadedModels(
-            Catalog.read(folder / "models.toml"),
+            self.catalog,
             self.records.put,
             self.gather,
             CPU,
@@ -300,3 +301,28 @@ def test_a_model_without_memory_for_itself_fails(make) -> None:
         hook.remove()
     assert here.models.names == ()
     assert here.gather.states == ()
+
+
+def test_a_model_whose_card_changed_is_loaded_anew_once_its_jobs_have_ended(make, folder) -> None:
+    here = make(1.5)
+    old = here.models.load("one")
+    file = folder / "models.toml"
+    file.write_text(file.read_text().replace('name = "one"', 'name = "one"\nmax_jobs = 2'))
+    assert here.catalog.refresh()
+    here.models.forget_faults()
+    assert not here.models.has_room_for("one", {"one"})
+    assert here.models.load_beside("one", {"one"}) is None
+    assert here.models.get("one") is here.models.use("one") is old
+    assert here.models.has_room_for("one", set())
+    assert here.models.load("one") is not old
+    assert here.models.card("one").max_jobs == 2
+
+
+def test_a_model_that_is_listed_no_more_leaves_once_its_jobs_have_ended(make) -> None:
+    here = make(0)
+    here.models.load("one")
+    del here.catalog.cards["one"]
+    here.models.let_go_removed({"one"})
+    assert here.models.names == ("one",)
+    here.models.let_go_removed(set())
+    assert here.models.names == ()

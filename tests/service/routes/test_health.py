@@ -157,3 +157,25 @@ def test_alive_while_redis_is_stalled(serving, own_valkey, tmp_path):
     assert httpx2.get(served.url + "/livez").status_code == 200
     assert time.monotonic() - started < 10
     os.kill(own_valkey.pid, signal.SIGCONT)
+
+
+def test_a_models_file_that_is_wrong_degrades_and_costs_no_model(serving, valkey, tmp_path):
+    path = tmp_path / "models.toml"
+    path.write_text('[[models]]\nname = "one"\nsource = "tiny/one"\n')
+    other = serving(redis_url=valkey.url, state_dir=tmp_path, models=path)
+
+    def told(said):
+        for _ in range(200):
+            ready = httpx2.get(other.url + "/readyz").json()
+            if said in ready["checks"]["models"]:
+                return ready
+            threading.Event().wait(0.05)
+        raise AssertionError(ready)
+
+    assert told("ok")["models"].keys() == {"one"}
+    path.write_text("[[models]\n")
+    ready = told("is no TOML")
+    assert (ready["status"], ready["models"].keys()) == ("degraded", {"one"})
+    path.write_text('[[models]]\nname = "two"\nsource = "tiny/two"\n')
+    assert told("ok")["models"].keys() == {"two"}
+    assert httpx2.get(other.url + "/api/v1/models/one").status_code == 404
