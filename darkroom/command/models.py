@@ -4,6 +4,7 @@ processes, imports neither service nor worker.
 Exit status: 0 done, 1 failed, 2 wrong usage.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +16,12 @@ from darkroom.command import models_file
 from darkroom.command.child import become
 from darkroom.command.flags import with_settings
 from darkroom.command.remote import models as models
-from darkroom.command.terminal import AsJson, faults, out, plain, print_json
+from darkroom.command.terminal import AsJson, command_line, err, faults, out, plain, print_json
+from darkroom.errors import DarkroomError
 from darkroom.settings import Settings
 
 if TYPE_CHECKING:
+    from darkroom.command.adding import Added, Wishes
     from darkroom.offers import Checked
 
 
@@ -66,6 +69,52 @@ def models_pull(
     become("worker.loading.hub", settings, *names)
 
 
+@models.command("add")
+@with_settings("models")
+def models_add(
+    settings: Settings,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|REPO|FOLDER",
+            help="A file, a model's folder, a repository of the Hub, or a folder of loose files.",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="What clients call it.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="The model of a LoRA, ...; may be repeated."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Where the parts are that a transformer's file lacks."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+) -> None:
+    """Put a model, LoRA, VAE, ControlNet or embedding into models.toml.
+
+    What it is and for which models is told by its header. Nothing is loaded, copied or moved. A
+    running Darkroom offers it within seconds."""
+    from darkroom.command import adding, finds
+
+    wishes = adding.Wishes(settings.models, name, tuple(to or ()), base, dry_run)
+    with faults():
+        found = finds.find(what)
+        if found is not None:
+            _say_added(adding.add(found, wishes), wishes)
+            return
+        used = [
+            _say_of_folder(Path(what), place, result)
+            for place, result in adding.add_all(Path(what).expanduser(), wishes)
+        ]
+    if not any(used):
+        err.print(f"Error: {what} holds nothing that can be used.")
+        raise typer.Exit(1)
+    _say_check()
+
+
 @models.command("remove")
 @with_settings("models")
 def models_remove(
@@ -80,6 +129,32 @@ def models_remove(
         name = Catalog.read(settings.models).names([name])[0]
         models_file.change(settings.models, lambda text: models_file.without_card(text, name))
     out.print(plain(f"{name} is no longer in {settings.models}; its files are where they were."))
+
+
+def _say_added(added: "Added", wishes: "Wishes") -> None:
+    would = "would be added: " if wishes.dry_run else "added " if added.is_new else ""
+    out.print(plain(would + added.told))
+    for note in added.notes:
+        out.print(plain(f"      {note}"))
+    if wishes.dry_run and added.is_new:
+        out.print(added.text, end="")
+    elif added.is_new:
+        _say_check(added.models[0] if added.models else added.name)
+
+
+def _say_check(*names: str) -> None:
+    out.print(f"Try it: {command_line('models', 'check', *names, '-o', 'out')}")
+
+
+def _say_of_folder(folder: Path, place: Path, result: "Added | DarkroomError") -> bool:
+    """One line for one file. Returns whether it is of use."""
+    if isinstance(result, DarkroomError):
+        with suppress(ValueError):
+            place = place.relative_to(folder.expanduser())
+        out.print(plain(f"left out  {place}: {result}"))
+        return False
+    out.print(plain(f"   added  {result.told}" if result.is_new else f"   there  {result.told}"))
+    return True
 
 
 def _plain(model: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COMMANDS = [
     "models ls",
     "models check",
     "models pull",
+    "models add",
     "models remove",
 ]
 

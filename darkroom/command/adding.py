@@ -1,0 +1,294 @@
+"""Decides what becomes of a find in models.toml and writes it there; of the command line only,
+loads nothing.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from darkroom import single_files
+from darkroom.catalog import Catalog, ModelCard
+from darkroom.command import finds, models_file
+from darkroom.command.finds import MODEL, Find
+from darkroom.command.presets import FAMILIES, PRESETS, title
+from darkroom.errors import DarkroomError, ModelLoadError
+from darkroom.model_files import SAFETENSORS
+from darkroom.offers import offer
+
+HALF, WHOLE = 2, 4
+"""Bytes of a number on a GPU and on a CPU."""
+_FEW_STEPS = re.compile(r"turbo|lightning|hyper|lcm|dmd|schnell|[1248][-_]?steps?", re.IGNORECASE)
+
+
+class AddError(DarkroomError):
+    """Something cannot be added to models.toml; the message says why and what to do."""
+
+    code = "add"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the operator said besides the path."""
+
+    path: Path
+    """models.toml."""
+    name: str | None = None
+    to: tuple[str, ...] = ()
+    """Models that an adapter is for."""
+    base: str | None = None
+    """A folder or repository with the parts that a file lacks."""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was done."""
+
+    name: str
+    find: Find
+    models: tuple[str, ...] = ()
+    """Those that got an adapter."""
+    is_new: bool = True
+    text: str = ""
+    """All of models.toml."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        if not self.is_new:
+            return f"{self.name} is in models.toml already"
+        size = f", {self.find.size / 2**30:.2f} GiB" if self.find.size else ""
+        to = f", for {', '.join(self.models)}" if self.models else ""
+        return f"{self.name}: {self.find.words}{size}{to}"
+
+
+def add(find: Find, wishes: Wishes, *, everywhere: bool = False) -> Added:
+    """Add a find to models.toml, as a model or to models of its family; to all of those if
+    `everywhere`, else there may be one. Raises DarkroomError, and has then written nothing."""
+    catalog = Catalog.read(wishes.path)
+    if find.is_model:
+        return _add_model(find, wishes, catalog)
+    models = _models_for(find, wishes, catalog, everywhere=everywhere)
+    return _add_to(find, models, wishes, catalog)
+
+
+def add_all(folder: Path, wishes: Wishes) -> Iterator[tuple[Path, Added | DarkroomError]]:
+    """Add what can be used of a folder of loose files, models first, and say of all else why not.
+    Raises ModelsFileError."""
+    found: list[tuple[Path, Find]] = []
+    for place in finds.loose(folder):
+        try:
+            found.append((place, finds.at(place)))
+        except ModelLoadError as error:
+            yield place, error
+    for place, find in sorted(found, key=lambda each: not each[1].is_model):
+        try:
+            yield place, add(find, wishes, everywhere=True)
+        except DarkroomError as error:
+            yield place, error
+
+
+def _add_model(find: Find, wishes: Wishes, catalog: Catalog) -> Added:
+    source = _written(find.source, catalog.root)
+    if listed := next(_listed(catalog, source), None):
+        return Added(listed, find, is_new=False)
+    taken = [name for card in catalog.cards.values() for name in (card.name, *card.aliases)]
+    name = wishes.name or _name(find, taken)
+    card: dict[str, Any] = {"name": name, **_parts(find, source, wishes, catalog)}
+    preset = next((each for each in PRESETS.values() if each.source == find.source), None)
+    if find.revision:
+        card["revision"] = find.revision
+    if preset:
+        card |= {**preset.card, "licence": preset.licence}
+    elif find.families:
+        known = FAMILIES.get(find.families[0])
+        card |= known.card if known else {}
+    comments = [f"{find.words[0].upper()}{find.words[1:]}, added by `darkroom models add`."]
+    if _FEW_STEPS.search(find.stem) and preset is None:
+        comments.append(
+            "Its name sounds as if it needed few steps: try 4 to 8 and a guidance_scale of 1 to 2."
+        )
+    edit = partial(models_file.with_card, card=card, comments=tuple(comments))
+    text, after = models_file.preview(wishes.path, edit)
+    notes = _examined(after, after.cards[name])
+    if preset and preset.terms:
+        notes = (*notes, f"{preset.source}: {preset.terms}")
+    _write(wishes, edit)
+    return Added(name, find, text=text, notes=notes)
+
+
+def _parts(find: Find, source: str, wishes: Wishes, catalog: Catalog) -> dict[str, Any]:
+    """The fields that say where the files of a model are."""
+    if find.field == MODEL:
+        return {"source": source}
+    base = wishes.base or _base(find, catalog)
+    if base is None:
+        raise AddError(
+            f"{find.stem} is {find.words}: name a folder or repository that has them with --base"
+        )
+    place = Path(base).expanduser()
+    return {
+        "source": _written(str(place), catalog.root) if place.exists() else base,
+        "transformer": source,
+    }
+
+
+def _base(find: Find, catalog: Catalog) -> str | None:
+    """Where the other parts of a network are: with a model of the same family that is listed, or
+    in a repository of the family's authors."""
+    for card in catalog.cards.values():
+        place = catalog.locate(card.source)
+        if place is None or place.is_dir():
+            family = finds.family_of(catalog, card)
+            if family and finds.fits(find, family):
+                return card.source
+    known = FAMILIES.get(find.families[0]) if find.families else None
+    return known.base or None if known else None
+
+
+def _examined(catalog: Catalog, card: ModelCard) -> tuple[str, ...]:
+    """What is to be said of a new model. Raises AddError if its files are no model."""
+    files = catalog.files(card)
+    if files is None:
+        place = catalog.locate(card.source)
+        if place is not None:
+            raise AddError(f"{card.source}: {_fault(catalog, card)}")
+        return (f"its files are not here yet: `darkroom models pull {card.name}`",)
+    tasks = offer(catalog, card, None).tasks
+    if not tasks:
+        raise AddError(
+            f"{card.source}: diffusers' {files.pipeline} is not one of the pipelines that can be "
+            "used; docs/models.md lists them"
+        )
+    half, whole = (
+        sum(files.part(name).size(width, card.variant) for name in files.parts) / 2**30
+        for width in (HALF, WHOLE)
+    )
+    return (
+        ", ".join(tasks),
+        f"weights take {half:.1f} GiB of memory on a GPU, {whole:.1f} GiB on a CPU",
+    )
+
+
+def _fault(catalog: Catalog, card: ModelCard) -> str:
+    """Why files that are here are no model."""
+    try:
+        single_files.files_of(card, catalog.locate, lambda source, _: catalog.root / source)
+    except ModelLoadError as error:
+        return str(error)
+    return "it cannot be used"
+
+
+def _models_for(
+    find: Find, wishes: Wishes, catalog: Catalog, *, everywhere: bool
+) -> list[ModelCard]:
+    """The models that an adapter goes to. Raises AddError, ModelNotFoundError."""
+    families = {card.name: finds.family_of(catalog, card) for card in catalog.cards.values()}
+    if wishes.to:
+        cards = [catalog.cards[name] for name in catalog.names(wishes.to)]
+        for card in cards:
+            family = families[card.name]
+            if find.families and family and not finds.fits(find, family):
+                raise AddError(
+                    f"{find.stem} is {find.words}, and does not fit {card.name}, which is "
+                    f"{title(family)}"
+                )
+        return cards
+    fitting = [catalog.cards[name] for name, family in families.items() if finds.fits(find, family)]
+    if not find.families:
+        raise AddError(f"{find.stem} is {find.words} of no family that is known: --to MODEL")
+    if not fitting:
+        raise AddError(
+            f"{find.stem} is {find.words}, and no model of models.toml is known to be one: add "
+            "such a model first, or name one with --to"
+        )
+    names = ", ".join(card.name for card in fitting)
+    if find.field == "vae" and everywhere:
+        raise AddError(f"{find.stem} is {find.words}: name the model that is to use it with --to")
+    if len(fitting) > 1 and not everywhere:
+        raise AddError(f"{find.stem} is {find.words}, and several fit: --to {names}")
+    return fitting
+
+
+def _add_to(find: Find, models: Sequence[ModelCard], wishes: Wishes, catalog: Catalog) -> Added:
+    """Put an adapter into the cards of models."""
+    source = _written(find.source, catalog.root)
+    edits: list[Callable[[str], str]] = []
+    name = wishes.name or _clean(find.stem)
+    for card in models:
+        if find.field == "vae":
+            if card.vae is not None:
+                raise AddError(
+                    f"{card.name} has a VAE of its own: take `vae` out of its card first"
+                )
+            edits.append(partial(models_file.with_field, name=card.name, field="vae", value=source))
+            continue
+        there = getattr(card, find.field)
+        if any(each.source == source for each in there):
+            continue
+        key = "token" if find.field == "embeddings" else "name"
+        own = wishes.name or (re.sub(r"\s", "_", find.stem)[:64] if key == "token" else name)
+        own = _free(own, [getattr(each, key) for each in there])
+        entry = {key: own, "source": source}
+        edits.append(partial(models_file.with_entry, name=card.name, field=find.field, entry=entry))
+        name = own
+    if not edits:
+        return Added(name, find, is_new=False)
+
+    def edit(text: str) -> str:
+        for each in edits:
+            text = each(text)
+        return text
+
+    text, after = models_file.preview(wishes.path, edit)
+    if find.field == "vae" and any(
+        after.files(card) and after.vae_files(after.cards[card.name]) is None for card in models
+    ):
+        raise AddError(f"{find.stem} does not fit {models[0].name}")
+    _write(wishes, edit)
+    return Added(name, find, tuple(card.name for card in models), text=text)
+
+
+def _write(wishes: Wishes, edit: Callable[[str], str]) -> None:
+    if not wishes.dry_run:
+        models_file.change(wishes.path, edit)
+
+
+def _listed(catalog: Catalog, source: str) -> Iterator[str]:
+    for card in catalog.cards.values():
+        if source == (card.transformer or card.source):
+            yield card.name
+
+
+def _written(source: str, root: Path) -> str:
+    """A path as a card has it: from models.toml, where it lies below its folder. A link stays one.
+    Repositories stay what they are."""
+    path = Path(source)
+    if not path.exists():
+        return source
+    whole, base = (os.path.abspath(each) for each in (path, root))
+    inside = os.path.relpath(whole, base)
+    return whole if inside.startswith("..") else inside
+
+
+def _name(find: Find, taken: Sequence[str]) -> str:
+    preset = next((name for name, each in PRESETS.items() if each.source == find.source), None)
+    return _free(preset or _clean(find.stem), taken)
+
+
+def _clean(stem: str) -> str:
+    """A name as cards have it."""
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", stem.removesuffix(SAFETENSORS))[:60]
+    return kept.strip("-._") or "model"
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, or another if somebody has it."""
+    number, own = 2, name
+    while own in taken:
+        own, number = f"{name[:60]}-{number}", number + 1
+    return own
