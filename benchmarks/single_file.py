@@ -1,10 +1,11 @@
 """A checkpoint of full size in a single file: loading it and one small picture, against diffusers.
 
-    python -m benchmarks.single_file FOLDER
+    python -m benchmarks.single_file FOLDER [--half]
 
 Weights are random, sizes and names those of Stable Diffusion 1.5 as it was published, in float32.
 FOLDER gets the file and the same as a folder (9 GB), which are made if they are not there. Each way
-of loading has a process of its own, one after the other; pictures are compared.
+of loading has a process of its own, one after the other; pictures are compared. `--half`: the file
+is in float16, and is only loaded.
 """
 
 import argparse
@@ -15,12 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from darkroom.catalog import Catalog, ModelCard
@@ -37,6 +39,7 @@ def make(folder: Path) -> None:
     config, model, file = CONFIGS / "sd1", folder / "folder", folder / "file.safetensors"
     if file.exists():
         return
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     unet = diffusers.UNet2DConditionModel.from_config(
         diffusers.UNet2DConditionModel.load_config(config / "unet")
@@ -60,6 +63,16 @@ def make(folder: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in named.items()}, file)
 
 
+def halve(folder: Path) -> None:
+    """The file in half precision, in a folder of its own."""
+    file = folder / "half" / "file.safetensors"
+    if not file.exists():
+        file.parent.mkdir()
+        (file.parent / "folder").symlink_to((folder / "folder").resolve())
+        whole = load_file(folder / file.name).items()
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in whole}, file)
+
+
 def diffusers_folder(folder: Path) -> Any:
     return diffusers.StableDiffusionPipeline.from_pretrained(
         folder / "folder", dtype=torch.float32, use_safetensors=True, local_files_only=True
@@ -68,7 +81,10 @@ def diffusers_folder(folder: Path) -> Any:
 
 def diffusers_file(folder: Path) -> Any:
     return diffusers.StableDiffusionPipeline.from_single_file(
-        str(folder / "file.safetensors"), config=str(folder / "folder"), local_files_only=True
+        str(folder / "file.safetensors"),
+        config=str(folder / "folder"),
+        local_files_only=True,
+        torch_dtype=torch.float32,
     )
 
 
@@ -92,23 +108,29 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def measure(way: str, folder: Path) -> dict[str, object]:
+def measure(way: str, folder: Path, *, only_load: bool) -> dict[str, object]:
     torch.set_grad_enabled(False)
     began, cpu = time.perf_counter(), time.process_time()
     pipeline = WAYS[way](folder)
-    load, load_cpu = time.perf_counter() - began, time.process_time() - cpu
-    loaded = _memory()
+    measured: dict[str, object] = {
+        "way": way,
+        "load_s": round(time.perf_counter() - began, 1),
+        "load_cpu_s": round(time.process_time() - cpu, 1),
+        "loaded_gb": _memory(),
+    }
+    if not only_load:
+        measured |= _make_picture(pipeline)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return measured | {"peak_gb": round(peak, 2)}
+
+
+def _make_picture(pipeline: Any) -> dict[str, object]:
     pipeline.set_progress_bar_config(disable=True)
     began, cpu = time.perf_counter(), time.process_time()
     pictures = pipeline(**CALL, generator=torch.manual_seed(1), output_type="np").images
     return {
-        "way": way,
-        "load_s": round(load, 1),
-        "load_cpu_s": round(load_cpu, 1),
         "picture_s": round(time.perf_counter() - began, 1),
         "picture_cpu_s": round(time.process_time() - cpu, 1),
-        "loaded_gb": loaded,
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "picture": hashlib.sha256(pictures.tobytes()).hexdigest()[:12],
     }
 
@@ -123,16 +145,22 @@ def _memory() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--half", action="store_true")
     parser.add_argument("--way", choices=WAYS)
     arguments = parser.parse_args()
+    folder = arguments.folder / "half" if arguments.half else arguments.folder
     if arguments.way:
-        print(json.dumps(measure(arguments.way, arguments.folder)))
+        print(json.dumps(measure(arguments.way, folder, only_load=arguments.half)))
         return
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    make(arguments.folder)
+    # A child's peak of memory is never below that of the process that starts it.
+    for prepare in (make, halve) if arguments.half else (make,):
+        child = get_context("spawn").Process(target=prepare, args=(arguments.folder,))
+        child.start()
+        child.join()
     for way in WAYS:
-        command = [sys.executable, "-m", "benchmarks.single_file", str(arguments.folder)]
-        subprocess.run([*command, "--way", way], check=True)
+        if not (arguments.half and way.endswith("_folder")):
+            command = [sys.executable, "-m", "benchmarks.single_file", *sys.argv[1:]]
+            subprocess.run([*command, "--way", way], check=True)
 
 
 if __name__ == "__main__":
