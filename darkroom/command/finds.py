@@ -118,6 +118,11 @@ def find(what: str) -> Find | None:
 def in_file(path: Path) -> Find:
     """What one file of weights is. Raises ModelLoadError."""
     kind = what_is(path)
+    if kind.name == "pickle":
+        raise ModelLoadError(
+            f"{path.name} is a pickle, which could run code when it is read: look for the same as "
+            f"`.safetensors`, or make it so with `darkroom models convert {path.name}`"
+        )
     if kind.name == IP_ADAPTER:
         raise ModelLoadError(
             f"{path.name} is {kind.words}: write `ip_adapter` into a card by hand, with the folder "

@@ -115,6 +115,18 @@ def models_add(
     _say_check()
 
 
+@models.command("convert")
+@with_settings("models")
+def models_convert(
+    settings: Settings,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .ckpt, .pt, .pth or .bin.")],
+) -> None:
+    """Write the weights of a pickle into a .safetensors file beside it.
+
+    Nothing in the file is run: one that needs code is refused."""
+    become("worker.loading.convert", settings, str(file))
+
+
 @models.command("remove")
 @with_settings("models")
 def models_remove(

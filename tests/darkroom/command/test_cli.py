@@ -29,6 +29,7 @@ COMMANDS = [
     "models check",
     "models pull",
     "models add",
+    "models convert",
     "models remove",
 ]
 

@@ -41,7 +41,7 @@ def test_a_file_is_told_by_its_header(name: str, tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("page.safetensors", b"<!DOCTYPE html>", "page.safetensors is a web page"),
-        ("old.ckpt", b"PK\x03\x04", "look for a .safetensors file"),
+        ("old.ckpt", b"PK\x03\x04", "darkroom models convert old.ckpt"),
         ("small.gguf", b"GGUF1234", "quantized"),
         ("cut.safetensors", (2**20).to_bytes(8, "little") + b"{", "ends before its header does"),
         (
