@@ -29,7 +29,7 @@ WITH_TORCHVISION = {"kandinsky5", "longcat", "omnigen"}
 UNTRIED = {
     *("Flux2Pipeline", "GlmImagePipeline", "Ideogram4Pipeline", "LuminaPipeline"),
     *("KolorsImg2ImgPipeline", "KolorsPipeline"),  # but see test_pipelines.py
-    *("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+    "StableDiffusionXLInstructPix2PixPipeline",
     *("NucleusMoEImagePipeline", "PRXPipeline", "PixArtAlphaPipeline", "QwenImage21Pipeline"),
     *("QwenImageEditPipeline", "QwenImageEditInpaintPipeline", "ZImageOmniPipeline"),
 }
