@@ -33,6 +33,7 @@ from darkroom.cards import (
 )
 from darkroom.errors import DarkroomError, FieldError, ModelLoadError, ModelNotFoundError
 from darkroom.field_errors import field_errors
+from darkroom.lora_folder import LoraFolder
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder, snapshot
 from darkroom.vocabulary import Vocabulary
 
@@ -158,11 +159,14 @@ class Catalog:
         default: str,
         root: Path,
         vocabularies: Mapping[str, Vocabulary] | None = None,
+        uploads: LoraFolder | None = None,
     ) -> None:
         self.cards = {card.name: card for card in cards}
         self.root = root
         self.vocabularies = vocabularies or {}
         """What models can draw, by their names; those without one draw anything."""
+        self.uploads = uploads
+        """Where clients put LoRAs beside those of the cards; None: they may not."""
         self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
         self._names |= {card.source: card for card in cards if card.source not in self._names}
         self.default = self._names[default].name
@@ -195,20 +199,8 @@ class Catalog:
             return card
         raise ModelNotFoundError(name, difflib.get_close_matches(name, self._names, 3, 0.5))
 
-    def named(self, name: str | None) -> tuple[ModelCard, tuple[str, ...]]:
-        """The card called `name`, and the names of its LoRAs that stand behind: `sdxl+ink`.
-
-        Raises ModelNotFoundError, which holds near matches."""
-        if name is None or name in self._names or "+" not in name:
-            return self.find(name), ()
-        model, *loras = name.split("+")
-        card = self.find(model)
-        known = [each.name for each in card.loras]
-        for lora in loras:
-            if lora not in known:
-                near = difflib.get_close_matches(lora, known, 3, 0.5)
-                raise ModelNotFoundError(name, [f"{card.name}+{each}" for each in near])
-        return card, tuple(loras)
+    def has(self, name: str) -> bool:
+        return name in self._names
 
     def names(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The names of the models asked for by name or alias; of all, if none is.

@@ -30,6 +30,7 @@ CODES: Mapping[str, Code] = {
     "invalid_output": Code("The model made no picture, but numbers that are none."),
     "invalid_parameters": Code("Fields or parameters are wrong; `errors` names each."),
     "job_not_found": Code("No job has this id."),
+    "lora_not_found": Code("No LoRA of this name was uploaded for the model."),
     "malformed_job": Code("What is stored of the job cannot be read."),
     "malformed_request": Code("The body is no JSON object in UTF-8."),
     "method_not_allowed": Code("The path has no such method; `Allow` names those it has."),
@@ -57,6 +58,7 @@ CODES: Mapping[str, Code] = {
     "too_many_at_once": Code("One address has as many connections or waits as may be.", True),
     "unsupported": Code("The model cannot do what was asked."),
     "unsupported_media_type": Code("The body is no JSON, compressed, or not in UTF-8."),
+    "uploads_off": Code("Nobody may upload LoRAs; `DARKROOM_LORA_UPLOADS` would allow it."),
 }
 """By the `code` of problem documents, of a job's `error` and of the event `error`. The codes of
 single fields are in field_errors.py."""

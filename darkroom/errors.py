@@ -6,10 +6,12 @@ DarkroomError
 ├── InvalidRequestError          invalid_parameters       one or more fields are wrong
 ├── InvalidImageError            invalid_input_image      an input image cannot be read
 ├── UnsupportedError             unsupported              the model cannot do what was asked
+├── UploadsOffError              uploads_off              the operator allows no uploads
 ├── NotFoundError
 │   ├── JobNotFoundError         job_not_found
 │   ├── ImageNotFoundError       image_not_found
-│   └── ModelNotFoundError       model_not_found
+│   ├── ModelNotFoundError       model_not_found
+│   └── LoraNotFoundError        lora_not_found
 ├── ExpiredError                 expired                  it existed, retention has passed
 ├── IdempotencyMismatchError     idempotency_mismatch     same key, another body
 ├── OverloadError
@@ -107,6 +109,10 @@ class UnsupportedError(DarkroomError):
     code = "unsupported"
 
 
+class UploadsOffError(DarkroomError):
+    code = "uploads_off"
+
+
 class NotFoundError(DarkroomError):
     code = "not_found"
 
@@ -131,6 +137,10 @@ class ModelNotFoundError(NotFoundError):
         super().__init__(f"No model is called {name[:100]!r}.{hint}")
         self.name = name
         self.near = tuple(near)
+
+
+class LoraNotFoundError(NotFoundError):
+    code = "lora_not_found"
 
 
 class ExpiredError(DarkroomError):

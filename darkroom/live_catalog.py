@@ -7,6 +7,7 @@ from pathlib import Path
 
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelCard, ModelsFileError
+from darkroom.lora_folder import LoraFolder
 
 log = logs.get("catalog")
 
@@ -20,8 +21,9 @@ Mark = tuple[int, int, int] | None
 class LiveCatalog(Catalog):
     """A catalog that can be brought up to date. Cards that did not change stay the same objects."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, uploads: LoraFolder | None = None) -> None:
         """Raises ModelsFileError."""
+        self._uploads = uploads
         self._path, self._mark, self._look_at = path, _mark(path), 0.0
         self.fault: str | None = None
         """Why the file cannot be read; the cards are then those that it had before."""
@@ -61,7 +63,7 @@ class LiveCatalog(Catalog):
 
     def _take(self, new: Catalog, old: Mapping[str, ModelCard]) -> None:
         cards = [old[name] if old.get(name) == card else card for name, card in new.cards.items()]
-        super().__init__(cards, new.default, new.root, new.vocabularies)
+        super().__init__(cards, new.default, new.root, new.vocabularies, self._uploads)
 
 
 def _mark(path: Path) -> Mark:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from darkroom import named_loras
 from darkroom.cards import Limits, with_new
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.costs import Cost
@@ -155,13 +156,13 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
     this machine and the table of diffusers' classes say. What neither tells is left open."""
     loaded = record if record and _is_of(record, card) else None
     known = loaded or _from_files(catalog, card) or _anything(card)
-    usual = USUAL_SIDE if loaded else None
-    limits = _limits(card, known)
+    known = known.model_copy(update={"loras": named_loras.names(catalog, card, known.loras)})
+    usual, limits = USUAL_SIDE if loaded else None, _limits(card, known)
     is_known = known.pipeline is not None or loaded is not None
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
     scheduler = card.scheduler or known.scheduler or (loaded.schedulers[0] if loaded else None)
     return Offer(
-        card=card,
+        card=named_loras.with_uploads(catalog, card),
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers} | ({scheduler} if scheduler else set()))),
         scheduler=scheduler,

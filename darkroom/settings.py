@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.errors import DarkroomError
+from darkroom.lora_folder import LoraFolder
 from darkroom.request import MetadataLevel
 
 
@@ -124,6 +125,15 @@ class Settings(BaseSettings):
     """Processes of the API that decode input images, one at a time each; started when needed."""
     prompt_loras: bool = True
     """Let `<lora:name:0.8>` in a prompt ask for a LoRA of the model; off: it is read as words."""
+    lora_uploads: bool = False
+    """Let clients upload LoRAs for a model, which all who reach the API may then use or delete.
+    The API and the workers need it."""
+    lora_dir: Path | None = None
+    """Folder of the uploaded LoRAs; default: `loras` in the state directory. Likewise."""
+    max_lora_mb: float = Field(2048, gt=0)
+    """Largest LoRA that may be uploaded, in MiB; larger ones are refused (413)."""
+    max_loras: int = Field(100, ge=1)
+    """How many LoRAs may be uploaded for each model; more are refused (422)."""
     max_queued: int = Field(1000, ge=1)
     """Jobs that may wait in all queues together; more are refused (429)."""
     retention_s: float = Field(7 * 86400, ge=1)
@@ -174,6 +184,11 @@ class Settings(BaseSettings):
     @property
     def store_dir(self) -> Path:
         return self.store or self.state_dir / "images"
+
+    @property
+    def uploads(self) -> LoraFolder | None:
+        """Where uploaded LoRAs lie; None where nobody may upload any."""
+        return LoraFolder(self.lora_dir or self.state_dir / "loras") if self.lora_uploads else None
 
     @property
     def serves(self) -> tuple[str, ...]:

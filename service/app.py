@@ -26,7 +26,7 @@ from service.methods import Methods
 from service.origins import Cors, Gate, origins
 from service.parameters import refuse_others
 from service.pictures.intake import InputImages
-from service.routes import health, images, jobs, models, pages, queue
+from service.routes import health, images, jobs, loras, models, pages, queue
 
 API = "/api/v1"
 LOOK_EVERY_S = 1.0
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_bytes=int(settings.max_body_mb * 2**20),
         max_all_bytes=int(settings.max_bodies_mb * 2**20),
         timeout_s=settings.body_timeout_s,
+        max_streamed_bytes=int(settings.max_lora_mb * 2**20) if settings.lora_uploads else 0,
     )
     app.add_middleware(LastHandler)
     if origins(settings):
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(RequestContext)
     strict = [Depends(refuse_others)]
-    for part in (jobs, images, models, queue):
+    for part in (jobs, images, loras, models, queue):  # of loras and models the first that fits
         app.include_router(part.router, prefix=API, dependencies=strict)
     for part in (health, pages):
         app.include_router(part.router, dependencies=strict)
@@ -81,7 +82,7 @@ def _assemble(settings: Settings) -> Darkroom:
     store = ImageStore.of(settings)
     return Darkroom(
         settings=settings,
-        models=LiveCatalog(settings.models),
+        models=LiveCatalog(settings.models, settings.uploads),
         client=client,
         store=store,
         inputs=InputImages.of(settings, store),

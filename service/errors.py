@@ -27,6 +27,7 @@ from darkroom.errors import (
     OverloadError,
     PayloadTooLargeError,
     UnsupportedError,
+    UploadsOffError,
 )
 from darkroom.field_errors import in_our_words, pointer
 from service.problems import PROBLEM
@@ -43,6 +44,7 @@ STATUS: dict[type[DarkroomError], int] = {
     InvalidImageError: 422,
     InvalidRequestError: 422,
     UnsupportedError: 422,
+    UploadsOffError: 403,
     OverloadError: 429,
     BusyError: 503,
     DependencyError: 503,

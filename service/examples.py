@@ -13,6 +13,7 @@ from darkroom.queue.workers import WorkerInfo
 from service.readiness import ReadyModel, ReadyWorker
 from service.responses import JobPage, Listing
 from service.routes.health import Alive, Ready, Version
+from service.routes.loras import LoraFile, UploadedLora
 from service.routes.models import Model, ModelDefaults
 
 JOB_ID = "job_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"
@@ -68,6 +69,18 @@ _DONE = Job.model_validate(
 )
 _CANCELED = _QUEUED.model_copy(update={"status": JobStatus.CANCELED, "queue": None})
 
+_LORA = {
+    "name": "ink",
+    "model": "sd15",
+    "licence": None,
+    "error": None,
+    "uploaded": True,
+    "bytes": 37_861_176,
+    "updated_at": "2026-11-21T11:29:03Z",
+}
+_UPLOADED = UploadedLora.model_validate(
+    _LORA | {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+)
 _MODEL = Model(
     id="emoji",
     default=True,
@@ -171,6 +184,9 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("list_models", "200"): _listing(Model, _MODEL),
     ("read_model", "200"): _json(_MODEL)
     | {"vocabulary": _VOCABULARY, "schemas": {"text-to-image": _SCHEMA}},
+    ("list_loras", "200"): _listing(LoraFile, LoraFile.model_validate(_LORA)),
+    ("upload_lora", "200"): _json(_UPLOADED),
+    ("upload_lora", "201"): _json(_UPLOADED),
     ("list_queues", "200"): _listing(QueueState, _QUEUE),
     ("list_workers", "200"): _listing(WorkerInfo, _WORKER_INFO),
     ("livez", "200"): _json(Alive()),

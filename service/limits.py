@@ -38,8 +38,18 @@ class BodyLimit:
     bodies under way over `max_all_bytes`, and bodies that are waited for too long: `timeout_s`, and
     a second more for each `BYTES_PER_S`."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_all_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_bytes: int,
+        max_all_bytes: int,
+        timeout_s: float,
+        *,
+        max_streamed_bytes: int = 0,
+    ) -> None:
+        """`max_streamed_bytes`: of files, which are written to disk as they come; 0: as others."""
         self.app = app
+        self.max_streamed_bytes = max_streamed_bytes
         self.max_bytes = max_bytes
         self.max_all_bytes = max_all_bytes
         self.timeout_s = timeout_s
@@ -50,21 +60,28 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        is_streamed = bool(self.max_streamed_bytes) and _is_file(scope)
+        most = self.max_streamed_bytes if is_streamed else self.max_bytes
         declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isascii() and declared.isdigit() and int(declared[:20]) > self.max_bytes:
-            response = answer(Request(scope), Fault(413, "payload_too_large", self.too_large))
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
+            response = answer(Request(scope), Fault(413, "payload_too_large", too_large(most)))
             response.headers.update(_CLOSE)
             await response(scope, receive, send)
             return
-        body = _Body(self, receive, send)
+        body = _Body(self, receive, send, most, is_streamed)
         try:
             await self.app(scope, body.receive, body.send)
         finally:
-            self.held -= body.received
+            self.held -= body.held
 
-    @property
-    def too_large(self) -> str:
-        return f"A request body may hold at most {self.max_bytes} bytes."
+
+def too_large(most: int) -> str:
+    return f"A request body may hold at most {most} bytes."
+
+
+def _is_file(scope: Scope) -> bool:
+    """Whether a route may take the body as a file: no other has a PUT."""
+    return bool(scope["method"] == "PUT")
 
 
 @dataclass
@@ -74,7 +91,11 @@ class _Body:
     limit: BodyLimit
     receive_next: Receive
     send_next: Send
+    most: int
+    is_streamed: bool
+    """Whether parts of it are let go of before the next comes."""
     received: int = 0
+    held: int = 0
     waited_s: float = 0.0
     whole: bool = False
     answered: bool = False
@@ -90,10 +111,12 @@ class _Body:
         message = await self._next_in_time()
         size = len(message.get("body", b""))
         self.received += size
-        self.limit.held += size
+        if not self.is_streamed:
+            self.held += size
+            self.limit.held += size
         self.whole = not message.get("more_body", False)
-        if self.received > self.limit.max_bytes:
-            raise HTTPException(413, self.limit.too_large, _CLOSE)
+        if self.received > self.most:
+            raise HTTPException(413, too_large(self.most), _CLOSE)
         if self.limit.held > self.limit.max_all_bytes:
             raise BusyError("Too many large bodies are being received; send it again soon.")
         return message

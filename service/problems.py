@@ -27,10 +27,12 @@ class Told:
 TOLD: dict[str, Told] = {
     "malformed_request": Told(400, "The body must be a JSON object."),
     "cross_site": Told(403, "Pages of http://example.org may not change anything here."),
+    "uploads_off": Told(403, "Nobody may upload LoRAs here; DARKROOM_LORA_UPLOADS would allow it."),
     "not_found": Told(404, "There is no such path; GET / says where everything is."),
     "job_not_found": Told(404, "No job has this id."),
     "image_not_found": Told(404, "No image has this id."),
     "model_not_found": Told(404, "No model is called 'emoj'. Did you mean emoji?"),
+    "lora_not_found": Told(404, "No LoRA 'ink' was uploaded for this model."),
     "method_not_allowed": Told(
         405, "The path has no such method; the header Allow names those it has."
     ),

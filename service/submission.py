@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
+from darkroom import named_loras
 from darkroom.costs import solo_s
 from darkroom.draft import Draft, stored
 from darkroom.errors import FieldError, InvalidRequestError
@@ -41,7 +42,7 @@ async def submit(
 
     Raises InvalidRequestError, ModelNotFoundError, UnsupportedError, QueueFullError,
     DecodersBusyError, IdempotencyMismatchError, DependencyError, ClientDisconnect."""
-    card, loras = here.catalog.named(_model_name(body))
+    card, loras = named_loras.find(here.catalog, _model_name(body))
     records = await here.records()
     offer = await here.offer(card, records.get(card.name))
     tags = here.settings.prompt_loras

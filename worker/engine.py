@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Hashable
-from pathlib import Path
 
 import torch
 
@@ -62,7 +61,8 @@ def assemble(
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
     none of them started. `beats`: the queue again, over a connection for leases alone; `at_work`:
     where the supervisor reads it."""
-    catalog, places = LiveCatalog(Path(settings.models)), int(settings.max_jobs * PLACES)
+    catalog = LiveCatalog(settings.models, settings.uploads)
+    places = int(settings.max_jobs * PLACES)
     place = device.pick_device(settings.device)
     gather = Gather(row_counts=device.row_counts(place))
     pulse = Pulse(step_timeout_s=settings.step_timeout_s, load_timeout_s=settings.load_timeout_s)

@@ -190,6 +190,9 @@ class Engine:
             model = self.models.load_beside(name, self._busy)
             if model is not None:
                 job.complete(offer(self.catalog, card, model.record))
+                if model.offload is not None:
+                    model.offload.rest()
+                model.adapters.bring(job.request, alone=name not in self._busy)
         except DarkroomError as error:
             self._hand_on(job)
             self.finisher.fail(job, job_error(error))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
+from darkroom import named_loras
 from darkroom.cards import ControlNetCard, Limits, LoraCard, LoraDefaults
 from darkroom.forms import form
 from darkroom.job import JobOptions
@@ -163,7 +164,7 @@ async def read_model(
     ],
 ) -> ModelWithSchemas:
     """A model, by name, alias or source, with a JSON Schema for each of its tasks."""
-    card, loras = here.catalog.named(model_id)
+    card, loras = named_loras.find(here.catalog, model_id)
     record = (await here.records()).get(card.name)
     terms = await here.offer(card, record)
     model = _model(here, terms, record, await here.workers())

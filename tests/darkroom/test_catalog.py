@@ -19,43 +19,6 @@ def test_an_unknown_name_comes_with_near_matches(catalog):
     assert caught.value.near == ("sdxl",)
 
 
-LORAS = """
-[[models]]
-name = "sdxl"
-source = "owner/sdxl-base"
-loras = [{ name = "ink", source = "ink.safetensors" }, { name = "oil-1.5", source = "oil" }]
-[[models]]
-name = "odd"
-source = "owner/a+b"
-"""
-
-
-def test_loras_can_be_named_with_their_model(tmp_path):
-    (tmp_path / "models.toml").write_text(LORAS)
-    catalog = Catalog.read(tmp_path / "models.toml")
-    named = {
-        name: (card.name, loras)
-        for name in ("sdxl", "sdxl+ink", "owner/sdxl-base+ink+oil-1.5", "owner/a+b", None)
-        for card, loras in [catalog.named(name)]
-    }
-    assert [*named.values()] == [
-        ("sdxl", ()),
-        ("sdxl", ("ink",)),
-        ("sdxl", ("ink", "oil-1.5")),
-        ("odd", ()),
-        ("sdxl", ()),
-    ]
-    for name, near in {
-        "sdxl+inc": ("sdxl+ink",),
-        "sdxxl+ink": ("sdxl",),
-        "+": (),
-        "sdxl+": (),
-    }.items():
-        with pytest.raises(ModelNotFoundError) as caught:
-            catalog.named(name)
-        assert caught.value.near == near
-
-
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -83,6 +83,11 @@ class Adapted(torch.nn.Module):
     def add(self, name: str, change: Change) -> None:
         self.changes[name] = change
 
+    def drop(self, name: str) -> None:
+        """Nothing may work with that change any more."""
+        self.changes.pop(name)
+        self.at_work = ()
+
     def turn(self, scales: Sequence[tuple[str, float]]) -> None:
         """Let the changes of these names work, and no others."""
         there = self.changes

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from darkroom.catalog import Catalog, ModelCard
 from worker.loading import controlnets, embeddings, ip_adapter, loras
 from worker.loading.adapters import Adapters
+from worker.loading.uploads import Uploads
 from worker.loading.workbench import Refused, Workbench
 
 if TYPE_CHECKING:
@@ -27,17 +30,25 @@ def load(
 
     Safetensors only, no code from elsewhere. What cannot be used is a fault and harms nothing
     else; `refused` remembers such files of this model. Raises DeviceMemoryError."""
-    if not (card.loras or card.controlnets or card.embeddings or card.ip_adapter):
+    folder = catalog.uploads
+    if not (folder or card.loras or card.controlnets or card.embeddings or card.ip_adapter):
         return Adapters(model=card.name)
     bench = Workbench(catalog, pipeline, model=card.name, refused=refused)
     words = embeddings.add(bench, card.embeddings)
-    names, adapted = loras.load(bench, card.loras)
+    layers = loras.layers_of(bench)
+    names, adapted = loras.load(bench, card.loras, layers, more_may_come=folder is not None)
+    reference = ip_adapter.load(bench, card.ip_adapter, adapted.get("unet"))
+    both = {
+        part: [each for each in (module, reference.get(part)) if isinstance(each, torch.nn.Module)]
+        for part, module in adapted.items()
+    }
     return Adapters(
         model=card.name,
         loras=names,
         adapted=adapted,
-        reference=ip_adapter.load(bench, card.ip_adapter, adapted.get("unet")),
+        reference=reference,
         controlnets=controlnets.load(bench, card.controlnets),
         embeddings=words,
-        faults=bench.faults,
+        faults=dict(bench.faults),
+        uploads=Uploads(card.name, folder, bench, layers, names, both) if folder else None,
     )

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -22,6 +22,9 @@ from darkroom.input_images import Place, reference
 from darkroom.request import Request
 from worker.gathering.gather import ModuleState
 from worker.loading.adapted_layers import Adapted, adapted_layers
+
+if TYPE_CHECKING:
+    from worker.loading.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Current:
     module."""
 
     setting: Setting = Setting()
+    changes: int = 0
+    """How often LoRAs have come or gone."""
 
     def capture(self) -> Setting:
         return self.setting
@@ -75,6 +80,15 @@ class Adapters:
     """What of the card cannot be used and why: `lora:NAME`, `controlnet:NAME`, `embedding:TOKEN`,
     `ip_adapter`."""
     current: Current = field(default_factory=Current)
+    uploads: Uploads | None = None
+    """What reads LoRAs that come later, where clients may upload some."""
+
+    def bring(self, request: Request, *, alone: bool) -> None:
+        """Read what the request names and clients have uploaded since. `alone`: no other job of the
+        model runs. Raises UnsupportedError."""
+        wanted = [each.name for each in getattr(request, "loras", ())]
+        if self.uploads is not None and self.uploads.bring(wanted, alone=alone):
+            self.current.changes += 1
 
     @property
     def modules(self) -> list[tuple[str, torch.nn.Module]]:
@@ -169,18 +183,20 @@ def bind(module: torch.nn.Module, current: Current, setting: Setting) -> torch.n
 def follow(module: torch.nn.Module, current: Current) -> None:
     """Make `module` turn to the current setting when it is called, unless it stands there already.
     Later than restoring would: jobs of other models and modules turn nothing."""
-    layers = adapted_layers(module)
+    layers: list[Adapted] = []
     processors = [
         each
         for each in getattr(module, "attn_processors", {}).values()
         if type(each).__name__.startswith("IPAdapter")
     ]
-    inner, stands_at = module.forward, None
+    inner, stands_at, seen = module.forward, None, -1
 
     @functools.wraps(inner)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        nonlocal stands_at
+        nonlocal stands_at, seen
         wanted = current.setting
+        if seen != current.changes:
+            layers[:], stands_at, seen = adapted_layers(module), None, current.changes
         if wanted != stands_at:
             turn(layers, processors, wanted)
             stands_at = wanted

@@ -40,24 +40,29 @@ _DTYPES = {
 
 
 def load(
-    bench: Workbench, cards: Sequence[LoraCard]
+    bench: Workbench, cards: Sequence[LoraCard], layers: Layers, *, more_may_come: bool = False
 ) -> tuple[dict[str, str], dict[str, torch.nn.Module]]:
     """The LoRAs that can be used, with the names that layers know them by, and the components that
-    have these layers. Nothing is changed by a file that does not fit in all its parts."""
-    layers = Layers(_parts(bench))
+    have these layers; with `more_may_come` all that could have some. Nothing is changed by a file
+    that does not fit in all its parts."""
     plans: dict[str, Changes] = {}
     for card in cards:
         with bench.note_faults(f"lora:{card.name}", card.source):
-            plans[card.name] = _read(bench, card, layers)
+            plans[card.name] = read(bench, card, layers)
     plans = {name: plan for name, plan in plans.items() if f"lora:{name}" not in bench.faults}
-    changed = sorted({part for plan in plans.values() for part in plan})
-    adapted = {part: copy_sharing_weights(layers.parts[part]) for part in changed}
+    changed = layers.parts.keys() if more_may_come else {p for plan in plans.values() for p in plan}
+    adapted = {part: copy_sharing_weights(layers.parts[part]) for part in sorted(changed)}
     names = {name: f"lora{number}" for number, name in enumerate(plans)}
     for name, plan in plans.items():
         for part, each in plan.items():
             for layer, change in each.items():
                 adapt(adapted[part].get_submodule(layer)).add(names[name], change)
     return names, adapted
+
+
+def layers_of(bench: Workbench) -> Layers:
+    """The layers that LoRAs can change."""
+    return Layers(_parts(bench))
 
 
 def _parts(bench: Workbench) -> dict[str, torch.nn.Module]:
@@ -67,7 +72,7 @@ def _parts(bench: Workbench) -> dict[str, torch.nn.Module]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _read(bench: Workbench, card: LoraCard, layers: Layers) -> Changes:
+def read(bench: Workbench, card: LoraCard, layers: Layers) -> Changes:
     """What a LoRA changes. Raises ModelLoadError."""
     if not hasattr(bench.pipeline, "load_lora_weights"):
         raise ModelLoadError(f"{bench.kind} takes no LoRAs")

@@ -1,0 +1,72 @@
+"""The LoRAs that clients uploaded: a folder of files for each model; used by service and worker,
+knows neither HTTP nor torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.cards import LoraCard
+from darkroom.file_kinds import LORA, refuse_others
+from darkroom.model_files import SAFETENSORS
+from darkroom.private import make_folder
+
+UNFINISHED = ".part"
+"""Ending of the names of files that are being received."""
+ABANDONED_S = 86400
+"""After so long without another byte nobody receives it any more."""
+
+
+@dataclass(frozen=True)
+class LoraFolder:
+    """Where uploads lie. Names of models and LoRAs are checked before they come here: none of them
+    can lead out of it."""
+
+    root: Path
+
+    def cards(self, model: str) -> tuple[LoraCard, ...]:
+        """The uploads of a model, by name."""
+        try:
+            found = [path.name for path in (self.root / model).iterdir() if path.is_file()]
+        except OSError:  # nobody has uploaded anything, or the folder is away
+            return ()
+        names = sorted(n.removesuffix(SAFETENSORS) for n in found if n.endswith(SAFETENSORS))
+        return tuple(LoraCard(name=name, source=str(self.file(model, name))) for name in names)
+
+    def file(self, model: str, name: str) -> Path:
+        return (self.root / model / f"{name}{SAFETENSORS}").resolve()
+
+    def begin(self, model: str, mark: str) -> Path:
+        """The path of a file that is to be received; `mark` is nobody else's. What a service that
+        was killed had begun is deleted. Raises OSError."""
+        make_folder(self.root / model)
+        for path in (self.root / model).glob(f".*{UNFINISHED}"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - ABANDONED_S:
+                    path.unlink()
+        return self.root / model / f".{mark}{UNFINISHED}"
+
+    def keep(self, received: Path, model: str, name: str) -> bool:
+        """Offer a received file under a name; whether it takes the place of another. It is judged
+        by its header first. Raises ModelLoadError, OSError."""
+        refuse_others(received, LORA, wanted="LoRA")
+        file = self.file(model, name)
+        is_new = not file.exists()
+        received.replace(file)
+        return not is_new
+
+    def delete(self, model: str, name: str) -> None:
+        """Raises FileNotFoundError, OSError."""
+        self.file(model, name).unlink()
+
+
+def state_of(file: Path) -> tuple[int, int] | None:
+    """Size and time of change, by which one upload is told from the next; None: it is gone."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
