@@ -229,6 +229,8 @@ def _cannot_do(task: Any, offer: Offer, others: Offers) -> FieldError:
         detail = f"The model {offer.card.name!r} does {known}, not {task}.{who}"
         if offer.refused:
             detail = f"The model {offer.card.name!r} cannot be used: {offer.refused}."
+        if "edit" in offer.tasks and task in ("image-to-image", "inpaint"):
+            detail += " It edits pictures that stand in `images`, a list."
     return FieldError("/task", detail, "unsupported_task")
 
 

@@ -200,3 +200,8 @@ def test_an_edit_has_at_least_one_picture_and_no_more_than_the_model_works_from(
     assert list(wrong({"task": "edit"} | CAT, FLUX2)) == ["/images"]
     assert list(wrong(CAT | {"images": []}, FLUX2)) == ["/images"]
     assert list(wrong({"images": [FILE]}, FLUX2)) == ["/prompt"]
+
+
+def test_a_model_that_edits_says_where_it_wants_its_pictures():
+    assert wrong(CAT | {"image": FILE}, KONTEXT)["/task"].endswith("`images`, a list.")
+    assert "`images`" not in wrong(CAT | {"image": FILE, "task": "upscale"}, KONTEXT)["/task"]

@@ -23,6 +23,8 @@ FAMILIES = (
     "sdxl-turbo",
     "sd35",
     "flux",
+    "kontext",
+    "pix2pix",
     "gligen",
     "dit",
     "ldm",
@@ -245,6 +247,18 @@ TABLE: list[tuple[str, dict[str, Any], tuple[str, ...], Check]] = [
         )
         for name in ("sd15", "sd15-inpaint", "sdxl", "sd35")
     ),
+    (
+        "edit",
+        CAT | {"model": "kontext", "images": [DISC], "mask_image": RIGHT, "mask_blur": 2},
+        (),
+        keeps_the_left,
+    ),
+    (
+        "edit",
+        CAT | {"model": "pix2pix", "images": [TINY], "image_guidance_scale": 9.0},
+        ("image_guidance_scale",),
+        changes,
+    ),
     ("text-to-image", APPLE | {"controls": [CANNY]}, ("controls",), has_the_edges),
     ("text-to-image", CAT | {"model": "sd15", "controls": NETS}, ("controls",), changes),
     (
@@ -317,6 +331,20 @@ def test_a_task_keeps_its_promise(
     pictures = made(darkroom, body)
     without = made(darkroom, {k: v for k, v in body.items() if k not in left_out})
     holds(pictures, without if left_out else pictures)
+
+
+def test_a_model_says_how_many_pictures_it_edits_and_refuses_more(darkroom: Deployment) -> None:
+    model = darkroom.http.get("/api/v1/models/kontext").raise_for_status().json()
+    assert model["max_edited"] == 1
+    assert model["schemas"]["edit"]["properties"]["images"]["maxItems"] == 1
+    assert darkroom.http.get("/api/v1/models/sd15").json()["max_edited"] is None
+    body = {"model": "kontext", "prompt": "a cat", "images": [DISC, "damaged"]}
+    answer = darkroom.http.post("/api/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["errors"]] == ["/images"]
+    answer = darkroom.http.post("/api/v1/jobs", json=body | {"images": ["damaged"]})
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["errors"]] == ["/images/0"]
 
 
 def test_pictures_of_one_job_are_those_of_its_seeds(darkroom: Deployment) -> None:
