@@ -48,10 +48,6 @@ def arguments(
     given = [brought(image) for image in images]
     [name] = [each for each in ARGUMENTS if each in accepted]
     told: dict[str, Any] = {name: given if editor.most > 1 else given[0]}
-    if "_auto_resize" in accepted:  # to one of the sizes that it was trained with
-        told["_auto_resize"] = False
-    if "max_area" in accepted:  # or it makes as many pixels, whatever was asked for
-        told["max_area"] = size[0] * size[1]
     for name in _GUIDANCE:
         if name in accepted:
             usual = accepted[name].default
