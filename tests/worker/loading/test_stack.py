@@ -10,7 +10,8 @@ import torch
 from tests import tiny
 from tests import tiny_adapters as shelf
 from worker.gathering.gather import Gather
-from worker.loading.adapters import Adapters, Setting, lora_layers
+from worker.loading.adapted_layers import adapted_layers
+from worker.loading.adapters import Adapters, Setting
 from worker.loading.offload import Offload
 from worker.loading.stack import build, replace_step
 
@@ -52,20 +53,21 @@ def test_a_vae_is_cast_where_it_works() -> None:
 def test_a_parked_call_waits_outside_of_everything(tmp_path: Path) -> None:
     source = shelf.write_lora("sd15", tmp_path / "ink", 0)
     card = {"loras": [{"name": "ink", "source": str(source)}]}
-    adapted = tiny.load("sd15", tmp_path / "model", Gather(), **card).adapters.adapted["unet"]
+    loaded = tiny.load("sd15", tmp_path / "model", Gather(), **card).adapters
+    adapted = loaded.adapted["unet"]
     vars(adapted).pop("forward")
     adapters, gather, offload = Adapters(adapted={"unet": adapted}), Gather(), Offload(CPU)
     build(adapted, "unet", gather, adapters=adapters, offload=offload)
-    layer = lora_layers(adapted)[0]
+    layer = adapted_layers(adapted)[0]
 
-    def stands() -> tuple[list[str], tuple[str, ...]]:
-        return layer.active_adapters, offload.resident
+    def stands() -> tuple[list[float], tuple[str, ...]]:
+        return [scale for _, scale in layer.at_work], offload.resident
 
     seen, inputs = [], (torch.zeros(1, 4, 8, 8), 5, torch.zeros(1, 7, 16))
     layer.register_forward_pre_hook(lambda *_: seen.append(stands()))
 
     def job() -> None:
-        adapters.current.setting = Setting((("adapter000", 0.5),))
+        adapters.current.setting = Setting(((loaded.loras["ink"], 0.5),))
         adapted(*inputs)
 
     adapters.current.setting = Setting()
@@ -75,7 +77,7 @@ def test_a_parked_call_waits_outside_of_everything(tmp_path: Path) -> None:
     adapters.current.setting = Setting()
     assert stands() == ([], ())
     gather.run(list(gather.parked.values()))
-    assert seen == [([], ("unet",)), (["adapter000"], ("unet",))]
+    assert seen == [([], ("unet",)), ([0.5], ("unet",))]
 
 
 def test_copies_for_adapters_are_made_before_anything_is_wrapped(tmp_path: Path) -> None:
