@@ -40,6 +40,7 @@ BODIES = {
     "text-to-image": {"prompt": "a cat"},
     "image-to-image": {"prompt": "a cat", "image": INPUT},
     "inpaint": {"prompt": "a cat", "image": INPUT, "mask_image": INPUT},
+    "edit": {"prompt": "make it red", "images": [INPUT]},
     "upscale": {"image": INPUT},
     "layout-to-image": {"prompt": "a", "regions": [{"phrase": "b", "box": [0, 0, 1, 1]}]},
     "class-to-image": {"class_label": 1},
