@@ -185,6 +185,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("read_model", "200"): _json(_MODEL)
     | {"vocabulary": _VOCABULARY, "schemas": {"text-to-image": _SCHEMA}},
     ("list_loras", "200"): _listing(LoraFile, LoraFile.model_validate(_LORA)),
+    ("read_lora", "200"): _json(LoraFile.model_validate(_LORA)),
     ("upload_lora", "200"): _json(_UPLOADED),
     ("upload_lora", "201"): _json(_UPLOADED),
     ("list_queues", "200"): _listing(QueueState, _QUEUE),

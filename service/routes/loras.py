@@ -82,12 +82,19 @@ _OFF = ("uploads_off", "model_not_found", "invalid_parameters", "store_unavailab
 )
 async def list_loras(here: Here, model_id: ModelId) -> Listing[LoraFile]:
     """The LoRAs of a model, those of its card first."""
-    card = here.catalog.find(model_id)
-    record = (await here.records()).get(card.name)
-    faults = record.faults if record else {}
-    loras = await to_thread.run_sync(lambda: with_uploads(here.catalog, card).loras)
-    shown = [_shown(here, card, each, faults.get(f"lora:{each.name}")) for each in loras]
-    return Listing(data=shown)
+    return Listing(data=await _all_of(here, model_id))
+
+
+@router.get(
+    "/models/{model_id:path}/loras/{lora_name}",
+    responses=problems("model_not_found", "lora_not_found", "queue_unavailable"),
+)
+async def read_lora(here: Here, model_id: ModelId, lora_name: LoraName) -> LoraFile:
+    """One LoRA of a model: of its card, or uploaded."""
+    for each in await _all_of(here, model_id):
+        if each.name == lora_name:
+            return each
+    raise LoraNotFoundError(f"This model has no LoRA {lora_name!r}.")
 
 
 @router.put(
@@ -152,6 +159,15 @@ async def delete_lora(here: Here, model_id: ModelId, lora_name: LoraName) -> Non
         raise LoraNotFoundError(f"No LoRA {lora_name!r} was uploaded for this model.") from None
     except OSError as error:
         raise StoreUnavailableError(str(error)) from error
+
+
+async def _all_of(here: Darkroom, model_id: str) -> list[LoraFile]:
+    """Raises ModelNotFoundError, QueueUnavailableError."""
+    card = here.catalog.find(model_id)
+    record = (await here.records()).get(card.name)
+    faults = record.faults if record else {}
+    loras = await to_thread.run_sync(lambda: with_uploads(here.catalog, card).loras)
+    return [_shown(here, card, each, faults.get(f"lora:{each.name}")) for each in loras]
 
 
 def _uploads(here: Darkroom) -> LoraFolder:

@@ -39,6 +39,7 @@ def test_every_endpoint_is_described(document):
         "GET /api/v1/models",
         "GET /api/v1/models/{model_id}",
         "GET /api/v1/models/{model_id}/loras",
+        "GET /api/v1/models/{model_id}/loras/{lora_name}",
         "PUT /api/v1/models/{model_id}/loras/{lora_name}",
         "DELETE /api/v1/models/{model_id}/loras/{lora_name}",
         "GET /api/v1/queue",

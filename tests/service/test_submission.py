@@ -139,7 +139,11 @@ def test_tags_in_prompts_are_read_unless_that_is_switched_off(
     serving, valkey, redis, tmp_path, prompt_loras, prompt, told
 ):
     known = RECORDS[1].model_copy(
-        update={"loras": ("soft",), "pipeline": "StableDiffusionPipeline"}
+        update={
+            "loras": ("soft",),
+            "faults": {"lora:ink": "damaged"},
+            "pipeline": "StableDiffusionPipeline",
+        }
     )
     ModelRecords(redis).put(known)
     served = serving(redis_url=valkey.url, state_dir=tmp_path, prompt_loras=prompt_loras)

@@ -48,6 +48,7 @@ def test_an_uploaded_lora_can_be_used_listed_replaced_and_deleted(uploads, root:
     assert (told["name"], told["model"], told["bytes"]) == ("oil", "other", len(LORA))
     assert told["sha256"] == hashlib.sha256(LORA).hexdigest()
     assert names(uploads) == OF_THE_CARD | {"oil": True}
+    assert uploads.get(INK).json() == {key: told[key] for key in told if key != "sha256"}
     assert names(uploads, "pix") == {}
     shown = uploads.get("/api/v1/models/other").json()
     assert [each["name"] for each in shown["loras"]] == [*OF_THE_CARD, "oil"]
@@ -60,8 +61,8 @@ def test_an_uploaded_lora_can_be_used_listed_replaced_and_deleted(uploads, root:
     assert [path.name for path in (root / "loras" / "other").iterdir()] == ["oil.safetensors"]
     assert uploads.delete(INK).status_code == 204
     assert names(uploads) == OF_THE_CARD
-    again = uploads.delete(INK)
-    assert (again.status_code, again.json()["code"]) == (404, "lora_not_found")
+    for again in (uploads.delete(INK), uploads.get(INK)):
+        assert (again.status_code, again.json()["code"]) == (404, "lora_not_found")
     assert uploads.post("/api/v1/jobs", json=asked).status_code == 404
 
 
