@@ -208,7 +208,7 @@ def test_loras_and_boxes_work_together(tmp_path: Path) -> None:
     )
     assert model.record.faults == {}
     ink, box = loras(ink=0.5), {"phrase": "a hat", "box": (0.0, 0.0, 0.5, 0.5)}
-    values_of = asked(model, num_inference_steps=4).model_dump(exclude={"controls"})
+    values_of = asked(model, num_inference_steps=4).model_dump(exclude={"controls", "hires"})
     layout = values_of | {"task": "layout-to-image", "regions": [box]}
     wanted = [
         TASKS["text-to-image"].request(**values_of),
