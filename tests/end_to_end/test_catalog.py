@@ -41,7 +41,7 @@ def test_models_come_and_go_while_jobs_run(tmp_path: Path, cards) -> None:
         cards("old", "new")
         house.until(lambda: "new" in house.worker("worker")["serves"], "the worker serves it")
         house.finished(house.submit(model="new", num_inference_steps=2, **cat)["id"])
-        assert "new" in house.worker("worker")["models"]
+        house.until(lambda: "new" in house.worker("worker")["models"], "it tells what it loaded")
 
         long = house.submit(model="old", num_inference_steps=20000, **cat)["id"]
         job = f"/api/v1/jobs/{long}"
