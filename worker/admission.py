@@ -48,7 +48,9 @@ def must_let_others_go_first(
     """Whether another job waits for room in memory more than `patience_s` longer than this one, so
     that the models in its way must get no new jobs."""
     longest = job.waited_s + patience_s
-    return any(other.needs_room and other.waited_s > longest for other in waiting)
+    # Itself too would have waited longer, as time goes on from one line to the next.
+    others = (other for other in waiting if other is not job)
+    return any(other.needs_room and other.waited_s > longest for other in others)
 
 
 @dataclass

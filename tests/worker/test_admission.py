@@ -62,6 +62,12 @@ def test_who_waits_for_room_much_longer_holds_back_those_in_the_way() -> None:
     assert not must_let_others_go_first(old, [old, young], 30)
 
 
+def test_nobody_stands_back_for_itself() -> None:
+    alone = job("alone", "away")
+    alone.needs_room = True
+    assert not must_let_others_go_first(alone, [alone], 0)
+
+
 @pytest.fixture
 def admission(redis: Redis, tmp_path: Path) -> Admission:
     """Two places, and a model that is in memory."""
