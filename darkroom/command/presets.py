@@ -1,8 +1,8 @@
 """What a card of a family is good to begin with, and models of the Hub by short names; of the
 command line only.
 
-Steps, guidance and sizes are those that their authors' pages recommend. Gigabytes are parameters
-times two bytes, as docs/models.md has them: estimates.
+Steps, guidance, sizes and licences are those in common use. None of it was compared with what the
+repositories say by now. Gigabytes are parameters times two bytes: estimates.
 """
 
 from collections.abc import Mapping
@@ -134,7 +134,6 @@ PRESETS = {
         16,
         {"defaults": {"num_inference_steps": 4, "guidance_scale": 1.0}},
     ),
-    "qwen-edit": Preset("Qwen/Qwen-Image-Edit-2509", "Apache-2.0", 58),
 }
 """By the names that `models pull` and `models add` take."""
 
