@@ -68,6 +68,12 @@ class ModelRecord(BaseModel):
     """The folder or repository that was loaded."""
     revision: str | None = None
     """Which commit of its repository."""
+    config: str | None = None
+    """What said what a single file leaves out, where the card named it."""
+    transformer: str | None = None
+    """The file of its network, where the card named one."""
+    vae: str | None = None
+    """Its VAE, where the card named one."""
     parameters: int | None = None
     """How many weights it has."""
     load_s: float | None = None
@@ -207,10 +213,14 @@ def _first(*values: float | None) -> float | None:
     return next((each for each in values if each is not None), None)
 
 
+_FILES = ("source", "revision", "config", "transformer", "vae")
+"""The fields of a card that say which files a model is made of, but for its adapters."""
+
+
 def _is_of(record: ModelRecord, card: ModelCard) -> bool:
     """Whether the record tells what the model is that the card names now: models.toml may have
     changed since."""
-    same = (record.source, record.revision) == (card.source, card.revision)
+    same = all(getattr(record, name) == getattr(card, name) for name in _FILES)
     return bool(record.schedulers) and (same or not record.source)
 
 

@@ -69,23 +69,31 @@ def preview(path: Path, edit: Edit) -> tuple[str, Catalog]:
 
 
 def with_card(text: str, card: Mapping[str, Any], comments: tuple[str, ...] = ()) -> str:
-    """With another card at the end, under lines of comment."""
+    """With another card at the end, under lines of comment. A text whose last line has no ending
+    gets none for it."""
     lines = [f"# {line}" for line in comments]
     lines += ["[[models]]", *(f"{name} = {toml(value)}" for name, value in card.items())]
     ending = _ending(text)
-    gap = "" if not text or text.endswith("\n") else ending
+    is_ended = not text or text.endswith("\n")
+    gap, last = ("", ending) if is_ended else (ending, "")
     wanted = _parsed(text)
     wanted["models"] = [*wanted.get("models", ()), dict(card)]
-    return _checked(text + gap + ending + ending.join([*lines, ""]), wanted, card["name"])
+    return _checked(text + gap + ending + ending.join(lines) + last, wanted, card["name"])
 
 
 def without_card(text: str, name: str) -> str:
-    """Without the card of that name, and the comment that stands directly above it."""
+    """Without the card of that name, and the comment that stands directly above it; of the last,
+    also without the empty line above that. So `with_card` is undone to the byte."""
     wanted, index = _card(text, name)
     lines = _lines(text)
     begin, end = _spans(lines)[index]
     del wanted["models"][index]
-    return _checked("".join(lines[:begin] + lines[end:]), wanted, name)
+    if end == len(lines) and begin > 0 and not lines[begin - 1].strip():
+        begin -= 1
+    kept = "".join(lines[:begin] + lines[end:])
+    if end == len(lines) and not text.endswith("\n"):
+        kept = kept.removesuffix("\n").removesuffix("\r")
+    return _checked(kept, wanted, name)
 
 
 def with_entry(text: str, name: str, field: str, entry: Mapping[str, Any]) -> str:

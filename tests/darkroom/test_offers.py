@@ -75,6 +75,9 @@ def test_what_the_card_says_is_known():
         ({}, True),  # version 0.2 did not say of what
         ({"source": "owner/old", "revision": "a"}, False),
         ({"source": "owner/new", "revision": "b"}, False),
+        ({"source": "owner/new", "revision": "a", "transformer": "old.safetensors"}, False),
+        ({"source": "owner/new", "revision": "a", "vae": "old.safetensors"}, False),
+        ({"source": "owner/new", "revision": "a", "config": "owner/old"}, False),
     ],
 )
 def test_the_record_of_what_the_card_named_before_does_not_count(of, is_known):

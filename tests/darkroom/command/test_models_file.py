@@ -81,7 +81,7 @@ def test_a_card_comes_to_the_end() -> None:
 def test_line_endings_are_those_of_the_file() -> None:
     old = GOOD.rstrip().replace("\n", "\r\n")
     new = with_card(old, {"name": "d", "source": "s"})
-    assert new == old + '\r\n\r\n[[models]]\r\nname = "d"\r\nsource = "s"\r\n'
+    assert new == old + '\r\n\r\n[[models]]\r\nname = "d"\r\nsource = "s"'
     assert "\n" not in with_entry(old, "b", "loras", INK).replace("\r\n", "")
 
 
@@ -91,7 +91,16 @@ def test_a_card_goes_with_the_comment_above_it() -> None:
     assert 'default = "a"' not in gone
     assert gone.rstrip().endswith("max_size = 64")
     assert "# about c" not in gone
-    assert without_card(with_card(GOOD, {"name": "d", "source": "s"}), "d").startswith(GOOD)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n# the end", "\r\n", "\r\n\r\n\r\n"])
+def test_a_card_that_comes_and_goes_leaves_each_byte_as_it_was(end: str) -> None:
+    ending = "\r\n" if "\r" in end else "\n"
+    old = GOOD.strip().replace("\n", ending) + end
+    one = with_card(old, {"name": "d", "source": "s"}, ("What it is.",))
+    both = with_card(one, {"name": "e", "source": "t"})
+    assert without_card(without_card(both, "e"), "d") == old
+    assert without_card(without_card(both, "d"), "e") == old
 
 
 def test_what_a_file_begins_with_is_about_all_of_it() -> None:
