@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 from darkroom.errors import ModelLoadError
 from darkroom.networks import AUTOENCODERS, main_names
 from darkroom.safe_files import load_json
+from darkroom.variants import of_variant, only_variant, variants
 from darkroom.weight_headers import read_header
 
 SIGMAS = ("karras", "exponential", "beta")
@@ -25,17 +26,11 @@ PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """A LoRA as peft saves it, and what it says of it."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 """Endings of files that can run code when they are read."""
-WEIGHTS = ("model", "diffusion_pytorch_model")
-"""How files of weights are called by transformers and by diffusers."""
 
 MAX_LEVELS, MAX_COUNT = 16, 2**20
 """Of a VAE's halvings of a picture, and of any number of a configuration that is read here."""
 
-_WEIGHTS = re.compile(
-    rf"(?:{'|'.join(WEIGHTS)})(?:\.(?P<variant>[a-z0-9_]+))?"
-    r"(?:-\d+-of-\d+)?(?:\.(?P<late>[a-z0-9_]+))?\.safetensors"
-)
-_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+COMMIT = re.compile(r"[0-9a-f]{7,39}")
 """The beginning of one."""
 _FLOATS = re.compile(r"F(?:8|16|32|64)\b|F8_\w+|BF16")
 
@@ -78,17 +73,12 @@ class PartFiles:
         """The files that are loaded: those of `variant`, else those of none."""
         if self.single:
             return [self.single.path]
-        found: dict[str | None, list[Path]] = {}
-        for name in self._names:
-            if match := _WEIGHTS.fullmatch(name):
-                found.setdefault(match["variant"] or match["late"], []).append(self.folder / name)
-        return found.get(variant) or found.get(None, [])
+        return [self.folder / name for name in of_variant(self._names, variant)]
 
     @property
     def variants(self) -> set[str | None]:
         """Of its files of weights; None of those that are of none."""
-        found = [match for name in self._names if (match := _WEIGHTS.fullmatch(name))]
-        return {match["variant"] or match["late"] for match in found}
+        return variants(self._names)
 
     def size(self, width: int, variant: str | None = None) -> int:
         """Bytes that the weights take once each number of floating point takes `width` bytes, by
@@ -138,8 +128,7 @@ class ModelFiles:
         """The variant to read: the one that is asked for or, where some part has no other files,
         the only one there is."""
         kinds = (self.part(name).variants for name, (library, _) in self.parts.items() if library)
-        only = {each for kind in kinds if None not in kind for each in kind}
-        return asked or (next(iter(only)) if len(only) == 1 else None)
+        return asked or only_variant(kinds)
 
     @property
     def scheduler(self) -> str | None:
@@ -241,7 +230,7 @@ def cached_folder(source: str, revision: str | None, landmark: str) -> Path | No
         return None
     try:
         found = huggingface_hub.try_to_load_from_cache(source, landmark, revision=revision)
-        if found is None and revision and _COMMIT.fullmatch(revision):
+        if found is None and revision and COMMIT.fullmatch(revision):
             name = huggingface_hub.file_download.repo_folder_name(repo_id=source, repo_type="model")
             known = Path(huggingface_hub.constants.HF_HUB_CACHE, name, "snapshots")
             begun = [each / landmark for each in known.glob(f"{revision}*")]

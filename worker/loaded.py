@@ -14,18 +14,13 @@ from darkroom import logs
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
 from darkroom.offers import ModelRecord
+from darkroom.places import files_of
 from worker.device import free_device_memory, is_out_of_memory, is_shared, room_left, size
 from worker.gathering.gather import Gather, ModuleState
 from worker.loading import pipelines
 from worker.loading.complaints import first_lines
 from worker.loading.memory import expected_bytes, held_bytes, in_words
-from worker.loading.weights import (
-    dtype_of,
-    files_of,
-    is_offloaded,
-    modules_of,
-    vae_files,
-)
+from worker.loading.weights import dtype_of, is_offloaded, modules_of, vae_files
 from worker.prepared import prepare
 
 log = logs.get("models")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from darkroom.catalog import Catalog
+from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.command import models_file
 from darkroom.command.child import become
 from darkroom.command.flags import with_settings
 from darkroom.command.remote import models as models
 from darkroom.command.terminal import AsJson, command_line, err, faults, out, plain, print_json
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, ModelNotFoundError
 from darkroom.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,13 +60,19 @@ def models_check(
 @with_settings("models")
 def models_pull(
     settings: Settings,
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Models of models.toml.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME", help="Models of models.toml, or short names such as sd15."),
+    ],
 ) -> None:
     """Download models of repositories from the Hub.
 
-    What they need goes into the Hugging Face cache (HF_HOME): safetensors and texts only. Nothing
-    else in Darkroom uses the network to get models."""
-    become("worker.loading.hub", settings, *names)
+    What they need goes into the Hugging Face cache (HF_HOME): safetensors and texts only, and goes
+    on where it was cut off. Short names get a card first. Nothing else in Darkroom uses the network
+    to get models."""
+    with faults():
+        names = _with_cards(settings.models, names)
+    become("worker.loading.pulling", settings, *names)
 
 
 @models.command("add")
@@ -141,6 +147,29 @@ def models_remove(
         name = Catalog.read(settings.models).names([name])[0]
         models_file.change(settings.models, lambda text: models_file.without_card(text, name))
     out.print(plain(f"{name} is no longer in {settings.models}; its files are where they were."))
+
+
+def _with_cards(path: Path, names: list[str]) -> list[str]:
+    """The names of models, of which those that only `PRESETS` has get a card. Raises
+    DarkroomError."""
+    from darkroom.command import adding, finds
+    from darkroom.command.presets import PRESETS
+
+    known = Catalog.read(path)
+    new = {name for name in names if not known.has(name) and name in PRESETS}
+    try:
+        known.names([name for name in names if name not in new])
+    except ModelNotFoundError as error:
+        raise ModelsFileError(
+            f"{error} Models of the Hub have short names: {', '.join(PRESETS)}."
+        ) from None
+    for name in new:
+        find = finds.Find(PRESETS[name].source, finds.MODEL)
+        added = adding.add(find, adding.Wishes(path, name))
+        if added.is_new:
+            out.print(f"{name}: a card for it is in {path} now")
+        names = [added.name if each == name else each for each in names]
+    return names
 
 
 def _say_added(added: "Added", wishes: "Wishes") -> None:

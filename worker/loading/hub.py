@@ -1,34 +1,16 @@
-"""Where repositories lie in the Hugging Face cache, and what fills it; worker side, knows no jobs.
+"""What models need of repositories of the Hub; worker side, knows no jobs, uses no network."""
 
-`python -m worker.loading.hub NAME...` downloads what cards name, for `darkroom models pull`: the
-only thing in Darkroom that uses the network. Everything else reads the cache.
-"""
-
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import huggingface_hub
+from huggingface_hub.utils import filter_repo_objects
 
-from darkroom import model_files, single_files
 from darkroom.catalog import Catalog, ModelCard
-from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, PICKLES, SAFETENSORS, WEIGHTS
-from darkroom.settings import Settings
-from worker.loading.complaints import first_lines
+from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS
+from darkroom.variants import WEIGHTS, of_variant, only_variant, variants
 
 TEXTS = ("*.json", "*.txt", "*.model")
 """Configurations, vocabularies, and sentencepiece models."""
-
-FILES = (SAFETENSORS, *PICKLES, ".gguf")
-"""Endings of sources that mean files, and no repositories."""
-
-
-class PullError(DarkroomError):
-    """A repository cannot be downloaded."""
-
-    code = "pull"
 
 
 @dataclass(frozen=True)
@@ -40,21 +22,32 @@ class Repository:
     files: tuple[str, ...]
     besides: tuple[str, ...] = ()
     """Files to leave out although `files` names them."""
+    is_model: bool = False
+    """Whether it is a whole model, of whose parts one variant of the weights is enough."""
+    variant: str | None = None
+    """The variant that the card asks for."""
 
-
-def cached_folder(source: str, revision: str | None, landmark: str) -> Path:
-    """The folder of a repository that was pulled, which holds a file named `landmark`.
-
-    Raises ModelLoadError if it is not there."""
-    if folder := model_files.cached_folder(source, revision, landmark):
-        return folder
-    if Path(source).suffix in FILES or Path(source).is_absolute() or source.startswith("."):
-        raise ModelLoadError(f"{source} is missing: there is no such file or folder")
-    at = f" at {revision}" if revision else ""
-    raise ModelLoadError(
-        f"{source} is no folder, and not in the Hugging Face cache{at}; "
-        "`darkroom models pull` downloads repositories"
-    )
+    def wanted(self, names: Iterable[str]) -> list[str]:
+        """Of the names of all files those that are needed. A model whose parts have files of one
+        variant alone is taken as that, as when it is loaded."""
+        left_out = list(self.besides) or None
+        found = sorted(
+            filter_repo_objects(names, allow_patterns=list(self.files), ignore_patterns=left_out)
+        )
+        if not self.is_model:
+            return found
+        parts: dict[str, list[str]] = {}
+        for name in found:
+            folder, _, file = name.rpartition("/")
+            if file.endswith(SAFETENSORS):
+                parts.setdefault(folder, []).append(file)
+        variant = self.variant or only_variant(map(variants, parts.values()))
+        weights = {
+            f"{folder}/{file}"
+            for folder, files in parts.items()
+            for file in of_variant(files, variant)
+        }
+        return [name for name in found if name in weights or not name.endswith(SAFETENSORS)]
 
 
 def repositories(card: ModelCard, catalog: Catalog) -> Iterator[Repository]:
@@ -64,28 +57,15 @@ def repositories(card: ModelCard, catalog: Catalog) -> Iterator[Repository]:
             yield each
 
 
-def pull(repository: Repository) -> Path:
-    """Download a repository's files into the cache. Raises PullError."""
-    try:
-        folder = huggingface_hub.snapshot_download(
-            repository.source,
-            revision=repository.revision,
-            allow_patterns=list(repository.files),
-            ignore_patterns=list(repository.besides) or None,
-        )
-    except (OSError, ValueError) as error:  # no network, no such repository, not a repository's id
-        raise PullError(f"{repository.source}: {first_lines(error)}") from error
-    return Path(folder)
-
-
 def _sources(card: ModelCard) -> Iterator[Repository]:
     # What is called otherwise, or lies in the root, is the same once more for other programs.
-    variant = f".{card.variant}*" if card.variant else ""
-    weights = [f"*/{name}*{variant}{SAFETENSORS}" for name in WEIGHTS]
-    others = () if card.variant else ("*.fp16*", "*.bf16*", "*.non_ema*")
+    weights = [f"*/{name}*{SAFETENSORS}" for name in WEIGHTS]
     without = () if card.text_encoders else ("text_encoder_3/*", "tokenizer_3/*")
     network = ("transformer/*.safetensors", "unet/*.safetensors") if card.transformer else ()
-    yield Repository(card.source, card.revision, (*TEXTS, *weights), (*others, *without, *network))
+    besides = ("safety_checker/*.safetensors", *without, *network)
+    yield Repository(
+        card.source, card.revision, (*TEXTS, *weights), besides, is_model=True, variant=card.variant
+    )
     if card.config:
         yield Repository(card.config, None, TEXTS)
     if card.vae:
@@ -106,33 +86,3 @@ def _sources(card: ModelCard) -> Iterator[Repository]:
         encoder = adapter.image_encoder
         beside = (f"{encoder}/*.json", f"{encoder}/*.safetensors") if encoder else ()
         yield Repository(adapter.source, None, (weight, *beside))
-
-
-def _refuse_others(card: ModelCard, catalog: Catalog) -> None:
-    """Raises PullError if the card's source is a file that is no model."""
-    place = catalog.locate(card.source)
-    if place is not None and not place.is_dir():
-        try:
-            single_files.checkpoint(place, None, None) if card.config is None else None
-        except ModelLoadError as error:
-            raise PullError(f"{card.name}: {error}") from None
-
-
-def main(names: list[str]) -> None:
-    catalog = Catalog.read(Settings().models)
-    for name in catalog.names(names):
-        card = catalog.cards[name]
-        _refuse_others(card, catalog)
-        sources = list(repositories(card, catalog))
-        for each in sources:
-            print(f"{name}: {each.source} ...", flush=True)
-            print(f"{name}: {each.source} is in {pull(each)}", flush=True)
-        if not sources:
-            print(f"{name}: nothing to do, its files are on this machine")
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except DarkroomError as fault:
-        sys.exit(f"Error: {fault}")

@@ -20,11 +20,10 @@ from PIL import Image
 from darkroom.cards import SafetyCard
 from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.file_kinds import refuse_file
 from darkroom.model_files import CONFIG, PartFiles
+from darkroom.places import folder_of
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, reason_of, strict_logs
-from worker.loading.hub import cached_folder
 from worker.loading.inspection import inspect_part
 from worker.loading.weights import refuse_pickles
 
@@ -81,9 +80,7 @@ class SafetyChecker:
 
 
 def _read(card: SafetyCard, catalog: Catalog, device: torch.device) -> SafetyChecker:
-    if place := catalog.locate(card.source):
-        refuse_file(place)
-    files = PartFiles(place or cached_folder(card.source, None, CONFIG))
+    files = PartFiles(folder_of(card.source, catalog, CONFIG))
     refuse_pickles(files, "its folder")
     inspect_part(files, None)
     if not (config := files.config):

@@ -4,7 +4,6 @@ nothing missing; used by the worker's pipelines, knows no jobs."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -14,7 +13,7 @@ from diffusers.utils import is_torchvision_available
 from darkroom import single_files
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.errors import DeviceMemoryError, ModelLoadError
-from darkroom.families import diffusers_table, refusal, tasks_of
+from darkroom.families import diffusers_table, tasks_of
 from darkroom.file_kinds import CHECKPOINT, refuse_file, what_is
 from darkroom.model_files import (
     CONFIG,
@@ -26,12 +25,12 @@ from darkroom.model_files import (
     times_smaller,
 )
 from darkroom.networks import network_of
+from darkroom.places import files_of, folder_of
 from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
 from worker.loading import clip_vocabulary, single_parts
 from worker.loading.absent import is_empty, left_out, without_text_encoders
 from worker.loading.complaints import NO_TORCHVISION, UNREADABLE, Complaints, reason_of, strict_logs
-from worker.loading.hub import cached_folder
 from worker.loading.inspection import inspect_model, inspect_part
 from worker.loading.tuning import tune
 
@@ -64,33 +63,14 @@ def read(
     raise ModelLoadError(f"{card.source}: {reason}")
 
 
-def files_of(card: ModelCard, catalog: Catalog) -> ModelFiles:
-    """The model's files. Raises ModelLoadError if they are not on this machine, are no model, or of
-    a pipeline that cannot be run: before anything is read of the weights."""
-    files = single_files.files_of(
-        card, catalog.locate, lambda source, revision: _folder(source, catalog, INDEX, revision)
-    )
-    if why := refusal(files.pipeline):
-        raise ModelLoadError(why)
-    return files
-
-
 def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
     """The files of the VAE that the card puts in place of the model's own, if it does."""
     if card.vae is None:
         return None
     own = files_of(card, catalog).part("vae")
     return single_files.vae_of(
-        card.vae, own, catalog.locate, lambda source: _folder(source, catalog, CONFIG)
+        card.vae, own, catalog.locate, lambda source: folder_of(source, catalog, CONFIG)
     )
-
-
-def _folder(source: str, catalog: Catalog, landmark: str, revision: str | None = None) -> Path:
-    """The folder that a card means. Raises ModelLoadError."""
-    if (place := catalog.locate(source)) is None:
-        return cached_folder(source, revision, landmark)
-    refuse_file(place)
-    return place
 
 
 def _read_whole(

@@ -18,9 +18,9 @@ from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.file_kinds import refuse_file, refuse_others
 from darkroom.model_files import SAFETENSORS, PartFiles
 from darkroom.networks import network_of
+from darkroom.places import cached_folder
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, first_lines, strict_logs
-from worker.loading.hub import cached_folder
 from worker.loading.inspection import inspect_part
 from worker.loading.weights import task_classes
 

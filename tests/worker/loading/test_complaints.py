@@ -44,7 +44,7 @@ def test_reasons_are_one_line_and_not_too_long() -> None:
 
 
 def test_who_only_words_an_error_loads_no_library() -> None:
-    code = "import sys, worker.loading.hub as hub; print('torch' in sys.modules)"
+    code = "import sys, worker.loading.pulling; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
