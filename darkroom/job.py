@@ -111,6 +111,9 @@ class Progress(Frozen):
     files and records."""
     detail: str | None = None
     """What is being loaded or compiled, in words; null otherwise."""
+    loaded: float | None = None
+    """0 to 1: the share of the model's weights that has been read, by bytes, while it is loaded;
+    null otherwise."""
     step: int = 0
     """Denoising steps done, on the scale of `steps`."""
     steps: int = 0
@@ -127,7 +130,10 @@ class Progress(Frozen):
         """What the job does, for people: `load the model sdxl`."""
         if self.detail is None:
             return self.stage
-        return self.detail if self.detail.startswith(COMPILING) else f"{self.stage} {self.detail}"
+        if self.detail.startswith(COMPILING):
+            return self.detail
+        share = "" if self.loaded is None else f", {self.loaded:.0%}"
+        return f"{self.stage} {self.detail}{share}"
 
 
 class QueuePlace(Frozen):

@@ -96,16 +96,6 @@ class ModelRecord(BaseModel):
     """When this was written."""
 
 
-class Checked(BaseModel):
-    """What came of loading a model and making a picture with it, as `worker.check` prints it."""
-
-    record: ModelRecord
-    picture_s: float | None = None
-    """Seconds that a picture of few steps took; null if none was made."""
-    peak_bytes: int | None = None
-    """The most memory in use: of the device, or of the process on a CPU."""
-
-
 USUAL_SIDE = 512
 """Pixels, where a model that was loaded says nothing of its size."""
 USUAL_STEPS, USUAL_GUIDANCE = 25, 7.5
@@ -172,8 +162,8 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         fields=tuple((task, _fields(TASKS[task], known)) for task in tasks),
         schedulers=tuple(sorted({*known.schedulers} | ({scheduler} if scheduler else set()))),
         scheduler=scheduler,
-        width=_nearest_allowed(limits, card.defaults.width or known.width or usual),
-        height=_nearest_allowed(limits, card.defaults.height or known.height or usual),
+        width=nearest_allowed(limits, card.defaults.width or known.width or usual),
+        height=nearest_allowed(limits, card.defaults.height or known.height or usual),
         limits=limits,
         **_defaults(card, known, is_known=is_known),
         loras=with_new("lora", known.loras, card.loras, known.faults),
@@ -242,7 +232,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     return task.brings | {name for name, need in asked.items() if need in met}
 
 
-def _nearest_allowed(limits: Limits, side: int | None) -> int | None:
+def nearest_allowed(limits: Limits, side: int | None) -> int | None:
     """The nearest side that a client may ask for, so that a request without one is accepted."""
     if side is None:
         return None

@@ -8,7 +8,7 @@ lines; knows no Redis.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from darkroom.catalog import Catalog, ModelCard
+from darkroom.checked import Checked, Loading
 from darkroom.errors import DarkroomError
-from darkroom.offers import Checked, ModelRecord, offer
+from darkroom.offers import ModelRecord, offer
 from darkroom.settings import Settings
 from worker import trial
 from worker.device import free_device_memory, peak, pick_device, row_counts, start_peak
@@ -27,23 +28,38 @@ from worker.loading.complaints import first_lines
 from worker.loading.pipelines import LoadedModel
 from worker.report import private_stdout
 
+SMALL_SIDE = 256
+"""Pixels of a picture that a CPU makes, as far as the card's limits allow it: one of 512 took
+seven minutes."""
+
 
 def main(names: Sequence[str], *, load_only: bool, output: Path | None) -> None:
     out = private_stdout()
     settings = Settings()
     catalog = Catalog.read(settings.models)
     device = pick_device(settings.device)
+
+    def tell(told: Checked | Loading) -> None:
+        out.write(told.model_dump_json().encode() + b"\n")
+
     for name in catalog.names(names):
-        checked = check(catalog, catalog.cards[name], device, load_only=load_only, output=output)
-        out.write(checked.model_dump_json().encode() + b"\n")
+        tell(Loading(name=name))
+        card = catalog.cards[name]
+        tell(check(catalog, card, device, load_only=load_only, output=output, tell=tell))
         free_device_memory()
 
 
 def check(
-    catalog: Catalog, card: ModelCard, device: torch.device, *, load_only: bool, output: Path | None
+    catalog: Catalog,
+    card: ModelCard,
+    device: torch.device,
+    *,
+    load_only: bool,
+    output: Path | None,
+    tell: Callable[[Loading], None] = lambda _: None,
 ) -> Checked:
     """What came of loading a model and, unless `load_only`, of making a picture, which is written
-    to the folder `output` if there is one."""
+    to the folder `output` if there is one. `tell` hears how far the load is."""
     start_peak(device)
     loaded = LoadedModels(
         catalog,
@@ -52,6 +68,7 @@ def check(
         device,
         worker="",
         loading=nullcontext,
+        progress=lambda name, share: tell(Loading(name=name, share=share)),
     )
     try:
         model = loaded.load(card.name)
@@ -71,7 +88,9 @@ def _check_picture(
     card = catalog.cards[model.record.name]
     began = time.monotonic()
     try:
-        pictures = trial.run(model, offer(catalog, card, model.record)).pictures
+        largest = SMALL_SIDE if device.type == "cpu" else None
+        terms = offer(catalog, card, model.record)
+        pictures = trial.run(model, terms, largest=largest).pictures
     except Exception as error:  # what a model does is not known before
         reason = f"{card.source} loads, but makes no picture: {first_lines(error)}"
         record = model.record.model_copy(update={"error": reason})
@@ -80,7 +99,9 @@ def _check_picture(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pictures[0]).save(output / f"{card.name}.png")
-    return checked.model_copy(update={"picture_s": seconds, "peak_bytes": peak(device)})
+    height, width = pictures[0].shape[:2]
+    made = {"picture_s": seconds, "picture_width": width, "picture_height": height}
+    return checked.model_copy(update={**made, "peak_bytes": peak(device)})
 
 
 if __name__ == "__main__":

@@ -61,13 +61,13 @@ def assemble(
     """An engine of the process `engine`, which belongs to the supervisor `worker`, and its threads,
     none of them started. `beats`: the queue again, over a connection for leases alone; `at_work`:
     where the supervisor reads it."""
-    catalog = LiveCatalog(settings.models, settings.uploads)
+    catalog, store = LiveCatalog(settings.models, settings.uploads), ImageStore.of(settings)
     places = int(settings.max_jobs * PLACES)
     place = device.pick_device(settings.device)
     gather = Gather(row_counts=device.row_counts(place))
     pulse = Pulse(step_timeout_s=settings.step_timeout_s, load_timeout_s=settings.load_timeout_s)
     most_rows: dict[Hashable, int] = {}
-    costs = Costs(records)
+    costs, held, at_work = Costs(records), HeldJobs(), at_work or AtWork()
     models = LoadedModels(
         catalog,
         costs.tell,
@@ -75,12 +75,12 @@ def assemble(
         place,
         worker=worker,
         loading=pulse.loading,
+        progress=held.tell_of_load,
         # What was learned hangs on modules that are gone, whose names new ones can get.
         evicted=most_rows.clear,
         limit_gb=settings.model_memory_gb,
     )
     runner = Runner(gather, most_rows=most_rows, evict_idle=models.evict_idle)
-    held, store, at_work = HeldJobs(), ImageStore.of(settings), at_work or AtWork()
     beat_now, store_is_full = threading.Event(), threading.Event()
     return Engine(
         settings=settings,

@@ -45,6 +45,13 @@ class HeldJobs:
         """End the sleep of the engine's loop: there is something to look at."""
         self._arrived.put(None)
 
+    def tell_of_load(self, model: str, share: float) -> None:
+        """Let jobs that have begun and wait for the model say which share of its weights has been
+        read."""
+        for job in self.all():
+            if job.claim.began:
+                job.tell_of_load(model, share)
+
     def all(self) -> list[RunningJob]:
         with self._lock:
             return list(self._jobs.values())

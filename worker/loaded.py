@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import torch
 
@@ -56,16 +57,18 @@ class LoadedModels:
         *,
         worker: str,
         loading: Callable[[str], AbstractContextManager[object]],
+        progress: Callable[[str, float], None] = lambda *_: None,
         evicted: Callable[[], None] = lambda: None,
         limit_gb: float = 0,
     ) -> None:
         """`tell` is given what was found of each model; `loading` is entered around each load and
-        each call that compiles a model, which can take minutes; `evicted` is called when a model
-        has left. `limit_gb`: GiB that all weights may take together; 0: what the device has."""
+        each call that compiles a model, which can take minutes; `progress` hears which share of a
+        model's weights has been read; `evicted` is called when a model has left. `limit_gb`: GiB
+        that all weights may take together; 0: what the device has."""
         self._catalog, self._put = catalog, tell
         self._gather, self._device = gather, device
         self._worker = worker
-        self.loading, self._evicted = loading, evicted
+        self.loading, self._progress, self._evicted = loading, progress, evicted
         self._limit = limit_gb * 2**30 or None
         self._loaded: dict[str, _Entry] = {}
         self._uses = itertools.count()
@@ -205,11 +208,13 @@ class LoadedModels:
     def _read(self, card: ModelCard) -> _Entry:
         """Raises ModelLoadError, DeviceMemoryError, leaving nothing in memory."""
         log.info("model_loads", model=card.name)
+        self._progress(card.name, 0.0)
         before = set(self._gather.states)
         fault: DarkroomError
         try:
             with self.loading(card.name):
-                model = prepare(card, self._catalog, self._gather, self._device, self._refused)
+                place = (self._catalog, self._gather, self._device, self._refused)
+                model = prepare(card, *place, partial(self._progress, card.name))
             states = tuple(each for each in self._gather.states if each not in before)
             return _Entry(card, model, states, self._size(card, model), next(self._uses))
         except (ModelLoadError, DeviceMemoryError) as error:

@@ -184,9 +184,6 @@ class Engine:
         try:
             if job.fault is not None:
                 raise job.fault
-            if name not in self.models.names:
-                for each in self._begun:
-                    each.tell_of_load(name)
             model = self.models.load_beside(name, self._busy)
             if model is not None:
                 job.complete(offer(self.catalog, card, model.record))

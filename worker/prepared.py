@@ -14,6 +14,7 @@ from worker.device import is_out_of_memory
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.complaints import first_lines
+from worker.loading.parts import Told, untold
 from worker.loading.pipelines import LoadedModel
 from worker.loading.safety import SafetyChecker
 from worker.loading.tuning import Compiling, compile_fault
@@ -25,11 +26,12 @@ def prepare(
     gather: Gather,
     device: torch.device,
     refused: pipelines.Refused,
+    told: Told = untold,
 ) -> LoadedModel:
-    """The model of a card, ready for its first job. Raises ModelLoadError, DeviceMemoryError, and
-    whatever reading a model can raise."""
+    """The model of a card, ready for its first job; `told` hears which share of its weights has
+    been read. Raises ModelLoadError, DeviceMemoryError, and whatever reading a model can raise."""
     began = time.monotonic()
-    model = pipelines.load(card, catalog, gather, device, refused)
+    model = pipelines.load(card, catalog, gather, device, refused, told)
     if card.safety:
         checker = SafetyChecker.read(card.safety, catalog, device)
         gather.wrap(checker.network, "safety_checker")

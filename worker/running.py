@@ -185,10 +185,11 @@ class RunningJob:
         eta_s = before.eta_s if stage != "load" else None  # nobody knows how long that takes
         self.progress = self._progress(stage, step, before.steps, eta_s, detail)
 
-    def tell_of_load(self, model: str) -> None:
-        """The model called `model` is loaded now; of those that wait for it, let all say so."""
-        if model == self.model and self.progress.detail is None:
-            self.progress = Progress(stage="load", detail=f"the model {model}")
+    def tell_of_load(self, model: str, share: float) -> None:
+        """The model called `model` is loaded now, and this share of its weights has been read; of
+        those that wait for it, let all say so."""
+        if model == self.model and not self.started:
+            self.progress = Progress(stage="load", detail=f"the model {model}", loaded=share)
 
     @contextmanager
     def compiling(self) -> Iterator[None]:

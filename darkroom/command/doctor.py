@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darkroom.catalog import Catalog
+from darkroom.command.checking import check_models
 from darkroom.command.valkey import embedded_url, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
-from darkroom.offers import Checked, ModelRecord
-from darkroom.queue.connection import connect
-from darkroom.queue.model_records import ModelRecords
+from darkroom.offers import ModelRecord
 from darkroom.queue.server import ServerFacts, read_facts, try_writing
 from darkroom.settings import Settings
 
@@ -64,34 +63,6 @@ def examine(settings: Settings, *, load: bool = True) -> list[Check]:
     checks += [] if settings.redis_url else [_up(settings.state_dir)]
     checks += [_store(settings), _disk(settings), *_models(settings, load=load)]
     return checks
-
-
-def check_models(
-    settings: Settings,
-    names: Sequence[str],
-    *,
-    load_only: bool = False,
-    output: Path | None = None,
-) -> list[Checked]:
-    """Load models in a process of their own and, unless `load_only`, make a picture with each,
-    which is written to the folder `output` if there is one; with a Redis named, tell the API what
-    was found.
-
-    Raises DarkroomError if the process cannot tell."""
-    # Before torch is loaded, which takes long: a file or a name that is wrong.
-    names = Catalog.read(settings.models).names(names)
-    command = [sys.executable, "-m", "worker.check", *(["--load-only"] if load_only else [])]
-    command += ["--output", str(output)] if output else []
-    done = _ask([*command, "--", *names], settings, settings.load_timeout_s)
-    if done.returncode:
-        reason = _last_line(done.stderr).removeprefix("Error: ")
-        raise DarkroomError(f"The models cannot be loaded: {reason}")
-    checked = [Checked.model_validate_json(line) for line in done.stdout.splitlines()]
-    if settings.redis_url:
-        with connect(settings.redis_url) as redis:
-            for each in checked:
-                ModelRecords(redis).put(each.record)
-    return checked
 
 
 def _python() -> Check:
@@ -256,12 +227,10 @@ def _models(settings: Settings, *, load: bool) -> Iterator[Check]:
         return
     try:
         own = settings.model_copy(update={"redis_url": None})
-        checked = check_models(own, (), load_only=True)
+        for each in check_models(own, (), load_only=True):
+            yield _model(each.record)
     except DarkroomError as error:
         yield Check("models load", "fault", str(error), "See the finding on torch above.")
-        return
-    for each in checked:
-        yield _model(each.record)
 
 
 def _model(record: ModelRecord) -> Check:

@@ -6,23 +6,22 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import BaseModel
 
 from darkroom.catalog import Catalog, ModelsFileError
 from darkroom.command import models_file
 from darkroom.command.child import become
 from darkroom.command.flags import with_settings
 from darkroom.command.remote import models as models
-from darkroom.command.terminal import AsJson, command_line, err, faults, out, plain, print_json
+from darkroom.command.terminal import AsJson, command_line, err, faults, out, plain, print_line
 from darkroom.errors import DarkroomError, ModelNotFoundError
 from darkroom.settings import Settings
 
 if TYPE_CHECKING:
+    from darkroom.checked import Checked, Loading
     from darkroom.command.adding import Added, Wishes
-    from darkroom.offers import Checked
 
 
 @models.command("check")
@@ -40,19 +39,21 @@ def models_check(
 ) -> None:
     """Load models here and make a small picture with each.
 
-    One after the other, and says what each can do. With a Redis named, the API learns it too. Exit
-    status 1 if one fails."""
-    from darkroom.command import doctor
+    Says of each what it can do as soon as that is known; with --json in a line of its own. With a
+    Redis named, the API learns it too. Exit status 1 if one fails."""
+    from darkroom.command import checking
 
-    with faults():
-        checked = doctor.check_models(settings, names or [], output=output)
-    if as_json:
-        times = {"picture_s", "peak_bytes"}
-        print_json([{**_plain(each.record), **_plain(each, times)} for each in checked])
-    else:
+    bad = False
+    with faults(), err.status("") as waiting:
+        checked = checking.check_models(
+            settings, names or [], output=output, tell=lambda told: waiting.update(_loads(told))
+        )
         for each in checked:
-            _say_checked(each)
-    if any(each.record.error for each in checked):
+            waiting.stop()  # what follows goes where it belongs, and not where that is drawn
+            _say_checked(each, as_json=as_json)
+            waiting.start()
+            bad = bad or each.record.error is not None
+    if bad:
         raise typer.Exit(1)
 
 
@@ -198,19 +199,27 @@ def _say_of_folder(folder: Path, place: Path, result: "Added | DarkroomError") -
     return True
 
 
-def _plain(model: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
-    return model.model_dump(mode="json", include=fields)
+def _loads(told: "Loading") -> str:
+    doing = f"loads, {told.share:.0%}" if told.share < 1 else "makes a picture"
+    return f"{plain(told.name)} {doing}"
 
 
-def _say_checked(checked: "Checked") -> None:
+def _say_checked(checked: "Checked", *, as_json: bool) -> None:
     record = checked.record
+    if as_json:
+        told = checked.model_dump(mode="json")
+        print_line({**told.pop("record"), **told})
+        return
     if record.error:
         out.print(f"  fault  {record.name}: {record.error}")
         return
     peak = f"{(checked.peak_bytes or 0) / 2**30:.1f} GiB"
+    is_small = (checked.picture_width or 0) < (record.width or 0)
+    small = ", small as a CPU is slow," if is_small else ""
     out.print(
         f"     ok  {record.name}: {', '.join(record.tasks)}; loads in {record.load_s or 0:.1f} s, "
-        f"a picture of few steps in {checked.picture_s or 0:.1f} s, {peak} at most"
+        f"a picture of {checked.picture_width} x {checked.picture_height}{small} in few steps in "
+        f"{checked.picture_s or 0:.1f} s, {peak} at most"
     )
     for what, why in record.faults.items():
         out.print(f"         {what}: {why}")

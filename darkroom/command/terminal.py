@@ -62,6 +62,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_line(value: Any) -> None:
+    """JSON on a line of its own, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
 def plain(text: str) -> str:
     """Text of a client on one line: what would move the cursor, end the line or turn the direction
     of writing is shown as its code."""

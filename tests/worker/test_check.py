@@ -39,6 +39,7 @@ def test_a_model_that_works_has_made_a_picture(catalog: Catalog, tmp_path: Path)
     assert checked.record.safety == "ViTForImageClassification (checker)"
     assert checked.record.faults.keys() == {"lora:ink"}
     assert checked.picture_s > 0
+    assert (checked.picture_width, checked.picture_height) == (16, 16)
     assert checked.peak_bytes > 2**20
     with Image.open(out / "good.png") as picture:
         assert picture.size == (16, 16)

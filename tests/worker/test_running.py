@@ -118,15 +118,15 @@ def test_what_is_loaded_is_told():
     one = job()
     one.asked = Draft("text-to-image", {"model": "sdxl"})
     one.told(one.news[0])
-    one.tell_of_load("another")
+    one.tell_of_load("another", 0.5)
     assert one.news == ()
-    one.tell_of_load("sdxl")
-    (told,) = one.news
-    one.tell_of_load("sdxl")
-    assert one.news == (told,)
-    assert [(each.stage, each.detail) for each in one.news] == [("load", "the model sdxl")]
+    for share in (0.0, 0.75):
+        one.tell_of_load("sdxl", share)
+        (told,) = one.news
+        assert (told.stage, told.detail, told.loaded) == ("load", "the model sdxl", share)
+    assert told.doing == "load the model sdxl, 75%"
     one.enter("encode")
-    assert one.progress.detail is None
+    assert (one.progress.detail, one.progress.loaded) == (None, None)
 
 
 def test_a_pass_that_compiles_is_told_as_loading_and_counts_as_such():

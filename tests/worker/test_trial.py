@@ -4,6 +4,7 @@ import pytest
 
 from darkroom.catalog import Catalog, ModelCard
 from darkroom.offers import offer
+from darkroom.tasks import TASKS, Size
 from tests import tiny
 from worker import trial
 from worker.gathering.gather import Gather
@@ -26,3 +27,6 @@ def test_every_family_makes_a_picture_for_each_of_its_tasks(family: str, tmp_pat
         (picture,) = trial.run(model, terms, task=task).pictures
         assert picture.ndim == 3
         assert min(picture.shape[:2]) >= 8
+        if TASKS[task].size is Size.ASKED:
+            (small,) = trial.run(model, terms, task=task, largest=8).pictures
+            assert max(small.shape[:2]) <= max(terms.limits.size_multiple, 8)

@@ -21,6 +21,7 @@ from worker.loading import adapter_files, stack
 from worker.loading.adapters import Adapters, Choice
 from worker.loading.calls import size_multiple
 from worker.loading.offload import Offload
+from worker.loading.parts import Told, untold
 from worker.loading.schedulers import Schedulers
 from worker.loading.vaes import UNSEEDED, MeanVAE
 from worker.loading.weights import (
@@ -110,12 +111,14 @@ def load(
     gather: Gather,
     device: torch.device,
     refused: Refused | None = None,
+    told: Told = untold,
 ) -> LoadedModel:
     """Load the model of `card`, one of `models`, and stack around its modules what they need.
-    `refused` remembers adapters that it cannot use.
+    `refused` remembers adapters that it cannot use; `told` hears which share of the weights has
+    been read.
 
     Safetensors only, no code from elsewhere. Raises ModelLoadError."""
-    pipeline, faults = read(card, catalog, device)
+    pipeline, faults = read(card, catalog, device, told)
     known = entry(type(pipeline).__name__)
     schedulers = Schedulers(pipeline.scheduler, only=known.get("schedulers"))
     if card.scheduler and card.scheduler not in schedulers.names:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import diffusers
 import torch
@@ -19,7 +18,7 @@ from safetensors import safe_open
 
 from darkroom.errors import ModelLoadError
 from darkroom.file_families import NETWORK_PREFIXES
-from darkroom.model_files import ModelFiles, PartFiles, WeightFile
+from darkroom.model_files import PartFiles, WeightFile
 from darkroom.weight_headers import read_header
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, reason_of
@@ -36,20 +35,6 @@ _OPEN_CLIP = (
 )
 """Names of open_clip's text encoder and what transformers calls the same."""
 _CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
-
-
-def load_all(
-    files: ModelFiles, dtypes: Mapping[str, torch.dtype], leave_out: Mapping[str, Any]
-) -> dict[str, torch.nn.Module]:
-    """The parts of a model that lie in single files, by their names, but for those in `leave_out`.
-    `dtypes` has one for `default` and those of parts that have others.
-
-    Raises ModelLoadError, and what `UNREADABLE` names over memory."""
-    return {
-        name: load(name, files.parts[name], files.part(name), dtypes.get(name, dtypes["default"]))
-        for name in files.places
-        if name not in leave_out
-    }
 
 
 def load(

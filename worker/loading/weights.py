@@ -28,10 +28,11 @@ from darkroom.networks import network_of
 from darkroom.places import files_of, folder_of
 from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
-from worker.loading import clip_vocabulary, single_parts
+from worker.loading import clip_vocabulary, parts, single_parts
 from worker.loading.absent import is_empty, left_out, without_text_encoders
 from worker.loading.complaints import NO_TORCHVISION, UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.inspection import inspect_model, inspect_part
+from worker.loading.parts import Told, untold
 from worker.loading.tuning import tune
 
 if TYPE_CHECKING:
@@ -45,14 +46,15 @@ _IN_FLOAT32 = ("LDMPipeline", "LDMSuperResolutionPipeline")
 
 
 def read(
-    card: ModelCard, catalog: Catalog, device: torch.device
+    card: ModelCard, catalog: Catalog, device: torch.device, told: Told = untold
 ) -> tuple[DiffusionPipeline, dict[str, str]]:
     """The pipeline of `card`, one of `models`, as its options want it and, unless its parts are to
-    wait elsewhere, on `device`; and what the libraries had to say of its files.
+    wait elsewhere, on `device`; and what the libraries had to say of its files. `told` hears which
+    share of the weights has been read.
 
     Raises ModelLoadError with the reason, DeviceMemoryError."""
     try:
-        return _read_whole(card, catalog, device)
+        return _read_whole(card, catalog, device, told)
     except ModelLoadError as error:
         reason = str(error)
     except UNREADABLE as error:
@@ -74,7 +76,7 @@ def vae_files(card: ModelCard, catalog: Catalog) -> PartFiles | None:
 
 
 def _read_whole(
-    card: ModelCard, catalog: Catalog, device: torch.device
+    card: ModelCard, catalog: Catalog, device: torch.device, told: Told
 ) -> tuple[DiffusionPipeline, dict[str, str]]:
     with strict_logs() as complaints:
         files = files_of(card, catalog)
@@ -83,8 +85,15 @@ def _read_whole(
         cls = pipeline_class(files)
         for part in files.parts:
             refuse_pickles(files.part(part), part)
+
+        def place(module: torch.nn.Module) -> torch.nn.Module:
+            complaints.refuse_missing()  # they have nothing that could be moved
+            return module if is_offloaded(card, device) else module.to(device)
+
+        dtype = dtype_of(card, device, cls)
         try:
-            pipeline = _read(card, files, cls, device, vae_files(card, catalog))
+            vae = vae_files(card, catalog)
+            pipeline = _read(card, files, cls, dtype, vae, place=place, told=told)
         except UNREADABLE as error:
             if is_out_of_memory(error) or not (rows := complaints.about(" mismatch")):
                 raise
@@ -163,10 +172,12 @@ def _read(
     card: ModelCard,
     files: ModelFiles,
     cls: type[DiffusionPipeline],
-    device: torch.device,
+    dtype: torch.dtype,
     other_vae: PartFiles | None,
+    *,
+    place: parts.Place,
+    told: Told,
 ) -> DiffusionPipeline:
-    dtype = dtype_of(card, device, cls)
     dtypes = {"default": dtype, "vae": vae_dtype(dtype)}
     given: dict[str, Any] = {"safety_checker": None} if "safety_checker" in files.index else {}
     given |= dict.fromkeys(name for name in left_out(files, cls))
@@ -174,7 +185,8 @@ def _read(
         given |= without_text_encoders(files)
     if other_vae is not None:
         given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
-    given |= single_parts.load_all(files, dtypes, given) | _tokenizers(files)
+    given |= parts.load_all(files, cls, files.variant(card.variant), dtypes, given, place, told)
+    given |= _tokenizers(files)
     pipeline = cls.from_pretrained(
         files.folder,
         variant=files.variant(card.variant),

@@ -11,8 +11,6 @@ from redis import Redis
 
 from darkroom.command import doctor
 from darkroom.command.valkey import RedisServer
-from darkroom.queue.connection import connect
-from darkroom.queue.model_records import ModelRecords
 from darkroom.settings import Settings
 from tests import tiny
 from tests.running import RunningUp, darkroom
@@ -85,18 +83,6 @@ def test_models_are_loaded_each_by_itself(settings: Settings, tmp_path: Path) ->
     assert checks["model empty"].remedy
     assert checks["model good"].state == "ok"
     assert "text-to-image" in checks["model good"].found
-
-
-def test_models_check_tells_the_api(with_redis: Settings) -> None:
-    done = darkroom(
-        *("models", "check", "tiny", "--json", "--device", "cpu"),
-        *("--models", with_redis.models, "--redis-url", with_redis.redis_url),
-    )
-    assert done.returncode == 0, done.stderr
-    [record] = json.loads(done.stdout)
-    assert record["name"] == "tiny"
-    with connect(with_redis.redis_url) as redis:
-        assert "text-to-image" in ModelRecords(redis).all()["tiny"].tasks
 
 
 def test_unknown_model_is_named(settings: Settings) -> None:
