@@ -11,8 +11,12 @@ from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
 from tests import tiny, tiny_transformers
 from tests.tiny_transformers import TEXT
+from worker.loading.processors import complete_omnigen, for_pictures
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+SPECIAL = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
+)
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content if m.content is string "
     "else m.content[0].text }}<|im_end|>{% endfor %}"
@@ -57,10 +61,9 @@ def fast_tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 
 def processor() -> transformers.Qwen2VLProcessor:
-    """Needs torchvision."""
-    return transformers.Qwen2VLProcessor(
+    """Of pictures, whether or not torchvision is there."""
+    return for_pictures(transformers.Qwen2VLProcessor)(
         image_processor=transformers.Qwen2VLImageProcessor(),
-        video_processor=transformers.Qwen2VLVideoProcessor(),
         tokenizer=tokenizer(),
         chat_template=TEMPLATE,
     )
@@ -74,8 +77,12 @@ def t5(**config: Any) -> transformers.T5EncoderModel:
 
 def qwen_vl() -> transformers.Qwen2_5_VLForConditionalGeneration:
     text = {**LM, **ROPE, "vocab_size": len(tokenizer())}
+    marks = ("image", "<|image_pad|>"), ("video", "<|video_pad|>"), ("vision_start", SPECIAL[3])
     config = transformers.Qwen2_5_VLConfig(
-        text_config=text, vision_config={**VISION, "out_hidden_size": TEXT}, vocab_size=300
+        text_config=text,
+        vision_config={**VISION, "out_hidden_size": TEXT},
+        vocab_size=300,
+        **{f"{what}_token_id": SPECIAL.index(mark) for what, mark in marks},
     )
     return transformers.Qwen2_5_VLForConditionalGeneration(config).eval()
 
@@ -124,7 +131,7 @@ def _with_t5(network: torch.nn.Module, vae: Any = None) -> dict[str, Any]:
     }
 
 
-def _with_lm(network: torch.nn.Module, encoder: Any, vae: Any = None) -> dict[str, Any]:
+def with_lm(network: torch.nn.Module, encoder: Any, vae: Any = None) -> dict[str, Any]:
     parts = {"text_encoder": encoder, "tokenizer": tokenizer()}
     return {
         "scheduler": flow(),
@@ -181,7 +188,7 @@ def bria_fibo() -> DiffusionPipeline:
         scale_factor_spatial=16,
     )
     encoder = lm("SmolLM3", suffix="ForCausalLM", pad_token_id=0, vocab_size=128_001)
-    return diffusers.BriaFiboPipeline(**_with_lm(network, encoder, vae))
+    return diffusers.BriaFiboPipeline(**with_lm(network, encoder, vae))
 
 
 def chroma() -> DiffusionPipeline:
@@ -220,7 +227,7 @@ def cogview4() -> DiffusionPipeline:
         sample_size=8,
     )
     shift = flow(base_shift=0.25, max_shift=0.75, use_dynamic_shifting=True)
-    parts = _with_lm(network, lm("Glm", pad_token_id=0), vae8())
+    parts = with_lm(network, lm("Glm", pad_token_id=0), vae8())
     return diffusers.CogView4Pipeline(**parts | {"scheduler": shift, "tokenizer": fast_tokenizer()})
 
 
@@ -260,7 +267,7 @@ def ernie() -> DiffusionPipeline:
         text_in_dim=TEXT,
         rope_axes_dim=(2, 2, 4),
     )
-    return diffusers.ErnieImagePipeline(**_with_lm(network, lm("Qwen3"), flux2_vae()))
+    return diffusers.ErnieImagePipeline(**with_lm(network, lm("Qwen3"), flux2_vae()))
 
 
 def flux2_vae() -> diffusers.AutoencoderKLFlux2:
@@ -276,12 +283,16 @@ def flux2_vae() -> diffusers.AutoencoderKLFlux2:
 
 
 def flux2_klein() -> DiffusionPipeline:
-    network = tiny_transformers.flux2(guidance_embeds=False)
-    network = diffusers.Flux2Transformer2DModel.from_config(
-        network.config, joint_attention_dim=3 * TEXT
-    )
+    network = flux2_network(guidance_embeds=False)
     encoder = lm("Qwen3", suffix="ForCausalLM", num_hidden_layers=28)
-    return diffusers.Flux2KleinPipeline(**_with_lm(network, encoder, flux2_vae()))
+    return diffusers.Flux2KleinPipeline(**with_lm(network, encoder, flux2_vae()))
+
+
+def flux2_network(*, guidance_embeds: bool) -> torch.nn.Module:
+    """Its prompts are read at three layers of their encoder."""
+    network = tiny_transformers.flux2(guidance_embeds=guidance_embeds)
+    config = {**network.config, "joint_attention_dim": 3 * TEXT}
+    return diffusers.Flux2Transformer2DModel.from_config(config).eval()
 
 
 def flux_fill() -> DiffusionPipeline:
@@ -378,7 +389,7 @@ def hunyuan_dit() -> DiffusionPipeline:
 def hunyuan_image(**config: Any) -> DiffusionPipeline:
     guiders = {} if config else {"guider": diffusers.AdaptiveProjectedMixGuidance()}
     return diffusers.HunyuanImagePipeline(
-        **_with_lm(
+        **with_lm(
             tiny_transformers.hunyuan_image(patch_size=(1, 1), **config),
             qwen_vl(),
             diffusers.AutoencoderKLHunyuanImage(
@@ -461,7 +472,7 @@ def kandinsky3() -> DiffusionPipeline:
     )
 
 
-def kandinsky5() -> DiffusionPipeline:
+def kandinsky5(*, visual_cond: bool = False) -> DiffusionPipeline:
     network = diffusers.Kandinsky5Transformer3DModel(
         in_visual_dim=16,
         in_text_dim=TEXT,
@@ -474,13 +485,13 @@ def kandinsky5() -> DiffusionPipeline:
         num_text_blocks=1,
         num_visual_blocks=1,
         axes_dims=(1, 1, 2),
-        visual_cond=False,
+        visual_cond=visual_cond,
         attention_type="regular",
     )
     vae = diffusers.AutoencoderKL.from_config(vae8().config, latent_channels=16)
     config = tiny._text_encoder(transformers.CLIPTextModel).config
     config.max_position_embeddings = 77
-    parts = _with_lm(network, qwen_vl(), vae) | {"tokenizer": processor()}
+    parts = with_lm(network, qwen_vl(), vae) | {"tokenizer": processor()}
     words = tiny.tokenizer()
     words.model_max_length = 77
     return diffusers.Kandinsky5T2IPipeline(
@@ -500,7 +511,7 @@ def longcat() -> DiffusionPipeline:
         axes_dims_rope=[4, 6, 6],
     )
     return diffusers.LongCatImagePipeline(
-        **_with_lm(network, qwen_vl(), tiny._vae(shift_factor=0.1, latent_channels=16)),
+        **with_lm(network, qwen_vl(), tiny._vae(shift_factor=0.1, latent_channels=16)),
         text_processor=processor(),
     )
 
@@ -564,7 +575,7 @@ def krea2() -> DiffusionPipeline:
         vision_config={**VISION, "out_hidden_size": TEXT, "deepstack_visual_indexes": [0]},
     )
     encoder = transformers.Qwen3VLModel(config).eval()
-    parts = _with_lm(network, encoder, qwen_vae())
+    parts = with_lm(network, encoder, qwen_vae())
     return diffusers.Krea2Pipeline(**parts, text_encoder_select_layers=(0, 1, 2))
 
 
@@ -572,10 +583,11 @@ def lumina2() -> DiffusionPipeline:
     network = diffusers.Lumina2Transformer2DModel.from_config(
         tiny_transformers.lumina2().config, axes_lens=(1024, 64, 64)
     )
-    return diffusers.Lumina2Pipeline(**_with_lm(network, lm("Gemma2"), vae8()))
+    return diffusers.Lumina2Pipeline(**with_lm(network, lm("Gemma2"), vae8()))
 
 
 def omnigen() -> DiffusionPipeline:
+    complete_omnigen()
     network = diffusers.OmniGenTransformer2DModel(
         hidden_size=16,
         num_attention_heads=4,
@@ -609,7 +621,7 @@ def ovis() -> DiffusionPipeline:
         joint_attention_dim=TEXT,
         axes_dims_rope=(4, 6, 6),
     )
-    return diffusers.OvisImagePipeline(**_with_lm(network, lm("Qwen3")))
+    return diffusers.OvisImagePipeline(**with_lm(network, lm("Qwen3")))
 
 
 def pixart_sigma() -> DiffusionPipeline:
@@ -623,7 +635,7 @@ def pixart_sigma() -> DiffusionPipeline:
 
 def qwen_image() -> DiffusionPipeline:
     network = tiny_transformers.qwen_image()
-    return diffusers.QwenImagePipeline(**_with_lm(network, qwen_vl(), qwen_vae()))
+    return diffusers.QwenImagePipeline(**with_lm(network, qwen_vl(), qwen_vae()))
 
 
 def refiner() -> DiffusionPipeline:
@@ -668,7 +680,7 @@ def sana(**config: Any) -> DiffusionPipeline:
     network = diffusers.SanaTransformer2DModel.from_config(
         tiny_transformers.sana(**config).config, sample_size=32 if config else 16
     )
-    parts = _with_lm(network, lm("Gemma2"), vae)
+    parts = with_lm(network, lm("Gemma2"), vae)
     scheduler = (
         diffusers.SCMScheduler()
         if config
@@ -683,8 +695,9 @@ def sana_sprint() -> DiffusionPipeline:
     return sana(guidance_embeds=True, qk_norm="rms_norm_across_heads")
 
 
-def z_image() -> DiffusionPipeline:
-    return diffusers.ZImagePipeline(**_with_lm(tiny_transformers.z_image(), lm("Qwen3")))
+def z_image(**config: Any) -> DiffusionPipeline:
+    network = tiny_transformers.z_image(**config)
+    return diffusers.ZImagePipeline(**with_lm(network, lm("Qwen3")))
 
 
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {

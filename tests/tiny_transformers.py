@@ -35,7 +35,7 @@ def qwen_image(**config: object) -> QwenImageTransformer2DModel:
     )
 
 
-def z_image() -> ZImageTransformer2DModel:
+def z_image(**config: object) -> ZImageTransformer2DModel:
     return ZImageTransformer2DModel(
         in_channels=4,
         dim=32,
@@ -45,7 +45,7 @@ def z_image() -> ZImageTransformer2DModel:
         n_kv_heads=2,
         cap_feat_dim=TEXT,
         axes_dims=[8, 4, 4],
-        axes_lens=[512, 32, 32],
+        **{"axes_lens": [512, 32, 32], **config},
     )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
-from diffusers.utils import is_torchvision_available
 
 from darkroom import single_files
 from darkroom.catalog import Catalog, ModelCard
@@ -28,9 +27,9 @@ from darkroom.networks import network_of
 from darkroom.places import files_of, folder_of
 from darkroom.safe_files import load_json
 from worker.device import is_out_of_memory
-from worker.loading import clip_vocabulary, parts, single_parts
+from worker.loading import clip_vocabulary, parts, processors, single_parts
 from worker.loading.absent import is_empty, left_out, without_text_encoders
-from worker.loading.complaints import NO_TORCHVISION, UNREADABLE, Complaints, reason_of, strict_logs
+from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
 from worker.loading.inspection import inspect_model, inspect_part
 from worker.loading.parts import Told, untold
 from worker.loading.tuning import tune
@@ -136,8 +135,8 @@ def pipeline_class(files: ModelFiles) -> type[DiffusionPipeline]:
             raise ModelLoadError(f"{part} needs code of its own ({library}), which is not run")
     if name is None:
         raise ModelLoadError(f"{INDEX} names no pipeline of diffusers")
-    if name == "OmniGenPipeline" and not is_torchvision_available():
-        raise ModelLoadError(NO_TORCHVISION)  # it only stumbles over a name
+    if name == "OmniGenPipeline":
+        processors.complete_omnigen()
     first: type[DiffusionPipeline] = next(iter(task_classes(name, files.index).values()))
     return first
 
@@ -185,8 +184,8 @@ def _read(
         given |= without_text_encoders(files)
     if other_vae is not None:
         given["vae"] = _load_vae(other_vae, files.part("vae"), vae_dtype(dtype))
+    given |= _tokenizers(files) | processors.load_all(files)
     given |= parts.load_all(files, cls, files.variant(card.variant), dtypes, given, place, told)
-    given |= _tokenizers(files)
     pipeline = cls.from_pretrained(
         files.folder,
         variant=files.variant(card.variant),
@@ -270,7 +269,8 @@ def dtype_of(
 def _check_whole(pipeline: DiffusionPipeline, complaints: Complaints) -> None:
     complaints.refuse_missing()
     for name, part in pipeline.components.items():
-        if name.startswith("tokenizer") and part is not None and is_empty(part):
+        has_words = name.startswith("tokenizer") or hasattr(part, "tokenizer")
+        if has_words and part is not None and is_empty(part):
             raise ModelLoadError(f"{name}: its vocabulary is missing")
 
 

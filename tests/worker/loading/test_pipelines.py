@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.utils import is_torchvision_available
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
@@ -343,12 +342,3 @@ def loaded(pipeline: DiffusionPipeline, folder: Path) -> LoadedModel:
     pipeline.save_pretrained(folder, safe_serialization=True)
     card = ModelCard(name="m", source=str(folder))
     return pipelines.load(card, Catalog([card], "m", folder), Gather(), torch.device("cpu"))
-
-
-@pytest.mark.skipif(is_torchvision_available(), reason="torchvision is there")
-def test_omnigen_without_torchvision_says_what_it_needs(folder: Path) -> None:
-    index = json.loads((folder / "model_index.json").read_text())
-    index |= {"_class_name": "OmniGenPipeline"}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelLoadError, match="it needs torchvision"):
-        tiny.load("sd15", folder, Gather())
