@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 SHORT = {"text-to-image": "text", "image-to-image": "image"}
+ALONE = ("`ZImageOmni`",)
+"""Calls a network that can be joined with lists of lists, which cannot."""
 
 
 def of_families() -> dict[str, str]:
@@ -20,7 +22,7 @@ def of_families() -> dict[str, str]:
             for task in can["tasks"]
         )
         size = f"{own['width']} x {own['height']}" if "width" in own else "its network's"
-        joined = "yes" if can["network"] in JOINABLE else "no"
+        joined = "yes" if can["network"] in JOINABLE and names not in ALONE else "no"
         numbers = (own.get(each, "") for each in ("num_inference_steps", "guidance_scale"))
         cells = (names, tasks, joined, *map(_plain, numbers), size)
         rows.append(f"| {' | '.join(cells)} |")

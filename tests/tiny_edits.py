@@ -1,4 +1,5 @@
-"""Tiny models with random weights of families that edit pictures, beside those of tiny.py."""
+"""Tiny models with random weights of families that edit pictures, beside those of tiny.py and
+tiny_families.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,43 +8,23 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import DiffusionPipeline
 
-from tests import tiny, tiny_transformers
-from tests.tiny_transformers import TEXT
-
-_WORDS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-_CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m.content if m.content is string "
-    "else m.content[0].text }}<|im_end|>{% endfor %}"
-)
-_LAYERS = {
-    "hidden_size": TEXT,
-    "intermediate_size": TEXT,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 2048,
-}
+from darkroom.networks import network_of
+from tests import tiny, tiny_families, tiny_transformers
+from tests.tiny_families import LM
 
 
-def klein() -> DiffusionPipeline:
+def klein() -> diffusers.Flux2KleinPipeline:
     """Shaped like FLUX.2 klein: any number of pictures beside the noise, true guidance."""
-    torch.manual_seed(41)
-    tokenizer = _tokenizer()
-    config = transformers.Qwen3Config(**_LAYERS, vocab_size=len(tokenizer), num_hidden_layers=27)
-    return diffusers.Flux2KleinPipeline(
-        **_flux2(guidance_embeds=False),
-        text_encoder=transformers.Qwen3ForCausalLM(config).eval(),
-        tokenizer=tokenizer,
-    )
+    return tiny_families.flux2_klein()
 
 
-def flux2() -> DiffusionPipeline:
-    """Shaped like FLUX.2 dev: guidance as an embedding, prompts read by a larger encoder."""
-    torch.manual_seed(42)
-    tokenizer = _tokenizer()
-    text = {**_LAYERS, "vocab_size": len(tokenizer), "num_hidden_layers": 30}
+def flux2() -> diffusers.Flux2Pipeline:
+    """Shaped like FLUX.2 dev: guidance as an embedding, prompts read by a larger encoder, and by a
+    processor in the place of a tokenizer."""
+    words = tiny_families.tokenizer()
+    text = {"model_type": "mistral", **LM, "num_hidden_layers": 30, "vocab_size": len(words)}
     vision = {
         "model_type": "pixtral",
         "hidden_size": 16,
@@ -53,19 +34,15 @@ def flux2() -> DiffusionPipeline:
         "image_size": 32,
         "patch_size": 16,
     }
-    config = transformers.Mistral3Config(
-        text_config={"model_type": "mistral", **text}, vision_config=vision
-    )
-    return diffusers.Flux2Pipeline(
-        **_flux2(guidance_embeds=True),
-        text_encoder=transformers.Mistral3ForConditionalGeneration(config).eval(),
-        tokenizer=tokenizer,
-    )
+    config = transformers.Mistral3Config(text_config=text, vision_config=vision)
+    encoder = transformers.Mistral3ForConditionalGeneration(config).eval()
+    network = tiny_families.flux2_network(guidance_embeds=True)
+    parts = tiny_families.with_lm(network, encoder, tiny_families.flux2_vae())
+    return diffusers.Flux2Pipeline(**parts | {"tokenizer": words})
 
 
-def sdxl_pix2pix() -> DiffusionPipeline:
+def sdxl_pix2pix() -> diffusers.StableDiffusionXLInstructPix2PixPipeline:
     """Shaped like InstructPix2Pix for SDXL."""
-    torch.manual_seed(43)
     parts = tiny._sdxl() | {"unet": tiny.unet(in_channels=8, **tiny.SDXL)}
     known = diffusers.StableDiffusionXLInstructPix2PixPipeline._get_signature_keys(
         diffusers.StableDiffusionXLInstructPix2PixPipeline
@@ -75,39 +52,63 @@ def sdxl_pix2pix() -> DiffusionPipeline:
     )
 
 
+def qwen_edit() -> diffusers.QwenImageEditPipeline:
+    return diffusers.QwenImageEditPipeline(**_qwen())
+
+
+def qwen_edit_plus() -> diffusers.QwenImageEditPlusPipeline:
+    return diffusers.QwenImageEditPlusPipeline(**_qwen(zero_cond_t=True))
+
+
+def longcat_edit() -> diffusers.LongCatImageEditPipeline:
+    return diffusers.LongCatImageEditPipeline(**tiny_families.longcat().components)
+
+
+def kandinsky5_edit() -> diffusers.Kandinsky5I2IPipeline:
+    parts = tiny_families.kandinsky5(visual_cond=True).components
+    return diffusers.Kandinsky5I2IPipeline(**parts)
+
+
+def fibo_edit() -> diffusers.BriaFiboEditPipeline:
+    return diffusers.BriaFiboEditPipeline(**tiny_families.bria_fibo().components)
+
+
+def z_image_omni() -> diffusers.ZImageOmniPipeline:
+    """Its network reads pictures twice, also as SigLIP 2 sees them."""
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = transformers.Siglip2VisionConfig(**size, num_hidden_layers=1, num_patches=16)
+    parts = tiny_families.z_image(siglip_feat_dim=16, axes_lens=[512, 64, 64]).components
+    return diffusers.ZImageOmniPipeline(
+        **parts,
+        siglip=transformers.Siglip2VisionModel(config).eval(),
+        siglip_processor=transformers.Siglip2ImageProcessor(max_num_patches=16),
+    )
+
+
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "klein": klein,
     "flux2": flux2,
     "sdxl-pix2pix": sdxl_pix2pix,
+    "qwen-edit": qwen_edit,
+    "qwen-edit-plus": qwen_edit_plus,
+    "longcat-edit": longcat_edit,
+    "kandinsky5-edit": kandinsky5_edit,
+    "fibo-edit": fibo_edit,
+    "z-image-omni": z_image_omni,
+    "omnigen": tiny_families.omnigen,
 }
 
 
 def write(family: str, folder: Path) -> Path:
-    """A model folder as diffusers writes it."""
-    FAMILIES[family]().save_pretrained(folder, safe_serialization=True)
+    """A model folder as diffusers writes it, the same each time."""
+    torch.manual_seed(41)
+    pipeline = FAMILIES[family]()
+    tiny_transformers.awake(network_of(pipeline))
+    pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def _flux2(*, guidance_embeds: bool) -> dict[str, Any]:
-    network = tiny_transformers.flux2(guidance_embeds=guidance_embeds)
-    # The prompt is read at three layers of its encoder.
-    wide = diffusers.Flux2Transformer2DModel.from_config(
-        network.config, joint_attention_dim=3 * TEXT
-    )
-    return {
-        "scheduler": FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        "vae": tiny_transformers.flux2_vae(),
-        "transformer": wide.eval(),
-    }
-
-
-def _tokenizer() -> transformers.Qwen2Tokenizer:
-    """Of bytes, without merges, with a template for chats."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    names = [*_WORDS, *sorted(ByteLevel.alphabet())]
-    made = transformers.Qwen2Tokenizer(
-        vocab={name: number for number, name in enumerate(names)}, merges=[]
-    )
-    made.chat_template = _CHAT
-    return made
+def _qwen(**config: Any) -> dict[str, Any]:
+    network = tiny_transformers.qwen_image(**config)
+    parts = tiny_families.with_lm(network, tiny_families.qwen_vl(), tiny_families.qwen_vae())
+    return {**parts, "processor": tiny_families.processor()}

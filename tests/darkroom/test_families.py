@@ -12,6 +12,12 @@ def test_what_cannot_be_run_is_named_with_all_that_can() -> None:
     assert refusal("FluxPipeline") is refusal(None) is None
 
 
+def test_layers_of_a_picture_are_no_edit() -> None:
+    said = refusal("QwenImageLayeredPipeline") or ""
+    assert "takes a picture apart" in said
+    assert "QwenImageLayeredPipeline" not in diffusers_table()["pipelines"]
+
+
 @pytest.mark.parametrize(
     ("name", "score", "tasks"),
     [

@@ -20,11 +20,13 @@ for all."""
 _OWN_GUIDANCE = {"Ideogram4Pipeline": 7.0}
 """It has a schedule: this for most steps, 3 for the last three."""
 _MULTIPLES = {
+    "BriaFiboEditPipeline": 1,
     "BriaFiboPipeline": 1,
     "GlmImagePipeline": 4,
     "Ideogram4Pipeline": 2,
     "Kandinsky3Img2ImgPipeline": 64,
     "Kandinsky3Pipeline": 64,
+    "Kandinsky5I2IPipeline": 2,
     "Kandinsky5T2IPipeline": 2,
     "Krea2Pipeline": 2,
 }

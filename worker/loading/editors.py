@@ -1,7 +1,8 @@
 """Which pipelines edit pictures by an instruction, and how each takes them; worker side, knows no
 jobs."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,12 +22,44 @@ class Editor:
     the pipeline brings it to a size of its own."""
     most: int = 1
     """How many it can work from. A single one is handed on by itself, not in a list."""
+    says: Callable[[str, int], str] | None = None
+    """What its call wants in place of the prompt, beside so many pictures."""
+
+
+def with_marks(prompt: str, count: int) -> str:
+    """The prompt with a mark for each picture, where the picture is read (OmniGen). Those that the
+    prompt does not have itself lead it."""
+    marks = [f"<img><|image_{number}|></img>" for number in range(1, count + 1)]
+    missing = [mark for mark in marks if mark not in prompt]
+    return " ".join([*missing, prompt])
+
+
+def as_json(prompt: str, _: int = 1) -> str:
+    """The prompt, if it is an edit as JSON that Bria Fibo Edit takes; else such JSON with nothing
+    but the prompt as the instruction."""
+    return prompt if is_edit(prompt) else json.dumps({"edit_instruction": prompt})
+
+
+def is_edit(prompt: str) -> bool:
+    """Whether a prompt is JSON that has an `edit_instruction`."""
+    try:
+        read = json.loads(prompt)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(read, dict) and "edit_instruction" in read
 
 
 EDITORS: Mapping[str, Editor] = {
     "FluxKontextPipeline": Editor("to its pixels"),
     "Flux2KleinPipeline": Editor("to its pixels", MAX_EDITED),
     "Flux2Pipeline": Editor("to its pixels", MAX_EDITED),
+    "QwenImageEditPipeline": Editor("not"),
+    "QwenImageEditPlusPipeline": Editor("not", MAX_EDITED),
+    "LongCatImageEditPipeline": Editor("to its size"),
+    "Kandinsky5I2IPipeline": Editor("to its size"),
+    "BriaFiboEditPipeline": Editor("not", MAX_EDITED, says=as_json),
+    "ZImageOmniPipeline": Editor("to its pixels", MAX_EDITED),
+    "OmniGenPipeline": Editor("not", MAX_EDITED, says=with_marks),
     "StableDiffusionInstructPix2PixPipeline": Editor("to its size"),
     "StableDiffusionXLInstructPix2PixPipeline": Editor("to its size"),
 }

@@ -23,7 +23,7 @@ from worker.loading.calls import size_multiple
 from worker.loading.offload import Offload
 from worker.loading.parts import Told, untold
 from worker.loading.schedulers import Schedulers
-from worker.loading.vaes import UNSEEDED, MeanVAE
+from worker.loading.vaes import ROUNDED, UNSEEDED, MeanVAE
 from worker.loading.weights import (
     dtype_of,
     is_offloaded,
@@ -132,6 +132,7 @@ def load(
     offload = Offload(device) if is_offloaded(card, device) else None
     network = network_of(pipeline)
     dtype = dtype_of(card, device, type(pipeline))
+    is_cast = vae_dtype(dtype) != dtype or type(pipeline).__name__ in ROUNDED
     for name, module in [*modules_of(components), *added.modules]:
         stack.build(
             module,
@@ -139,7 +140,7 @@ def load(
             gather,
             adapters=added,
             is_compiled=card.compile and module is network,
-            cast=dtype if name == "vae" and vae_dtype(dtype) != dtype else None,
+            cast=dtype if name == "vae" and is_cast else None,
             offload=offload,
         )
     return LoadedModel(

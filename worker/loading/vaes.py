@@ -4,15 +4,24 @@ from typing import Any
 
 import torch
 
-UNSEEDED = frozenset({"StableDiffusion3ControlNetPipeline"})
+UNSEEDED = frozenset({"OmniGenPipeline", "StableDiffusion3ControlNetPipeline"})
 """Pipelines that draw an encoding from no generator that could be given to them."""
+ROUNDED = frozenset({"ZImageOmniPipeline"})
+"""Pipelines that hand pictures to their VAE in bfloat16, whatever that is in."""
 
 
-class MeanVAE:
-    """A VAE whose encodings are their means, and nothing is drawn from them."""
+class _OtherVAE:
+    """A VAE that does something else, or more."""
 
     def __init__(self, vae: Any) -> None:
         self._vae = vae
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
+
+
+class MeanVAE(_OtherVAE):
+    """A VAE whose encodings are their means, and nothing is drawn from them."""
 
     def encode(self, pixels: torch.Tensor) -> Any:
         encoded = self._vae.encode(pixels)
@@ -20,8 +29,16 @@ class MeanVAE:
         encoded.latent_dist = type(latents)(latents.parameters, deterministic=True)
         return encoded
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._vae, name)
+
+class RepeatedVAE(_OtherVAE):
+    """A VAE that encodes a picture several times, to be drawn from by as many generators."""
+
+    def __init__(self, vae: Any, times: int) -> None:
+        super().__init__(vae)
+        self._times = times
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        return self._vae.encode(torch.cat([pixels] * self._times))
 
 
 def cast_at_edges(vae: Any, outside: torch.dtype) -> None:

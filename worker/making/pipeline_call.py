@@ -20,6 +20,11 @@ from worker.loading.stack import Layer, replace_step
 # has the size, and a model without classifier-free guidance has no use for its scale.
 _LEFT_OUT = {"width", "height", "guidance_scale"}
 _CHECKS = {"check_inputs", "check_image_input"}
+_PROCESSORS = ("transformers/processing_utils.py", "omnigen/processor_omnigen.py")
+_UNREAD = (
+    "The prompt cannot be read beside the pictures: it is too long, or has marks in it that stand "
+    "for other pictures, such as <|image_pad|>."
+)
 
 
 def call_pipeline(
@@ -46,11 +51,13 @@ def call_pipeline(
     )
     try:
         with replace_step(pipeline.scheduler, *layers):
-            made: torch.Tensor | np.ndarray = pipeline(**arguments).images
-            return made
+            made: torch.Tensor | np.ndarray = next(iter(pipeline(**arguments).values()))
+            return made  # `images`, which Kandinsky 5 calls `image`
     except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
         if _raiser_of(error) in _CHECKS:  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
+        if _is_of_processor(error):
+            raise UnsupportedError(_UNREAD) from error
         if _is_of_scheduler(error):
             raise UnsupportedError(_beyond(request, error)) from error
         raise
@@ -94,10 +101,20 @@ def _raiser_of(error: BaseException) -> str:
     return traceback.extract_tb(error.__traceback__)[-1].name
 
 
+def _is_of_processor(error: BaseException) -> bool:
+    """Whether what reads prompts and pictures together raised it."""
+    return _files_of(error)[-1].endswith(_PROCESSORS)
+
+
 def _is_of_scheduler(error: BaseException) -> bool:
     """Whether a noise scheduler of diffusers raised it: it would whenever it is asked the same."""
+    return any("/diffusers/schedulers/" in file for file in _files_of(error))
+
+
+def _files_of(error: BaseException) -> list[str]:
+    """Those whose functions it passed, the one that raised it last."""
     frames = traceback.extract_tb(error.__traceback__)
-    return any("/diffusers/schedulers/" in Path(frame.filename).as_posix() for frame in frames)
+    return [Path(frame.filename).as_posix() for frame in frames]
 
 
 def _beyond(request: Request, error: BaseException) -> str:

@@ -33,6 +33,8 @@ MAX_PASSES = 100
 _RATIO = re.compile(r"(?:^|\s)[0-9]+:[0-9]+$")
 """The end of `(at 10:30)` and `(16:9)`."""
 REWRITING = ("use_pe", "enable_prompt_rewrite")
+_UNCUT = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline", "QwenImageEditInpaintPipeline")
+"""Pipelines that read all of a prompt, whatever they are told of its length."""
 MOST_NAMED = 3
 """Things of a prompt that one sentence names."""
 
@@ -247,11 +249,13 @@ def _cut_prompts(
 
 def _readers(pipeline: Any, accepted: Mapping[str, Any]) -> list[tuple[Any, int]]:
     """The tokenizers in use, each with the number of tokens its encoder is given."""
+    if type(pipeline).__name__ in _UNCUT:
+        return []
     longest = getattr(accepted.get("max_sequence_length"), "default", None)
     readers = []
     for tokenizer in tokenizers_of(pipeline).values():
         if tokenizer is not None:
             words = tokenizer if hasattr(tokenizer, "model_max_length") else tokenizer.tokenizer
             own = words.model_max_length
-            readers.append((tokenizer, own if is_clip(tokenizer) or not longest else longest))
+            readers.append((words, own if is_clip(words) or not longest else longest))
     return readers

@@ -1,7 +1,9 @@
 """How a pipeline is told the size of its pictures, so that it makes no other; runs in a job's
 greenlet, knows no models."""
 
+import inspect
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,10 @@ from PIL import Image
 from darkroom.errors import UnsupportedError
 from darkroom.request import Request
 from worker.making.pipeline_call import parameters_of
+
+_CHOOSING = {"LongCatImageEditPipeline": (), "QwenImageEditInpaintPipeline": (None,)}
+"""Pipelines that work at 1024 x 1024 pixels in the shape of their picture, and what they expect to
+be told besides the sides that it then has."""
 
 
 def arguments(request: Request, pipeline: Any) -> dict[str, Any]:
@@ -32,7 +38,21 @@ def arguments(request: Request, pipeline: Any) -> dict[str, Any]:
         # It scales all to this many pixels, and cuts what then lies below a whole patch.
         side = (request.width * request.height) ** 0.5 * (1 + 1e-9)
         pipeline.default_sample_size = side / pipeline.vae_scale_factor
+    if type(pipeline).__name__ in _CHOOSING:
+        _choose(pipeline, size)
     return given
+
+
+def _choose(pipeline: Any, size: tuple[int, int]) -> None:
+    """Let the call of `pipeline` work at `size`: it has a function of its module choose one by the
+    shape of a picture, and so gets globals of its own."""
+    chosen = (*size, *_CHOOSING[type(pipeline).__name__])
+    call = inspect.unwrap(type(pipeline).__call__)
+    known = call.__globals__ | {"calculate_dimensions": lambda *_: chosen}
+    own = FunctionType(call.__code__, known, call.__name__, call.__defaults__, call.__closure__)
+    pipeline.__class__ = type(
+        type(pipeline).__name__, (type(pipeline),), {"__call__": torch.no_grad()(own)}
+    )
 
 
 def start(image: Image.Image, count: int, pipeline: Any) -> list[Image.Image] | torch.Tensor:

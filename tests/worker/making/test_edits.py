@@ -1,12 +1,14 @@
 """Pictures edited by an instruction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
@@ -32,7 +34,10 @@ class Loaded(dict[str, LoadedModel]):
         self.gathers[family] = Gather()
         if family in tiny_edits.FAMILIES:
             tiny_edits.write(family, self.root / family)
-        self[family] = tiny.load(family, self.root / family, self.gathers[family])
+        # As the pipeline itself can be called in, which hands pictures to its VAE in it.
+        dtype = "bfloat16" if family == "z-image-omni" else "float32"
+        card = {"dtype": dtype, "limits": {"min_size": 8}}
+        self[family] = tiny.load(family, self.root / family, self.gathers[family], **card)
         return self[family]
 
 
@@ -80,15 +85,16 @@ def made(
 def plain(model: LoadedModel, request: Edit, **call: Any) -> np.ndarray:
     """What the pipeline makes of `call` by itself."""
     pipeline = model.view("edit", request.scheduler)
-    generator = torch.Generator().manual_seed(request.seed)
-    result = pipeline(
-        prompt=request.prompt,
-        num_inference_steps=request.num_inference_steps,
-        generator=generator,
-        output_type="np",
-        **call,
-    ).images[0]
-    return (result * 255).round().astype(np.uint8)
+    if hasattr(pipeline, "resolutions"):
+        pipeline.resolutions = [(request.width, request.height)]
+    given = {
+        "prompt": request.prompt,
+        "num_inference_steps": request.num_inference_steps,
+        "generator": torch.Generator().manual_seed(request.seed),
+        "output_type": "np",
+    }
+    [pictures] = pipeline(**given | call).values()
+    return (pictures[0] * 255).round().astype(np.uint8)
 
 
 def test_kontext_edits_as_diffusers_does(models):
@@ -191,3 +197,113 @@ def test_pix2pix_of_sdxl_edits_as_diffusers_does(models):
     size = {"width": 32, "height": 24}
     [picture] = made(model, request, [photo])
     assert np.array_equal(picture, plain(model, request, image=photo, guidance_scale=4.0, **size))
+
+
+class Call(NamedTuple):
+    """How a pipeline is called to do what a request asks for."""
+
+    size: tuple[int, int]
+    pictures: int
+    arguments: Callable[[list[Image.Image]], dict[str, Any]]
+
+
+def one(**more: Any) -> Callable[[list[Image.Image]], dict[str, Any]]:
+    return lambda photos: {"image": photos[0], **more}
+
+
+def several(**more: Any) -> Callable[[list[Image.Image]], dict[str, Any]]:
+    return lambda photos: {"image": photos, **more}
+
+
+TRUE = {"true_cfg_scale": 4.0, "negative_prompt": " "}
+SCALE = {"guidance_scale": 4.0}
+MARKS = "<img><|image_1|></img> <img><|image_2|></img> a cat"
+CALLS = {
+    "qwen-edit": Call((32, 24), 1, one(**TRUE)),
+    "qwen-edit-plus": Call((32, 24), 2, several(**TRUE)),
+    "longcat-edit": Call((32, 24), 1, one(**SCALE)),
+    "kandinsky5-edit": Call((48, 32), 1, one(**SCALE)),
+    "fibo-edit": Call((48, 32), 2, several(**SCALE, prompt='{"edit_instruction": "a cat"}')),
+    "z-image-omni": Call((80, 64), 2, several(**SCALE)),
+    "omnigen": Call((48, 32), 2, lambda photos: {"input_images": photos, "prompt": MARKS} | SCALE),
+}
+
+SLOW = {"z-image-omni"}
+EACH = [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in CALLS]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Qwen-Image's pipelines bring pictures to fewer pixels than are good for large
+    networks."""
+    for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
+        of = module.calculate_dimensions
+        monkeypatch.setattr(module, "calculate_dimensions", lambda _, ratio, of=of: of(4096, ratio))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("family", CALLS)
+def test_today_s_editors_edit_as_diffusers_does(models, family, monkeypatch):
+    model, (size, count, arguments) = models[family], CALLS[family]
+    asks = {"width": size[0], "height": size[1]}
+    photos = [noise(*size, seed=seed) for seed in range(1, count + 1)]
+    request = asked(model, count, **asks)
+    [picture] = made(model, request, photos)
+    [other] = made(model, request, [*photos[:-1], noise(*size, seed=9)])
+    assert not np.array_equal(picture, other)
+    [unguided] = made(model, asked(model, count, guidance_scale=1.0, **asks), photos)
+    assert not np.array_equal(picture, unguided)
+    if family == "longcat-edit":  # which chooses a size of its own
+        monkeypatch.setattr(pipeline_longcat_image_edit, "calculate_dimensions", lambda *_: size)
+        asks = {}
+    assert np.array_equal(picture, plain(model, request, **asks | arguments(photos)))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("family", EACH)
+def test_today_s_editors_make_the_size_that_is_asked_and_each_picture_by_its_seed(models, family):
+    model, (size, *_) = models[family], CALLS[family]
+    asks = {"width": size[1], "height": size[0]}
+    photo = noise(90, 70)
+    both = made(model, asked(model, num_images=2, deterministic=True, **asks), [photo])
+    [second] = made(model, asked(model, seed=4, deterministic=True, **asks), [photo])
+    assert both[0].shape == second.shape == (size[0], size[1], 3)
+    assert np.abs(both[1].astype(int) - second).max() <= 1
+    assert not np.array_equal(both[0], both[1])
+
+
+@pytest.mark.parametrize(
+    ("family", "prompt", "size", "reason"),
+    [
+        ("qwen-edit", "a <|image_pad|> cat", (32, 24), "cannot be read beside the pictures"),
+        ("kandinsky5-edit", "cat " * 300, (48, 32), "cannot be read beside the pictures"),
+        ("omnigen", "like <|image_3|>", (48, 32), "cannot be read beside the pictures"),
+        ("longcat-edit", f'say "{"a" * 508}"', (32, 24), "514 tokens; this model reads 512"),
+        ("qwen-edit", "a cat", (303, 3), "picture of 303 x 3 is no use"),
+    ],
+)
+def test_what_a_model_cannot_read_is_refused_in_words(models, family, prompt, size, reason):
+    model, (width, height) = models[family], CALLS[family].size
+    request = asked(model, prompt=prompt, width=width, height=height)
+    with pytest.raises(UnsupportedError, match=reason):
+        made(model, request, [noise(*size)])
+
+
+def test_an_instruction_is_made_an_edit_as_json_where_that_is_what_a_model_reads(models):
+    model, size = models["fibo-edit"], {"width": 48, "height": 32}
+    given = {edited(0): noise(48, 32)}
+    plain_words = tasks.run(asked(model, **size), model, given)
+    assert any("trained on prompts that are JSON" in each for each in plain_words.warnings)
+    as_json = asked(model, prompt='{"edit_instruction": "a cat"}', **size)
+    whole = tasks.run(as_json, model, given)
+    assert not any("JSON" in each for each in whole.warnings)
+    assert np.array_equal(whole.pictures[0], plain_words.pictures[0])
+
+
+@pytest.mark.usefixtures("small")
+def test_nothing_is_said_of_the_end_of_a_prompt_that_is_read_as_a_whole(models):
+    model = models["qwen-edit"]
+    begun = tasks.run(asked(model, prompt="a" * 600), model, {edited(0): noise()})
+    ended = tasks.run(asked(model, prompt="a" * 599 + "b"), model, {edited(0): noise()})
+    assert not begun.warnings
+    assert not np.array_equal(begun.pictures[0], ended.pictures[0])

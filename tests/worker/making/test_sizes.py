@@ -16,32 +16,30 @@ from darkroom.offers import Offer, offer
 from darkroom.request import Request
 from darkroom.tasks import TASKS
 from darkroom.validation import completed, parse
-from tests import tiny, tiny_families, tiny_transformers
+from tests import tiny, tiny_edits, tiny_families, tiny_transformers
 from tests.offers import BARE
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.pipelines import LoadedModel
 from worker.making import sizes, tasks
 
-LONG = {"hunyuan-dit", "if", "kandinsky3", "longcat", "pixart-sigma", "sana", "sana-sprint"}
-WITH_TORCHVISION = {"kandinsky5", "longcat", "omnigen"}
+LONG = {"flux2", "hunyuan-dit", "if", "kandinsky3", "pixart-sigma", "sana", "sana-sprint"}
 # Of which no tiny model was built.
 UNTRIED = {
-    *("Flux2Pipeline", "GlmImagePipeline", "Ideogram4Pipeline", "LuminaPipeline"),
+    *("GlmImagePipeline", "Ideogram4Pipeline", "LuminaPipeline"),
     *("KolorsImg2ImgPipeline", "KolorsPipeline"),  # but see test_pipelines.py
-    "StableDiffusionXLInstructPix2PixPipeline",
     *("NucleusMoEImagePipeline", "PRXPipeline", "PixArtAlphaPipeline", "QwenImage21Pipeline"),
-    *("QwenImageEditPipeline", "QwenImageEditInpaintPipeline", "ZImageOmniPipeline"),
 }
+EDITORS = {name: tiny_edits.FAMILIES[name] for name in ("flux2", "qwen-edit", "z-image-omni")}
+"""Those that do something else, too."""
 TINY = tiny_families.FAMILIES | {name: tiny.FAMILIES[name] for name in ("flux", "sd3", "sdxl")}
+TINY |= EDITORS
 NAMES = [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in TINY]
 
 
 @pytest.fixture(params=NAMES)
 def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[LoadedModel, Offer]:
     """A tiny model of a family, and what can be asked of it."""
-    if request.param in WITH_TORCHVISION:
-        pytest.importorskip("torchvision")
     torch.manual_seed(3)
     pipeline = TINY[request.param]()
     tiny_transformers.awake(network_of(pipeline))
@@ -88,10 +86,11 @@ def test_the_size_that_is_asked_is_made_and_guidance_acts(
 
 
 def test_all_families_of_the_table_are_tried_or_named_here() -> None:
-    tried = {type(make()).__name__ for name, make in TINY.items() if name not in WITH_TORCHVISION}
+    tried = {type(make()).__name__ for make in TINY.values()}
     tried |= {type(make()).__name__ for make in (tiny.FAMILIES | tiny.SPECIAL).values()}
-    tried |= {"Kandinsky5T2IPipeline", "LongCatImagePipeline", "OmniGenPipeline"}
+    tried |= {make.__annotations__["return"].__name__ for make in tiny_edits.FAMILIES.values()}
     known = diffusers_table()["pipelines"]
+    tried &= known.keys()
     made_by = {cls for name in tried for cls in known[name]["classes"].values()}
     untried = {name for name, can in known.items() if not made_by >= set(can["classes"].values())}
     assert untried == UNTRIED
