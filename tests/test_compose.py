@@ -109,6 +109,7 @@ def test_keeper_and_queue_have_no_way_out(compose: dict[str, Any]) -> None:
         assert compose["services"][name]["networks"] == ["queue"]
 
 
+@pytest.mark.long
 def test_darkroom_runs_as_the_user_that_the_queue_lets_in(
     compose: dict[str, Any], tmp_path: Path
 ) -> None:

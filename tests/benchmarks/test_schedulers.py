@@ -26,6 +26,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.long
 def test_some_of_the_table_is_measured_again(bench: Bench) -> None:
     cases = [
         Case(Layout("DPMSolverMultistepScheduler", "beta", "trailing"), 10, None),
@@ -43,6 +44,7 @@ def test_some_of_the_table_is_measured_again(bench: Bench) -> None:
     assert set(bench.layouts()) == set(layouts())
 
 
+@pytest.mark.long
 def test_steps_on_a_picture_begin_at_as_much_noise_as_is_told(bench: Bench) -> None:
     some = list(layouts())[::3]
     assert measure_still(bench, some) == {layout.name: still()[layout.name] for layout in some}

@@ -33,6 +33,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_no_job_is_lost_or_done_twice_when_an_engine_is_killed_among_two_hundred(faulty):
     first = faulty.start_worker("first")
@@ -73,6 +74,7 @@ def test_no_job_is_lost_or_done_twice_when_an_engine_is_killed_among_two_hundred
     assert 'darkroom_jobs_finished_total{error_code="",model="tiny",status="succeeded"' in metrics
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_takes_its_engine_with_it(faulty):
     supervisor = faulty.start_worker()
     engine = faulty.engine_pid(supervisor)
@@ -110,6 +112,7 @@ def test_a_drained_worker_finishes_short_jobs(faulty):
     assert faulty.finished(job["id"])["attempts"] == 1
 
 
+@pytest.mark.long
 def test_a_hung_engine_is_killed_and_its_job_runs_elsewhere(faulty):
     supervisor = faulty.start_worker(step_timeout_s=2)
     engine = faulty.engine_pid(supervisor)
@@ -139,6 +142,7 @@ def test_redis_may_go_and_come_back(faulty):
     assert faulty.finished(faulty.submit(prompt="a dog")["id"])["status"] == "succeeded"
 
 
+@pytest.mark.long
 def test_a_full_disk_delays_jobs_and_shows_no_partial_file(faulty):
     store = faulty.folder / "images"
     faulty.start_worker()

@@ -103,6 +103,7 @@ class Disk:
         (self._state / "ballast").unlink()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not has_namespaces(), reason="may mount no disk of its own")
 def test_all_of_up_lives_through_a_full_disk(tmp_path: Path, models_toml: Path) -> None:

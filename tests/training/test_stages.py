@@ -32,6 +32,7 @@ def short(stage: str, **others: object) -> dict:
     return read_config(stage) | SHORT | others
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("font")
 def test_all_stages_one_after_the_other() -> None:
     classifier.train("classifier", short("classifier"))

@@ -28,7 +28,9 @@ from tests.running import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_signal_stops_everything_in_order(
     number: int, state_dir: Path, tiny_models: Path
 ) -> None:
@@ -55,6 +57,7 @@ def test_a_killed_up_leaves_no_process_behind(state_dir: Path, tiny_models: Path
         assert not wait_until_gone(children)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_dies_is_started_again(state_dir: Path, tiny_models: Path) -> None:
     with RunningUp(state_dir, tiny_models) as up:
@@ -119,7 +122,13 @@ def full_pipe() -> Iterator[int]:
     os.close(writing)
 
 
-@pytest.mark.parametrize("to", [">/dev/full 2>&1", "<&- >&- 2>&-", ""])
+@pytest.mark.parametrize(
+    "to",
+    [
+        ">/dev/full 2>&1",
+        *(pytest.param(to, marks=pytest.mark.long) for to in ("<&- >&- 2>&-", "")),
+    ],
+)
 def test_it_needs_nobody_who_reads_what_it_says(
     to: str, state_dir: Path, tiny_models: Path
 ) -> None:
