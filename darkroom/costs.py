@@ -11,11 +11,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from darkroom.families import entry
 from darkroom.hires import second_part
 from darkroom.networks import main_names
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 Sides = tuple[int, int]
 """Width and height in pixels."""
+Enlarging = tuple[Mapping[str, Any], "ModelRecord | None"]
+"""What another model does between the parts of a picture, as a request of its own, and the record
+of that model."""
 
 ENCODE: Literal["encode"] = "encode"
 DECODE: Literal["decode"] = "decode"
@@ -54,8 +58,9 @@ _CALLS_A_STEP = {
     "DPMSolverSDEScheduler": 2,
 }
 """Schedulers that call the network more than once a step."""
-_GUIDED_BY_EMBEDDING = "Flux"
-"""Pipelines whose network is told the scale of guidance, and so needs no second row."""
+_GUIDED = (2, 1)
+"""Rows of a picture in each call, and calls of a step, where guidance is classifier-free; of a
+pipeline of which the table says no other."""
 
 
 class Cost(BaseModel):
@@ -178,29 +183,46 @@ class Work:
     """How often: pictures of a deterministic job are made one by one."""
     rows: int
     """Of the job in each of its passes."""
-    passes: int
-    """Of the network, in each round."""
+    steps: int
+    """In each round."""
+    calls: int = 1
+    """Of the network, for each step."""
     controls: int = 0
     """ControlNets that each of them waits for."""
+    model: str | None = None
+    """Who does it, where it is not the job's own model."""
+
+    @property
+    def passes(self) -> int:
+        """Of the network, in each round."""
+        return self.steps * self.calls
 
     @classmethod
-    def parts_of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> tuple[Work, ...]:
-        """One, or two where the picture is made larger and gone on with."""
+    def parts_of(
+        cls,
+        request: Mapping[str, Any],
+        record: ModelRecord | None,
+        enlarging: Enlarging | None = None,
+    ) -> tuple[Work, ...]:
+        """One, or two where the picture is made larger and gone on with, and between them what
+        another model does."""
         first, second = cls.of(request, record), second_part(request)
-        return (first, cls.of(second, record)) if second else (first,)
+        if second is None:
+            return (first,)
+        between = [replace(cls.of(*enlarging), model=enlarging[0]["model"])] if enlarging else []
+        return (first, *between, cls.of(second, record))
 
     @classmethod
     def of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> Work:
         """Of a request as its job keeps it; what it lacks is taken as usual for the model."""
         count = request.get("num_images") or 1
         images, rounds = (1, count) if request.get("deterministic") else (count, 1)
-        pipeline = (record and record.pipeline) or ""
-        is_doubled = not pipeline.startswith(_GUIDED_BY_EMBEDDING)
         is_guided = (request.get("guidance_scale") or 0) > 1
+        guided = entry(record.pipeline if record else None).get("guided", _GUIDED)
+        rows, calls = guided if is_guided else (1, 1)
         strength = request.get("strength")
         steps = request.get("num_inference_steps") or _USUAL_STEPS
         steps = int(steps * (1.0 if strength is None else strength))
-        calls = _CALLS_A_STEP.get(str(request.get("scheduler")), 1)
         return cls(
             size=(
                 request.get("width") or (record and record.width) or _USUAL_SIDE,
@@ -208,8 +230,9 @@ class Work:
             ),
             images=images,
             rounds=rounds,
-            rows=images * (2 if is_guided and is_doubled else 1),
-            passes=steps * calls,
+            rows=images * rows,
+            steps=steps,
+            calls=calls * _CALLS_A_STEP.get(str(request.get("scheduler")), 1),
             controls=len(request.get("controls") or ()),
         )
 
@@ -240,21 +263,27 @@ class Takes:
         return work.rounds * (self.encode_s + work.passes * self.pass_s + self.decode_s)
 
 
-def solo_s(request: Mapping[str, Any], record: ModelRecord | None) -> float:
+def solo_s(
+    request: Mapping[str, Any], record: ModelRecord | None, enlarging: Enlarging | None = None
+) -> float:
     """Seconds that a job takes if nobody shares the model with it, from its first call to its last:
     encoding, every step, decoding. Neither loading the model nor writing the pictures counts.
 
     `request` is what the job keeps of it, `record` that of its model."""
+    return sum(
+        _part_s(part, enlarging[1] if enlarging and part.model else record)
+        for part in Work.parts_of(request, record, enlarging)
+    )
+
+
+def _part_s(work: Work, record: ModelRecord | None) -> float:
     costs = record.costs if record else ()
     dtype = record.dtype if record else None
 
-    def part_s(work: Work) -> float:
-        def took(module: str, rows: int) -> float:
-            return curve(costs, module, work.size, dtype).seconds(rows)
+    def took(module: str, rows: int) -> float:
+        return curve(costs, module, work.size, dtype).seconds(rows)
 
-        return Takes.of(work, network_in(costs), took).solo_s(work)
-
-    return sum(map(part_s, Work.parts_of(request, record)))
+    return Takes.of(work, network_in(costs), took).solo_s(work)
 
 
 def score(work_s: float, waited_s: float) -> float:

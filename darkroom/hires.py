@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -13,7 +13,10 @@ from darkroom.errors import FieldError
 from darkroom.fields import Fields
 
 if TYPE_CHECKING:
-    from darkroom.cards import Limits
+    from darkroom.offers import Offer
+
+LATENT, LANCZOS = "latent", "lanczos"
+"""What enlarges without another model."""
 
 MULTIPLE = 16
 """Pixels to whose multiples sides are rounded where the first ones are such multiples: nearly all
@@ -32,9 +35,11 @@ class Hires(Fields):
     is low."""
     num_inference_steps: int | None = Field(None, ge=1)
     """Of the second part, of which the share `strength` is made; null: as many as of the first."""
-    upscaler: Literal["latent", "lanczos"] = "latent"
-    """What is enlarged: the latents (bilinear), or the decoded picture (Lanczos), which every
-    family takes and which stays sharp at low strengths."""
+    upscaler: Annotated[str, Field(max_length=200)] = LATENT
+    """What is enlarged: `latent`, the latents (bilinear), where the model can go on from them; or
+    the decoded picture, which stays sharp at low strengths: `lanczos`, by Lanczos' filter, or the
+    name of a model that does upscale, whose four times as large picture that filter makes as small
+    as `scale` says."""
 
 
 def grown(width: int, height: int, scale: float) -> tuple[int, int]:
@@ -57,9 +62,19 @@ def second_part(values: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**values, **changed, "strength": hires["strength"], "hires": None}
 
 
-def refusals(values: Mapping[str, Any], limits: Limits) -> Iterator[FieldError]:
-    """Of a final picture beyond the model's limits, and of a second part without a step."""
-    second = second_part(values)
+def upscale_model(values: Mapping[str, Any]) -> str | None:
+    """Of a request as JSON the model that enlarges its picture; None if none does."""
+    upscaler = (values.get("hires") or {}).get("upscaler")
+    return None if upscaler in (LATENT, LANCZOS) else upscaler
+
+
+def refusals(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldError]:
+    """Of a final picture beyond the model's limits, of latents that it does not go on from, and of
+    a second part without a step."""
+    if values.get("hires") and values["hires"]["upscaler"] == LATENT and not offer.resumes_latents:
+        detail = "This model does not go on from latents: ask for lanczos."
+        yield FieldError("/hires/upscaler", detail, "unsupported_field")
+    second, limits = second_part(values), offer.limits
     if second is None:
         return
     width, height, steps = second["width"], second["height"], second["num_inference_steps"]

@@ -176,6 +176,10 @@ class ModelFiles:
             latents = _count(self.part("transformer").config, "patch_size") or 1
         return times_smaller(config) * latents
 
+    def latent_channels(self, vae: PartFiles | None) -> int | None:
+        """Of its VAE, or of `vae` in place of that; None where that is not known."""
+        return _count((vae or self.part("vae")).config, "latent_channels")
+
     @property
     def classes(self) -> int | None:
         """How many classes of pictures it knows, where it makes pictures of classes."""

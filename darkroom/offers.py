@@ -43,6 +43,8 @@ class ModelRecord(BaseModel):
     """Its usual size, in pixels."""
     size_multiple: int | None = None
     """Both sides of its pictures must be multiples of this, whatever the card allows."""
+    latent_channels: int | None = None
+    """Of its VAE's latents; null if it has no VAE that tells."""
     loras: tuple[str, ...] = ()
     """Names of the LoRAs that can be used."""
     controlnets: tuple[str, ...] = ()
@@ -124,6 +126,8 @@ class Offer:
     vocabulary: Vocabulary | None = None
     edited: int = MAX_EDITED
     """How many pictures one edit can work from."""
+    resumes_latents: bool = True
+    """Whether it may go on from latents as it does from a picture."""
     sigmas: str | None = None
     timestep_spacing: str | None = None
     """These two as the model's own noise scheduler has them, and the others after it."""
@@ -171,6 +175,7 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
         edited=entry(known.pipeline).get("edited", MAX_EDITED),
+        resumes_latents=_resumes_latents(known),
         sigmas=known.sigmas,
         timestep_spacing=known.timestep_spacing,
         refused=None if loaded else refusal(known.pipeline),
@@ -232,6 +237,15 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     return task.brings | {name for name, need in asked.items() if need in met}
 
 
+def _resumes_latents(known: ModelRecord) -> bool:
+    """Its pipeline of image-to-image takes for latents what has as many channels as the table says,
+    or as the VAE has."""
+    if not (pipeline := entry(known.pipeline)):
+        return True
+    wanted = pipeline.get("latents")
+    return wanted == "vae" or (wanted is not None and known.latent_channels in (None, wanted))
+
+
 def nearest_allowed(limits: Limits, side: int | None) -> int | None:
     """The nearest side that a client may ask for, so that a request without one is accepted."""
     if side is None:
@@ -261,6 +275,7 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
         width=width,
         height=height,
         size_multiple=files.size_multiple(vae, known.get("multiple")),
+        latent_channels=files.latent_channels(vae),
         classes=files.classes,
         sigmas=files.sigmas,
         timestep_spacing=files.timestep_spacing

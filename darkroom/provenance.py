@@ -18,6 +18,7 @@ from PIL import Image
 
 from darkroom import __version__
 from darkroom.errors import InvalidImageError
+from darkroom.hires import upscale_model
 from darkroom.request import MetadataLevel
 from darkroom.schedulers import SCHEDULE_TYPES, short
 
@@ -158,7 +159,7 @@ def infotext(request: Mapping[str, Any], seed: int) -> str:
         "Denoising strength": request.get("strength", hires.get("strength")),
         "Hires upscale": hires.get("scale"),
         "Hires steps": hires.get("num_inference_steps"),
-        "Hires upscaler": (hires.get("upscaler") or "").title(),
+        "Hires upscaler": upscale_model(request) or str(hires.get("upscaler", "")).title(),
         "Mask blur": request.get("mask_blur"),
         "Clip skip": clip_skip + 1 if clip_skip else None,  # A1111 counts the layer it stops at
         "Class": request.get("class_label"),

@@ -182,7 +182,7 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
             yield FieldError(pointer("scheduler_options", name), detail, "unsupported_field")
     yield from scheduler_table.refusals(values, offer)
     yield from few_steps.refusals(values)
-    yield from hires.refusals(values, offer.limits)
+    yield from hires.refusals(values, offer)
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")

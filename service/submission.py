@@ -2,18 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from anyio import to_thread
 from fastapi import Request
 
 from darkroom import named_loras
 from darkroom.costs import solo_s
 from darkroom.draft import Draft, stored
 from darkroom.errors import FieldError, InvalidRequestError
+from darkroom.hires import upscale_model
 from darkroom.input_images import input_images, with_images
+from darkroom.offers import ModelRecord, Offer
 from darkroom.queue.jobs import Submitted
 from darkroom.request import Output
+from darkroom.upscaling import between, resolved
 from darkroom.validation import filled_in, parse
 from service.access import Jobs
 from service.bodies import in_thread_if_large
@@ -50,6 +55,10 @@ async def submit(
         size,
         lambda: parse(_with_loras(body, loras), offer, lambda: here.offers(records), tags=tags),
     )
+    upscaler = None
+    if upscale_model(draft.values):
+        offers = partial(here.offers, records)
+        draft, upscaler = await to_thread.run_sync(resolved, draft, offers)  # reads their folders
     _check_length(draft)
     agree(Output.model_validate(draft.values["output"]))
     mark = None
@@ -69,8 +78,20 @@ async def submit(
             warnings=[*taken.draft.warnings, *await _doubts(here, card.name)],
             idempotency_key=idempotency_key,
             fingerprint=mark,
-            work_s=solo_s(kept, records.get(card.name)),
+            work_s=_work_s(kept, upscaler, records),
         )
+
+
+def _work_s(
+    kept: Mapping[str, Any], upscaler: Offer | None, records: Mapping[str, ModelRecord]
+) -> float:
+    """Seconds that a job is likely to take, with what a model for that enlarges between its parts,
+    as far as that is known."""
+    own, enlarging = records.get(str(kept["model"])), None
+    if upscaler and upscaler.is_known and upscaler.scheduler and kept["width"] and kept["height"]:
+        asked = between(kept, upscaler).model_dump(mode="json")
+        enlarging = asked, records.get(upscaler.card.name)
+    return solo_s(kept, own, enlarging)
 
 
 def _check_length(draft: Draft) -> None:

@@ -61,8 +61,8 @@ class Admission:
     beginning: Beginning
     loaded: Callable[[], Collection[str]]
     """The models in memory."""
-    has_room_for: Callable[[str, Collection[str]], bool]
-    """Whether a model can be used now, while those given have jobs and stay."""
+    has_room_for: Callable[[Collection[str], Collection[str]], bool]
+    """Whether models can be used together now, while those given have jobs and stay."""
     places: int
     """Jobs that may be under way, besides those that are about to end or of high priority."""
     prefer_loaded_s: float
@@ -82,7 +82,8 @@ class Admission:
             staying = [each for each in under_way if not each.is_leaving]
             if len(staying) >= self._places_for(job) or must_wait(job, under_way):
                 return
-            if not self._has_to_stand_back(job, waiting, {each.model for each in under_way}):
+            busy = {name for each in under_way for name in each.models}
+            if not self._has_to_stand_back(job, waiting, busy):
                 self.beginning.ask(job)
                 self._turns += 1
             if job.claim.must_run_alone:
@@ -107,12 +108,15 @@ class Admission:
         self, job: RunningJob, waiting: Collection[RunningJob], busy: Collection[str]
     ) -> bool:
         """Whether the job has to let others run to their ends first."""
-        card = self.catalog.find(job.model)
+        cards = [self.catalog.cards[name] for name in job.models if name in self.catalog.cards]
         # A pinned model never leaves, so that nobody gains when its jobs wait.
-        if not card.pinned and must_let_others_go_first(job, waiting, self.prefer_loaded_s):
+        pinned = all(card.pinned for card in cards)
+        if not pinned and must_let_others_go_first(job, waiting, self.prefer_loaded_s):
             return True
-        job.needs_room = not self.has_room_for(job.model, busy)
-        return job.needs_room or (card.offload == "model" and job.model in busy)
+        job.needs_room = not self.has_room_for(job.models, busy)
+        return job.needs_room or any(
+            card.offload == "model" and card.name in busy for card in cards
+        )
 
 
 def _give_back(jobs: Iterable[RunningJob]) -> None:

@@ -85,7 +85,7 @@ class Costs(Vital):
 
         def saw(seconds: float) -> None:
             if module in NETWORKS:
-                self._learn(first.model, work.size, module, rows, seconds)
+                self._learn(work.model or first.model, work.size, module, rows, seconds)
                 for job, part, _ in seen:
                     self.speed.did(self.curve(job, module, part).seconds(part.rows))
                     self._learn_apart(job, part, ENCODE, job.apart_s.pop(ENCODE, 0.0))
@@ -102,7 +102,8 @@ class Costs(Vital):
     def curve(self, job: RunningJob, module: str, work: Work | None = None) -> Curve:
         """What passes of `module` cost at the size of `work`, or of the part of the job that is
         made now, as far as is known."""
-        model, size = job.model, (work or job.work).size
+        work = work or job.work
+        model, size = work.model or job.model, work.size
         name = (model, module, size)
         found = self._curves.get(name)
         if found is None:
@@ -118,11 +119,8 @@ class Costs(Vital):
         def took(module: str, rows: int) -> float:
             return self.curve(job, module, work).seconds(rows)
 
-        return Takes.of(work, self._network(job), took)
-
-    def _network(self, job: RunningJob) -> str:
-        """The network of the job's model, by the name of its calls."""
-        return network_in(self._costs[job.model].values())
+        network = network_in(self._costs[work.model or job.model].values())
+        return Takes.of(work, network, took)
 
     def close(self) -> None:
         """Write what is new, and wait until the thread has ended."""
@@ -132,7 +130,7 @@ class Costs(Vital):
     def _learn_apart(self, job: RunningJob, work: Work, stage: str, seconds: float) -> None:
         """What a job did before or after its steps, which it shares with nobody."""
         if seconds and work.rounds == 1:
-            self._learn(job.model, work.size, stage, work.images, seconds)
+            self._learn(work.model or job.model, work.size, stage, work.images, seconds)
 
     def _learn(self, model: str, size: Sides, module: str, rows: int, seconds: float) -> None:
         kind = _Kind(module, size, rows)

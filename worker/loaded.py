@@ -5,7 +5,6 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,16 +12,20 @@ import torch
 
 from darkroom import logs
 from darkroom.catalog import Catalog, ModelCard
-from darkroom.errors import DarkroomError, DeviceMemoryError, ModelLoadError, QueueUnavailableError
+from darkroom.errors import (
+    DarkroomError,
+    DeviceMemoryError,
+    ModelLoadError,
+    ModelNotFoundError,
+    QueueUnavailableError,
+)
 from darkroom.offers import ModelRecord
-from darkroom.places import files_of
-from worker.device import free_device_memory, is_out_of_memory, is_shared, room_left, size
-from worker.gathering.gather import Gather, ModuleState
+from worker.device import free_device_memory, is_out_of_memory, is_shared
+from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.complaints import first_lines
-from worker.loading.memory import expected_bytes, held_bytes, in_words
-from worker.loading.weights import dtype_of, is_offloaded, modules_of, vae_files
 from worker.prepared import prepare
+from worker.room import Entry, Room, refusal
 
 log = logs.get("models")
 
@@ -30,19 +33,6 @@ LOAD_AGAIN_AFTER_S = 30.0
 """A model that could not be loaded is not tried again sooner."""
 
 NOBODY: Collection[str] = frozenset()
-
-
-@dataclass(eq=False)
-class _Entry:
-    """A model in memory."""
-
-    card: ModelCard
-    model: pipelines.LoadedModel
-    states: tuple[ModuleState, ...]
-    size: int
-    """Bytes of its weights on the device."""
-    used: int
-    """Grows with every use of any model."""
 
 
 class LoadedModels:
@@ -69,10 +59,9 @@ class LoadedModels:
         self._gather, self._device = gather, device
         self._worker = worker
         self.loading, self._progress, self._evicted = loading, progress, evicted
-        self._limit = limit_gb * 2**30 or None
-        self._loaded: dict[str, _Entry] = {}
+        self._room = Room(catalog, device, limit_gb=limit_gb)
+        self._loaded: dict[str, Entry] = {}
         self._uses = itertools.count()
-        self._needs: dict[str, int] = {}
         self._too_many: dict[str, frozenset[str]] = {}
         """Beside which models one did not fit, though its files had said so."""
         self._faults: dict[str, tuple[float, DarkroomError]] = {}
@@ -91,6 +80,11 @@ class LoadedModels:
         entry = self._loaded[name]
         entry.used = next(self._uses)
         return entry.model
+
+    def measure(self, name: str) -> None:
+        """The model called `name`, which is in memory, takes more or less of it by now."""
+        entry = self._loaded[name]
+        entry.size = self._room.taken(entry.card, entry.model)
 
     def card(self, name: str) -> ModelCard:
         """The card of the model called `name`, which is in memory."""
@@ -126,25 +120,55 @@ class LoadedModels:
         self._tell(ModelRecord(name=name, error=str(fault)))
         raise fault
 
-    def has_room_for(self, name: str, busy: Collection[str]) -> bool:
-        """Whether a job of the model could be started now: it is in memory, or can be loaded while
-        models in `busy` stay, or can never be and its jobs fail."""
-        if name in self._loaded:
-            return name not in busy or not self._is_outdated(name)
-        if name in self._faults:
-            return True
-        need = self._need(self._catalog.find(name))
-        if need > self._room(self._evictable(NOBODY)):
-            return True
-        if need > self._room(self._evictable(busy)):
+    def load_together(
+        self, names: Sequence[str], busy: Collection[str]
+    ) -> list[pipelines.LoadedModel] | None:
+        """The models of one job, by their own names, which needs them at the same time; as
+        `load_beside`."""
+        models: list[pipelines.LoadedModel] = []
+        for name in names:
+            if name not in self._catalog.cards:
+                raise ModelNotFoundError(name)
+            model = self.load_beside(name, {*busy, *names[: len(models)]})
+            if model is None:
+                self._refuse_in_vain(name, names)
+                return None
+            models.append(model)
+        return models
+
+    def _refuse_in_vain(self, name: str, names: Collection[str]) -> None:
+        """Raises DeviceMemoryError if a model would have no room beside the others of `names` even
+        if all the rest had left."""
+        leaving = self._evictable(names)
+        need, left = self._room.need(self._catalog.find(name)), self._left(leaving)
+        if name not in self._loaded and (need > left or not leaving):
+            others = " and ".join(repr(each) for each in names if each != name)
+            raise DeviceMemoryError(f"The model {name!r} does not fit into memory beside {others}.")
+
+    def has_room_for(self, names: Collection[str], busy: Collection[str]) -> bool:
+        """Whether a job of these models could be started now: they are in memory, or can be loaded
+        while models in `busy` stay, or can never be and its jobs fail."""
+        if any(n in busy and self._is_outdated(n) for n in names if n in self._loaded):
             return False
-        too_many = self._too_many.get(name)
-        return not too_many or not too_many <= self._loaded.keys() or bool(self._evictable(busy))
+        lacking = [name for name in names if name not in self._loaded]
+        if not lacking or any(name in self._faults for name in lacking):
+            return True
+        try:
+            need = sum(self._room.need(self._catalog.find(name)) for name in lacking)
+        except (ModelNotFoundError, ModelLoadError):
+            return True
+        leaving, staying = self._evictable(names), {*busy, *names}
+        if need > self._left(leaving):
+            return True
+        if need > self._left(self._evictable(staying)):
+            return False
+        full = any(self._too_many.get(n, {""}) <= self._loaded.keys() for n in lacking)
+        return not full or bool(self._evictable(staying)) or not leaving
 
     def forget_faults(self) -> None:
         """What could not be loaded may be loadable now: cards have changed."""
         self._faults.clear()
-        self._needs.clear()
+        self._room.forget()
         self._too_many.clear()
 
     def let_go_removed(self, busy: Collection[str]) -> None:
@@ -205,7 +229,7 @@ class LoadedModels:
         log.info("model_loaded", model=card.name, load_s=record.load_s, compile_s=record.compile_s)
         return entry.model
 
-    def _read(self, card: ModelCard) -> _Entry:
+    def _read(self, card: ModelCard) -> Entry:
         """Raises ModelLoadError, DeviceMemoryError, leaving nothing in memory."""
         log.info("model_loads", model=card.name)
         self._progress(card.name, 0.0)
@@ -216,7 +240,7 @@ class LoadedModels:
                 place = (self._catalog, self._gather, self._device, self._refused)
                 model = prepare(card, *place, partial(self._progress, card.name))
             states = tuple(each for each in self._gather.states if each not in before)
-            return _Entry(card, model, states, self._size(card, model), next(self._uses))
+            return Entry(card, model, states, self._room.taken(card, model), next(self._uses))
         except (ModelLoadError, DeviceMemoryError) as error:
             fault = type(error)(str(error))
         except Exception as error:  # no model may take down an engine that serves others
@@ -234,61 +258,29 @@ class LoadedModels:
         """Evict what has to go for the model of `card`; False: wait for models of `busy` to end.
 
         Raises DeviceMemoryError if there can never be room."""
-        need = self._need(card)
-        if need > self._room(self._evictable(NOBODY)):
-            raise DeviceMemoryError(self._no_room(card, need), retryable=need <= self._most_room())
-        if need > self._room(self._evictable(busy)):
+        need, left = self._room.need(card), self._left(self._evictable(NOBODY))
+        if need > left:
+            pinned = [each for each in self._loaded.values() if each.card.pinned]
+            said = refusal(card, need, left, [each.card.name for each in pinned])
+            raise DeviceMemoryError(said, retryable=need <= self._room.most(pinned))
+        if need > self._left(self._evictable(busy)):
             return False
         too_many = self._too_many.get(card.name)
         if too_many and too_many <= self._loaded.keys() and not self.evict_idle(busy):
             return False
-        while need > self._room(head_room=True) and self.evict_idle(busy):
+        while need > self._left(head_room=True) and self.evict_idle(busy):
             pass
         return True
 
-    def _need(self, card: ModelCard) -> int:
-        """Bytes the model needs on the device while it is loaded."""
-        if card.name not in self._needs:
-            files, dtype = files_of(card, self._catalog), dtype_of(card, self._device)
-            vae = vae_files(card, self._catalog)
-            parts = expected_bytes(card, files, dtype, vae=vae).values()
-            offloaded = is_offloaded(card, self._device)
-            self._needs[card.name] = max(parts, default=0) if offloaded else sum(parts)
-        return self._needs[card.name]
-
-    def _size(self, card: ModelCard, model: pipelines.LoadedModel) -> int:
-        if model.offload is not None:
-            return self._need(card)
-        modules = [*modules_of(model.components), *model.adapters.modules]
-        checker = [model.safety.network] if model.safety else []
-        return held_bytes([*(module for _, module in modules), *checker])
-
-    def _room(self, leaving: Collection[_Entry] = (), *, head_room: bool = False) -> float:
+    def _left(self, leaving: Collection[Entry] = (), *, head_room: bool = False) -> float:
         """Bytes that weights may take once `leaving` have left."""
-        freed = sum(each.size for each in leaving)
-        taken = sum(each.size for each in self._loaded.values())
-        by_limit = (self._limit or float("inf")) - taken
-        return min(by_limit, room_left(self._device, head_room=head_room)) + freed
+        return self._room.left(self._loaded.values(), leaving, head_room=head_room)
 
-    def _most_room(self) -> float:
-        """Bytes that weights could take if nobody else used the device."""
-        pinned = sum(each.size for each in self._loaded.values() if each.card.pinned)
-        return min(self._limit or float("inf"), size(self._device)) - pinned
-
-    def _evictable(self, busy: Collection[str]) -> list[_Entry]:
+    def _evictable(self, busy: Collection[str]) -> list[Entry]:
         """The models that may leave while `busy` ones have jobs."""
         return [
             each for name, each in self._loaded.items() if name not in busy and not each.card.pinned
         ]
-
-    def _no_room(self, card: ModelCard, need: int) -> str:
-        room = max(self._room(self._evictable(NOBODY)), 0)
-        pinned = [name for name, each in self._loaded.items() if each.card.pinned]
-        beside = f" beside {', '.join(pinned)}, which never leave" if pinned else ""
-        return (
-            f"The model {card.name!r} needs {in_words(need)} for its weights; {in_words(room)} "
-            f"can be had{beside}."
-        )
 
     def _tell(self, record: ModelRecord) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

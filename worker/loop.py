@@ -3,7 +3,7 @@ never waits for Redis or a disk."""
 
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,8 +20,9 @@ from darkroom.errors import (
 )
 from darkroom.job import JobError
 from darkroom.live_catalog import LiveCatalog
-from darkroom.offers import offer
+from darkroom.offers import Offer, offer
 from darkroom.settings import Settings
+from darkroom.upscaling import between
 from worker import device
 from worker.admission import Admission, in_order
 from worker.at_work import AtWork
@@ -133,7 +134,7 @@ class Engine:
     @property
     def _busy(self) -> set[str]:
         """The models whose jobs run."""
-        return {job.model for job in self._running}
+        return {name for job in self._running for name in job.models}
 
     def _follow_catalog(self) -> None:
         """Take up what models.toml says by now; what runs goes on as it began."""
@@ -180,28 +181,38 @@ class Engine:
     def _start(self, job: RunningJob) -> None:
         """Start the job, unless its model finds no room yet after all."""
         self.at_work.turn_to([job.claim.token])
-        name, card = job.model, self.catalog.find(job.model)
         try:
             if job.fault is not None:
                 raise job.fault
-            model = self.models.load_beside(name, self._busy)
-            if model is not None:
-                job.complete(offer(self.catalog, card, model.record))
-                if model.offload is not None:
-                    model.offload.rest()
-                model.adapters.bring(job.request, alone=name not in self._busy)
+            models = self.models.load_together(job.models, self._busy)
+            if models is None:
+                return
+            model, upscaler = models[0], None
+            job.complete(self._offer(model))
+            if len(models) > 1:
+                asked = between(job.stored, self._offer(models[1]))
+                upscaler = tasks.Upscaler(models[1], asked)
+            _rest(models)
+            if model.adapters.bring(job.request, alone=job.model not in self._busy):
+                self.models.measure(job.model)
         except DarkroomError as error:
             self._hand_on(job)
             self.finisher.fail(job, job_error(error))
             return
-        if model is None:
-            return
-        job.started, job.parts = True, Work.parts_of(job.stored, model.record)
-        job.work = job.parts[0]
+        enlarging = None
+        if upscaler is not None:
+            enlarging = upscaler.request.model_dump(mode="json"), upscaler.model.record
+        job.started, job.parts = True, Work.parts_of(job.stored, model.record, enlarging)
+        job.step_s = tuple(part.calls * self.costs.takes(job, part).pass_s for part in job.parts)
+        job.begins(0)
         job.enter("encode")
         self.gather.start(
-            job.claim.token, lambda: _make(job, model), alone=job.request.deterministic
+            job.claim.token, lambda: _make(job, model, upscaler), alone=job.request.deterministic
         )
+
+    def _offer(self, model: LoadedModel) -> Offer:
+        record = model.record
+        return offer(self.catalog, self.catalog.find(record.name), record)
 
     def _hand_on(self, job: RunningJob) -> None:
         """The loop is done with the job; what becomes of it is for others to write down."""
@@ -221,9 +232,8 @@ class Engine:
         for ended in self.gather.take_ended():
             job = self._jobs[ended.owner]
             self._hand_on(job)
-            model = self.models.use(job.model)
-            if model.offload is not None:
-                model.offload.rest()
+            model, *others = (self.models.use(name) for name in job.models)
+            _rest([model, *others])
             if ended.error is None:
                 job.warnings.extend(ended.value.warnings)
                 repeatable = self._repeatable(job, ended, model)
@@ -263,9 +273,16 @@ class Engine:
         }
 
 
-def _make(job: RunningJob, model: LoadedModel) -> tasks.Outcome:
+def _rest(models: Iterable[LoadedModel]) -> None:
+    """Let what is offloaded wait off the device."""
+    for model in models:
+        if model.offload is not None:
+            model.offload.rest()
+
+
+def _make(job: RunningJob, model: LoadedModel, upscaler: tasks.Upscaler | None) -> tasks.Outcome:
     """What runs in the job's greenlet."""
-    outcome = tasks.run(job.request, model, job.inputs, job)
+    outcome = tasks.run(job.request, model, job.inputs, job, upscaler=upscaler)
     if model.safety is not None:
         job.flagged = model.safety.flagged(outcome.pictures)
     return outcome

@@ -93,7 +93,7 @@ class Passes:
             held_s=now - job.claimed_at,
             priority=job.claim.priority,
             deadline_in_s=job.deadline and job.deadline - now,
-            max_jobs=self._models.card(job.model).max_jobs,
+            max_jobs=self._models.card(job.made_by).max_jobs,
         )
 
     def _run(
@@ -102,7 +102,7 @@ class Passes:
         """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
         one for which nothing helped fails."""
         first, sharing = calls[0], [jobs[call.owner] for call in calls]
-        model = sharing[0].model
+        model = sharing[0].made_by
         parts = Parts(model, self._models.get(model).components)
         rows = sum(call.rows for call in calls) if first.joinable else sharing[0].work.rows
 
@@ -129,17 +129,17 @@ class Passes:
     def _compiling(self, jobs: Sequence[RunningJob]) -> Iterator[Compiling]:
         """Around a pass of `jobs`: where torch compiles within, it has the time of a load, and they
         tell that."""
-        if not self._models.card(jobs[0].model).compile:
+        if not self._models.card(jobs[0].made_by).compile:
             yield Compiling()  # not entered, as that imports much of torch
             return
         with ExitStack() as load, Compiling(lambda: self._call_it_loading(jobs, load)) as compiling:
             yield compiling
         if compiling.seconds:
             width, height = jobs[0].work.size
-            about = {"model": jobs[0].model, "width": width, "height": height}
+            about = {"model": jobs[0].made_by, "width": width, "height": height}
             log.info("model_compiled", **about, seconds=round(compiling.seconds, 3))
 
     def _call_it_loading(self, jobs: Sequence[RunningJob], load: ExitStack) -> None:
-        load.enter_context(self._models.loading(jobs[0].model))
+        load.enter_context(self._models.loading(jobs[0].made_by))
         for job in jobs:
             load.enter_context(job.compiling())

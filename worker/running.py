@@ -12,6 +12,7 @@ from PIL import Image
 from darkroom.costs import Work
 from darkroom.draft import Draft, stored
 from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
+from darkroom.hires import upscale_model
 from darkroom.input_images import Place, first_of
 from darkroom.job import COMPILING, JobError, Progress, Stage, Timings
 from darkroom.offers import Offer
@@ -95,8 +96,10 @@ class RunningJob:
     """Of each picture whether it is to be withheld; None where nothing checks them."""
     memory: str | None = None
     """The last rung of the memory ladder that the job needed."""
-    parts: tuple[Work, ...] = field(init=False)
+    parts: tuple[Work, ...] = ()
     """What it asks of its model; of a job that has started."""
+    step_s: tuple[float, ...] = ()
+    """Seconds that a step of each part is likely to take alone."""
     work: Work = field(init=False)
     """The part of it that is made now."""
     apart_s: dict[Stage, float] = field(default_factory=dict)
@@ -143,6 +146,17 @@ class RunningJob:
     def model(self) -> str:
         return self.asked.model
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that have to be in memory for it, its own first."""
+        other = upscale_model(self.claim.request)
+        return (self.model, other) if other and other != self.model else (self.model,)
+
+    @property
+    def made_by(self) -> str:
+        """The model of the part that is made now."""
+        return self.work.model or self.model
+
     def complete(self, offer: Offer) -> None:
         """Fill in what was not known of the model when the job was submitted, and check all of it:
         the card may have changed since, and whoever reaches Redis can queue anything.
@@ -188,14 +202,14 @@ class RunningJob:
     def tell_of_load(self, model: str, share: float) -> None:
         """The model called `model` is loaded now, and this share of its weights has been read; of
         those that wait for it, let all say so."""
-        if model == self.model and not self.started:
+        if model in self.models and not self.started:
             self.progress = Progress(stage="load", detail=f"the model {model}", loaded=share)
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
         """Around a pass of it that compiles its model: this is loading, wherever the job was."""
         stage, (width, height) = self.progress.stage, self.work.size
-        self.enter("load", f"{COMPILING} the model {self.model} for {width} x {height}")
+        self.enter("load", f"{COMPILING} the model {self.made_by} for {width} x {height}")
         try:
             yield
         finally:
@@ -207,12 +221,20 @@ class RunningJob:
         self.enter("denoise")
         before = self.claim.spent.get("denoise", 0.0)
         denoising = self._clock.spent_at(time.monotonic())["denoise"] - before
-        eta_s = round(denoising / i * (n - i), 2) if i else None
+        eta_s = round(denoising * self._time_left(i, n), 2) if i else None
         self.progress = self._progress("denoise", i, n, eta_s)
 
-    def makes(self, width: int, height: int) -> None:
-        """What follows is made at this size."""
-        self.work = next(part for part in self.parts if part.size == (width, height))
+    def begins(self, part: int) -> None:
+        """What follows is this part of it."""
+        self.work = self.parts[part]
+
+    def _time_left(self, i: int, n: int) -> float:
+        """How many times as long as the first `i` of `n` steps those after them are likely to take:
+        the ones of a larger part are slower."""
+        parts = zip(self.parts, self.step_s, strict=True)
+        seconds = [step_s for part, step_s in parts for _ in range(part.steps)]
+        seconds = seconds * (n // len(seconds)) if seconds else [1.0] * n
+        return sum(seconds[i:]) / sum(seconds[:i])
 
     def _progress(
         self, stage: Stage, step: int, steps: int, eta_s: float | None, detail: str | None = None

@@ -86,8 +86,16 @@ def test_strength_solvers_and_controlnets_change_the_passes():
     assert work(scheduler="HeunDiscreteScheduler").passes == 40
     assert work(controls=[{"name": "canny"}] * 2).controls == 2
     assert work(guidance_scale=7.5, num_images=2).rows == 4
-    flux = record(pipeline="FluxPipeline")
-    assert Work.of(REQUEST | {"guidance_scale": 7.5}, flux).rows == 1
+    for pipeline, rows, passes in (
+        ("FluxPipeline", 1, 20),  # its network is told the scale
+        ("Flux2KleinPipeline", 1, 40),
+        ("HunyuanImagePipeline", 1, 40),
+        ("StableDiffusionInstructPix2PixPipeline", 3, 20),
+    ):
+        guided = Work.of(REQUEST | {"guidance_scale": 7.5}, record(pipeline=pipeline))
+        assert (guided.rows, guided.passes) == (rows, passes)
+        plain = Work.of(REQUEST | {"guidance_scale": 1.0}, record(pipeline=pipeline))
+        assert (plain.rows, plain.passes) == (1, 20)
     controlled = solo_s(REQUEST | {"controls": [{"name": "canny"}]}, MEASURED)
     assert controlled == pytest.approx(solo_s(REQUEST, MEASURED) + 20 * stated_s(512 * 512, 1))
 

@@ -52,7 +52,6 @@ def test_what_is_left_out_is_filled_in_and_posted_back_it_is_the_same() -> None:
         ({"scale": 9}, "/hires/scale", "Must be at most 4."),
         ({"scale": 1}, "/hires/scale", "Must be greater than 1."),
         ({"strength": 0}, "/hires/strength", "Must be greater than 0."),
-        ({"upscaler": "esrgan"}, "/hires/upscaler", "Must be 'latent' or 'lanczos'."),
         ({"denoising": 0.5}, "/hires/denoising", "There is no such field."),
         (
             {"strength": 0.05},
@@ -127,6 +126,9 @@ def test_it_is_told_as_a1111_tells_it() -> None:
         "Hires upscaler: Latent",
     ):
         assert part in told
+    other = stored(filled_in(draft, SD, None), SD)
+    other["hires"] = {**other["hires"], "upscaler": "emoji-upscale"}
+    assert "Hires upscaler: emoji-upscale" in infotext(other, 1)
     plain = stored(filled_in(parse(SMALL | {"seed": 1}, SD), SD, None), SD)
     assert "Hires" not in infotext(plain, 1)
     assert "Denoising" not in infotext(plain, 1)
@@ -141,3 +143,8 @@ def test_its_cost_is_that_of_both_parts() -> None:
     assert Work.parts_of(plain, None) == (first,)
     large = {**plain, "width": 128, "height": 64, "strength": 0.7}
     assert solo_s(request, None) == solo_s(plain, None) + solo_s(large, None)
+    upscale = {"model": "up", "width": 256, "height": 128, "num_inference_steps": 5}
+    _, between, _ = Work.parts_of(request, None, (upscale, None))
+    assert (between.model, between.size, between.steps, between.rows) == ("up", (256, 128), 5, 1)
+    all_s = solo_s(request, None, (upscale, None))
+    assert all_s == pytest.approx(solo_s(request, None) + solo_s(upscale, None))

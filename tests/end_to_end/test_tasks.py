@@ -193,6 +193,7 @@ TABLE: list[tuple[str, dict[str, Any], tuple[str, ...], Check]] = [
     ("text-to-image", APPLE, (), blue_around),
     ("text-to-image", APPLE | {"width": 128, "height": 128}, (), of_size(128, 128)),
     ("text-to-image", APPLE | {"hires": {"upscaler": "lanczos"}}, (), blue_around),
+    ("text-to-image", APPLE | {"hires": {"upscaler": "emoji-upscale"}}, (), blue_around),
     *(
         ("text-to-image", CAT | SQUARE | {"model": name, "hires": {}}, (), of_size(32, 32))
         for name in ("sd15", "sdxl", "sd35", "flux")

@@ -46,10 +46,20 @@ MODELS = {
     "prudent": 'safety = { source = "prudent" }',
     "prudish": 'safety = { source = "prudish/safety_checker" }',
 }
+UPSCALER = """
+[[models]]
+name = "upscaler"
+source = "upscaler"
+defaults = { num_inference_steps = 2 }
+limits = { min_size = 8, max_size = 96 }
+"""
 BROKEN = """
 [[models]]
 name = "broken"
 source = "broken"
+[[models]]
+name = "away"
+source = "owner/away"
 """
 
 
@@ -57,11 +67,12 @@ source = "broken"
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("engine-models")
     tiny.write("sd15", folder / "tiny")
+    tiny.write("super-resolution", folder / "upscaler")
     (folder / "broken").mkdir()
     checkers.classifier(folder / "prudent")
     checkers.own_checker(folder / "prudish", flags=True)
     models = "".join(MODEL.format(name, more) for name, more in MODELS.items())
-    (folder / "models.toml").write_text(models + BROKEN)
+    (folder / "models.toml").write_text(models + UPSCALER + BROKEN)
     return folder
 
 
@@ -167,6 +178,32 @@ def test_a_picture_is_made_larger_within_one_job(running):
     assert sizes == {(24, 16), (48, 32)}, "each part is measured at its own size"
 
 
+def test_another_model_enlarges_the_picture_within_one_job(running):
+    hires = {"strength": 0.7, "upscaler": "upscaler"}
+    job_id = running.submit(width=24, height=16, hires=hires, num_inference_steps=10)
+    lost = running.submit(width=24, height=16, hires={"upscaler": "gone"})
+    refused = running.submit(width=16, height=32, hires=hires, num_inference_steps=10)
+    running.start()
+    job = running.ended(job_id)
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    (image,) = job.images
+    assert (image.width, image.height) == (48, 32)
+    assert (job.progress.step, job.progress.steps, job.progress.ratio) == (19, 19, 1.0)
+    ended = running.ended(lost)
+    assert (ended.error.code, "gone" in ended.error.message) == ("model_not_found", True)
+    ended = running.ended(refused)
+    assert (ended.error.code, "128" in ended.error.message) == ("invalid_parameters", True)
+    again = running.plant(job.request)
+    assert (pixels(running, running.ended(again)) == pixels(running, job)).all()
+    running.drain()
+    records = running.records.all()
+    sizes = {
+        name: {(each.width, each.height) for each in records[name].costs}
+        for name in ("tiny", "upscaler")
+    }
+    assert sizes == {"tiny": {(24, 16), (48, 32)}, "upscaler": {(96, 64)}}
+
+
 def test_jobs_that_wait_together_run_together(running):
     ids = [running.submit(prompt=f"cat {i}", num_inference_steps=40 + i) for i in range(4)]
     running.start()
@@ -189,10 +226,11 @@ def test_a_job_that_took_engines_down_before_runs_alone(running, jobs):
 
 def test_the_model_record_says_what_was_found(running):
     job_id = running.submit()
-    failed = running.submit("broken")
+    failed, away = running.submit("broken"), running.submit("away")
     running.start()
     running.ended(job_id)
     assert running.ended(failed).error.code == "model_load_failed"
+    assert running.ended(away).error.code == "model_load_failed"
     records = running.records.all()
     assert records["tiny"].pipeline == "StableDiffusionPipeline"
     assert records["tiny"].error is None

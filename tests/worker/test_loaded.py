@@ -1,3 +1,4 @@
+import shutil
 import threading
 import time
 import weakref
@@ -11,10 +12,13 @@ import torch
 from redis import Redis
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.errors import DeviceMemoryError, ModelLoadError, ModelNotFoundError
 from darkroom.live_catalog import LiveCatalog
+from darkroom.lora_folder import LoraFolder
 from darkroom.queue.model_records import ModelRecords
 from tests import tiny
+from tests import tiny_adapters as shelf
+from tests.adapter_kit import asked, loras
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.loaded import LoadedModels
@@ -128,6 +132,42 @@ def test_a_model_with_jobs_is_waited_for(make) -> None:
     assert here.models.names == ("two",)
 
 
+def test_two_models_of_one_job_are_in_memory_together(make) -> None:
+    here = make(2.5)
+    here.models.load("three")
+    here.models.load("two")
+    found = here.models.load_together(["one", "two"], set())
+    assert [each.record.name for each in found] == ["one", "two"]
+    assert sorted(here.models.names) == ["one", "two"]
+    assert here.models.has_room_for(["one", "two"], {"one"})
+
+
+def test_one_of_two_models_waits_for_another_with_jobs(make) -> None:
+    here = make(2.5)
+    here.models.load("three")
+    assert not here.models.has_room_for(["one", "two"], {"three"})
+    assert here.models.load_together(["one", "two"], {"three"}) is None
+    assert here.models.has_room_for(["one", "two"], set())
+    assert here.models.load_together(["one", "two"], set()) is not None
+
+
+def test_two_models_that_never_fit_together_are_refused(make) -> None:
+    here = make(1.5)
+    assert here.models.has_room_for(["one", "two"], set()), "so that the job fails"
+    with pytest.raises(DeviceMemoryError, match="'two' does not fit into memory beside 'one'"):
+        here.models.load_together(["one", "two"], set())
+    here.models.load("two")
+    assert here.models.names == ("two",)
+
+
+def test_nobody_waits_for_a_model_that_is_not_there(make) -> None:
+    here = make(2.5, two='source = "owner/away"')
+    for name, error in (("two", ModelLoadError), ("nameless", ModelNotFoundError)):
+        assert here.models.has_room_for(["one", name], set())
+        with pytest.raises(error):
+            here.models.load_together(["one", name], set())
+
+
 def test_an_idle_model_leaves_rather_than_anybody_waits(make) -> None:
     here = make(2.5)
     here.models.load("one")
@@ -164,8 +204,8 @@ def test_what_others_leave_no_room_for_may_fit_later(
 ) -> None:
     """What a driver would say of a device `size` times as large as the model, `free` of it."""
     here = make(0)
-    monkeypatch.setattr(here.models, "_device", torch.device("cuda", 0))
-    need = here.models._need(here.models._catalog.find("one"))
+    monkeypatch.setattr(here.models._room, "_device", torch.device("cuda", 0))
+    need = here.models._room.need(here.catalog.find("one"))
     told = int(free * need), int(size * need)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: told)
     with pytest.raises(DeviceMemoryError, match="can be had") as caught:
@@ -310,12 +350,28 @@ def test_a_model_whose_card_changed_is_loaded_anew_once_its_jobs_have_ended(make
     file.write_text(file.read_text().replace('name = "one"', 'name = "one"\nmax_jobs = 2'))
     assert here.catalog.refresh()
     here.models.forget_faults()
-    assert not here.models.has_room_for("one", {"one"})
+    assert not here.models.has_room_for(["one"], {"one"})
     assert here.models.load_beside("one", {"one"}) is None
     assert here.models.get("one") is here.models.use("one") is old
-    assert here.models.has_room_for("one", set())
+    assert here.models.has_room_for(["one"], set())
     assert here.models.load("one") is not old
     assert here.models.card("one").max_jobs == 2
+
+
+def test_loras_that_come_later_count_as_memory(make, tmp_path: Path) -> None:
+    here = make(0)
+    here.catalog.uploads = LoraFolder(tmp_path / "loras")
+    shelf.write_lora("sd15", tmp_path / "ink", 0)
+    model = here.models.load("one")
+    before = here.models._loaded["one"].size
+    received = here.catalog.uploads.begin("one", "mark")
+    shutil.copy(tmp_path / "ink" / shelf.LORA, received)
+    here.catalog.uploads.keep(received, "one", "ink")
+    assert model.adapters.bring(asked(model, loras=loras(ink=1.0)), alone=True)
+    here.models.measure("one")
+    more = here.models._loaded["one"].size - before
+    file = (tmp_path / "ink" / shelf.LORA).stat().st_size
+    assert 0.5 * file < more <= 1.5 * file
 
 
 def test_a_model_that_is_listed_no_more_leaves_once_its_jobs_have_ended(make) -> None:

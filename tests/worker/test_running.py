@@ -36,15 +36,19 @@ def test_steps_are_told_with_the_time_left():
     assert one.progress.eta_s == 0
 
 
-def test_the_part_that_is_made_now_is_the_one_of_its_size():
-    one = job()
+def test_the_time_left_counts_that_steps_of_a_larger_part_are_slower():
+    one = job(spent={"denoise": 0.0})
     small, large = (
-        Work(size=size, images=1, rounds=2, rows=2, passes=20) for size in ((64, 32), (128, 64))
+        Work(size=size, images=1, rounds=2, rows=2, steps=steps)
+        for size, steps in (((64, 32), 6), ((128, 64), 4))
     )
-    one.parts, one.work = (small, large), small
-    for part in (large, small, large):
-        one.makes(*part.size)
-        assert one.work is part
+    one.parts, one.step_s = (small, large), (1.0, 5.0)
+    one.begins(1)
+    assert one.work is large
+    one.begins(0)
+    assert one.work is small
+    left = [one._time_left(i, 20) for i in (1, 6, 7, 10, 16, 20)]
+    assert left == pytest.approx([51 / 1, 46 / 6, 41 / 11, 26 / 26, 20 / 32, 0])
 
 
 def test_no_time_left_is_told_before_the_first_step():
@@ -132,7 +136,7 @@ def test_what_is_loaded_is_told():
 def test_a_pass_that_compiles_is_told_as_loading_and_counts_as_such():
     one = job()
     one.asked = Draft("text-to-image", {"model": "sdxl"})
-    one.work = Work(size=(64, 32), images=1, rounds=1, rows=2, passes=20)
+    one.work = Work(size=(64, 32), images=1, rounds=1, rows=2, steps=20)
     one.step(2, 20, None)
     with one.compiling():
         progress = one.progress

@@ -7,6 +7,8 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from diffusers.image_processor import VaeImageProcessor
+
 from darkroom.networks import main_names
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ _MULTIPLES = {
 """GLM-Image wants two patches of its network's. Kandinsky 3 rounds both sides up to 64, which are
 pixels: it does not say how much smaller latents are. The others have it in a configuration that is
 the same for all."""
+_GUIDED = {"HunyuanImagePipeline": (1, 2), "Ideogram4Pipeline": (1, 2), "OmniGenPipeline": (2, 1)}
+"""By an object of its own; by a second network; by a number of rows that is counted."""
+_ROWS = re.compile(r"\] \* [23]\b|\.repeat\(2\b|\[latents, latents\]")
 _CLASS = re.compile(r"\w+$|\w+(?= \|)")
 _IN_TWOS = "self.vae_scale_factor * 2"
 
@@ -45,6 +50,33 @@ def guidance_argument(cls: type[DiffusionPipeline]) -> str | None:
     call = inspect.signature(cls.__call__).parameters
     told = [name for name in GUIDANCE if name in call]
     return next((name for name in told if call[name].default is not None), next(iter(told), None))
+
+
+def guided(cls: type[DiffusionPipeline]) -> tuple[int, int]:
+    """How many rows a picture has in each call of the network, and how many calls make a step,
+    where it is guided: classifier-free guidance takes a row or a call more, and a network that is
+    told the scale takes none."""
+    if cls.__name__ in _GUIDED:
+        return _GUIDED[cls.__name__]
+    body, argument = inspect.getsource(cls.__call__), guidance_argument(cls)
+    rows = max((3 if "3" in found else 2 for found in _ROWS.findall(body)), default=1)
+    if rows > 1 or argument is None:
+        return rows, 1
+    is_asked_for = argument != "true_cfg_scale" and "do_true_cfg" in body
+    calls = len(re.findall(r"self\.(?:transformer|unet)\(", body))
+    return 1, 1 if is_asked_for else min(calls, 2)
+
+
+def latents(cls: type[DiffusionPipeline]) -> int | str | None:
+    """How many channels what it begins with must have to be latents and no picture: as many as its
+    `vae` has, or a number; None if it takes pictures only."""
+    made = inspect.getsource(cls.__init__)
+    if "VaeImageProcessor(" not in made:
+        return None
+    if "vae_latent_channels" in made:
+        return "vae" if "self.vae.config.latent_channels" in made else None
+    default: int = inspect.signature(VaeImageProcessor).parameters["vae_latent_channels"].default
+    return default
 
 
 def defaults(cls: type[DiffusionPipeline]) -> dict[str, float]:

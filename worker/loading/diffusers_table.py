@@ -17,7 +17,7 @@ import diffusers
 
 from darkroom.request import Argument, needs
 from darkroom.tasks import TASKS
-from worker.loading.calls import defaults, guidance_argument, multiple, network
+from worker.loading.calls import defaults, guidance_argument, guided, latents, multiple, network
 from worker.loading.editors import EDITORS
 from worker.loading.families import Family, call_of, families
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
@@ -46,7 +46,8 @@ FIELDS = {"ip_adapter_image"} | {
 def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
     fields it takes, what it takes for those left out, of how many latents sizes are multiples,
-    how many pictures it edits at once, the class of its network;
+    how many channels latents have from which image-to-image goes on, how many pictures it edits at
+    once, its rows and calls where it is guided, the class of its network;
     scheduler class name -> those that can take its place, its options, and how it spaces timesteps
     unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
@@ -82,6 +83,8 @@ def _entry(family: Family) -> dict[str, Any]:
         "fields": {task: _fields(cls) for task, cls in family.plain.items()},
         "defaults": defaults(first),
         "multiple": multiple(first),
+        "guided": guided(first),
+        "latents": latents(begin) if (begin := family.plain.get("image-to-image")) else None,
         "network": network(first),
     }
     if family.name in EDITORS:

@@ -181,6 +181,9 @@ def _record(
         width=width,
         height=height,
         size_multiple=size_multiple(pipeline, entry(type(pipeline).__name__).get("multiple")),
+        latent_channels=getattr(
+            getattr(getattr(pipeline, "vae", None), "config", None), "latent_channels", None
+        ),
         pipeline=type(pipeline).__name__,
         dtype=str(dtype_of(card, device, type(pipeline))).removeprefix("torch."),
         device=str(device),

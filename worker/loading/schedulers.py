@@ -70,8 +70,8 @@ class StepListener(Protocol):
         scheduler's own tensor, on the device and as the pipeline lays it out, a row for each
         picture. To be read or copied, never written; whoever keeps it keeps its memory."""
 
-    def makes(self, width: int, height: int, /) -> None:
-        """What follows is made at this size, in pixels: told of jobs that make a picture larger."""
+    def begins(self, part: int, /) -> None:
+        """What follows is this part of the job, counted from 0: told of jobs that have several."""
 
 
 class Nobody:
@@ -80,7 +80,7 @@ class Nobody:
     def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
         """Hears it and does nothing."""
 
-    def makes(self, width: int, height: int, /) -> None:
+    def begins(self, part: int, /) -> None:
         """The same."""
 
 

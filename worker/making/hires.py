@@ -10,32 +10,42 @@ import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
-from darkroom.hires import Hires, second_part
-from darkroom.request import ImageToImage, TextToImage
+from darkroom.hires import LATENT, Hires, second_part, upscale_model
+from darkroom.request import ImageToImage, Request, TextToImage
 from worker.loading.schedulers import StepListener
 from worker.making.pipeline_call import steps_of
+from worker.making.upscaling import enlarge
 from worker.making.work import Outcome, Work, arguments_of, call_with_prompt, view
 
 
 def in_two_parts(work: Work[TextToImage], hires: Hires) -> Outcome:
     """The pictures of a job that asks for `hires`.
 
-    Raises UnsupportedError where its model cannot go on with what is enlarged."""
+    Raises UnsupportedError where its model has no latents of the final size."""
     first, second = work.request, _going_on(work.request)
     size, final = (first.width, first.height), (second.width, second.height)
+    between = _between(work)
+    requests = [first, *([between.request] if between else []), second]
+    begin, *enlarging, end = _listeners(work.listener, requests)
     small, large = (view(each, work.model) for each in (first, second))
-    steps, more = steps_of(first), steps_of(second)
-    work.listener.makes(*size)
-    begun = replace(work, listener=_Part(work.listener, 0, steps + more))
+    work.listener.begins(0)
+    begun = replace(work, listener=begin)
     arguments, warnings = arguments_of(begun, small)
-    if hires.upscaler == "latent":
-        _check_latents(large)
+    if hires.upscaler == LATENT:
         latents = begun.output(small, {**arguments, "output_type": "latent"})
         enlarged: Any = _enlarge_latents(latents, small, size, final)
     else:
-        enlarged = _enlarge_pictures(begun.call(small, arguments), final)
-    work.listener.makes(*final)
-    ended = Work(second, work.model, work.inputs, _Part(work.listener, steps, steps + more))
+        pictures = begun.call(small, arguments)
+        if between is not None:
+            work.listener.begins(1)
+            upscaled = enlarge(
+                replace(between, listener=enlarging[0]),
+                [Image.fromarray(each) for each in pictures],
+            )
+            pictures, warnings = upscaled.pictures, [*warnings, *upscaled.warnings]
+        enlarged = _resize(pictures, final)
+    work.listener.begins(len(requests) - 1)
+    ended = Work(second, work.model, work.inputs, end)
     made = call_with_prompt(ended, large, image=enlarged, strength=second.strength)
     return replace(made, warnings=tuple(warnings))
 
@@ -48,17 +58,20 @@ def _going_on(request: TextToImage) -> ImageToImage:
     return ImageToImage.model_validate({**values, "task": "image-to-image", "image": ""})
 
 
-def _check_latents(pipeline: Any) -> None:
-    """Whether `pipeline`, of image-to-image, also begins with latents, two-dimensional and of a
-    number of channels by which it tells them from pictures.
+def _between(work: Work[TextToImage]) -> Work[Any] | None:
+    """What another model does between the parts; None if the pictures are just resized.
 
-    Raises UnsupportedError."""
-    processor, vae = (getattr(pipeline, name, None) for name in ("image_processor", "vae"))
-    known = getattr(getattr(processor, "config", None), "vae_latent_channels", None)
-    if known is None or known != getattr(getattr(vae, "config", None), "latent_channels", None):
-        raise UnsupportedError(
-            "This model does not go on from latents: ask for hires.upscaler lanczos."
-        )
+    Raises UnsupportedError if that model is not there."""
+    request = work.request
+    if (name := upscale_model(request.model_dump())) is None:
+        return None
+    if work.upscaler is None:
+        raise UnsupportedError(f"The model {name!r} is not there to enlarge the picture.")
+    # Of a deterministic job each picture is a request of its own.
+    same = {"seed": request.seed, "num_images": request.num_images}
+    return Work(
+        work.upscaler.request.model_copy(update=same), work.upscaler.model, {}, work.listener
+    )
 
 
 def _enlarge_latents(
@@ -80,10 +93,16 @@ def _enlarge_latents(
     return torch.nn.functional.interpolate(latents, sides, mode="bilinear")
 
 
-def _enlarge_pictures(pictures: Sequence[np.ndarray], final: tuple[int, int]) -> list[Image.Image]:
-    """The same of decoded pictures, by Lanczos' filter."""
+def _resize(pictures: Sequence[np.ndarray], final: tuple[int, int]) -> list[Image.Image]:
+    """Decoded pictures of another size, width and height, by Lanczos' filter."""
     lanczos = Image.Resampling.LANCZOS
     return [Image.fromarray(each).resize(final, lanczos) for each in pictures]
+
+
+def _listeners(listener: StepListener, requests: Sequence[Request]) -> list[StepListener]:
+    """Who hears of the steps of each part."""
+    steps = [steps_of(each) for each in requests]
+    return [_Part(listener, sum(steps[:i]), sum(steps)) for i in range(len(steps))]
 
 
 @dataclass(frozen=True)
@@ -97,5 +116,5 @@ class _Part:
     def step(self, i: int, _: int, latents: torch.Tensor) -> None:
         self.listener.step(self.done + i, self.count, latents)
 
-    def makes(self, width: int, height: int) -> None:
-        self.listener.makes(width, height)
+    def begins(self, part: int) -> None:
+        """It has no parts of its own."""

@@ -1,10 +1,8 @@
 """A request becomes one call of one unmodified diffusers pipeline, a function per task; runs in a
 job's greenlet, knows neither Redis nor other jobs."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,6 @@ from PIL import Image
 from darkroom.errors import UnsupportedError
 from darkroom.input_images import IMAGE, MASK
 from darkroom.request import (
-    UPSCALE,
     ClassToImage,
     ImageToImage,
     Inpaint,
@@ -21,27 +18,32 @@ from darkroom.request import (
     Request,
     TextToImage,
     Unconditional,
-    Upscale,
 )
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
-from worker.making import edits, prompts, sizes
-from worker.making.canvas import canvas, extend, fit
+from worker.making import edits, sizes
+from worker.making.canvas import canvas, fit
 from worker.making.hires import in_two_parts
-from worker.making.pipeline_call import parameters_of, steps_of
-from worker.making.work import Inputs, Outcome, Work, call_with_prompt, view
+from worker.making.pipeline_call import steps_of
+from worker.making.upscaling import upscale
+from worker.making.work import Inputs, Outcome, Upscaler, Work, call_with_prompt, view
 
 
 def run(
-    request: Request, model: LoadedModel, inputs: Inputs, listener: StepListener = NOBODY
+    request: Request,
+    model: LoadedModel,
+    inputs: Inputs,
+    listener: StepListener = NOBODY,
+    *,
+    upscaler: Upscaler | None = None,
 ) -> Outcome:
     """Make the pictures of `request`; `inputs` holds its input pictures by where they stand in it,
-    `listener` hears of each denoising step.
+    `listener` hears of each denoising step, `upscaler` is the model that its `hires` names.
 
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
-    work = Work(request, model, inputs, listener)
+    work = Work(request, model, inputs, listener, upscaler)
     if request.deterministic and request.num_images > 1:
         return _one_by_one(work)
     return FUNCTIONS[request.task](work)
@@ -54,7 +56,7 @@ def _one_by_one(work: Work[Request]) -> Outcome:
     for index in range(request.num_images):
         one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
         listener = _OneOfMany(work.listener, index, request.num_images)
-        made.append(run(one, work.model, work.inputs, listener))
+        made.append(run(one, work.model, work.inputs, listener, upscaler=work.upscaler))
     warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
     return Outcome(tuple(each.pictures[0] for each in made), tuple(warnings))
 
@@ -70,8 +72,8 @@ class _OneOfMany:
     def step(self, i: int, n: int, latents: torch.Tensor) -> None:
         self.listener.step(self.done * n + i, self.count * n, latents)
 
-    def makes(self, width: int, height: int) -> None:
-        self.listener.makes(width, height)
+    def begins(self, part: int) -> None:
+        self.listener.begins(part)
 
 
 def text_to_image(work: Work[TextToImage]) -> Outcome:
@@ -109,28 +111,6 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         all_new = "The mask selects the whole picture: nothing of it is kept."
         made = replace(made, warnings=(*made.warnings, all_new))
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
-
-
-def upscale(work: Work[Upscale]) -> Outcome:
-    request = work.request
-    pipeline = view(request, work.model)
-    image = extend(work.inputs[IMAGE], _multiple(pipeline))
-    if "prompt" not in parameters_of(pipeline):
-        # As a tensor: a picture alone it would shrink to a multiple of 32.
-        pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
-        arguments: dict[str, Any] = {"image": torch.stack([pixels] * request.num_images)}
-        warnings: list[str] = []
-    else:
-        # A prompt and a picture each: the noise on a picture that several share is the first one's.
-        given, warnings = prompts.arguments(request, pipeline)
-        arguments = {name: _repeat(each, request.num_images) for name, each in given.items()} | {
-            "image": [image] * request.num_images,
-            "guidance_scale": request.guidance_scale,
-            "noise_level": request.noise_level,
-        }
-    pictures = work.call(pipeline, arguments)
-    width, height = (UPSCALE * side for side in work.inputs[IMAGE].size)
-    return Outcome(tuple(each[:height, :width] for each in pictures), tuple(warnings))
 
 
 def layout_to_image(work: Work[LayoutToImage]) -> Outcome:
@@ -188,14 +168,3 @@ def _only_size(request: Request, model: LoadedModel) -> tuple[str, ...]:
     if (request.width, request.height) == size:
         return ()
     return (f"The model {model.record.name!r} makes pictures of {size[0]}x{size[1]} only.",)
-
-
-def _multiple(pipeline: Any) -> int:
-    """What both sides of a small picture have to be multiples of."""
-    halvings = len(pipeline.unet.config.block_out_channels) - 1
-    return math.lcm(2**halvings, getattr(pipeline, "vae_scale_factor", 1))
-
-
-def _repeat(given: Any, count: int) -> Any:
-    """A prompt, or its embedding of one row, for each of `count` pictures."""
-    return torch.cat([given] * count) if isinstance(given, torch.Tensor) else [given] * count

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from darkroom.input_images import Place, control
-from darkroom.request import Prompted, Request
+from darkroom.request import Prompted, Request, Upscale
 from darkroom.request_parts import Control
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import StepListener
@@ -31,6 +31,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Upscaler:
+    """Another model, which enlarges what the job's own has made."""
+
+    model: LoadedModel
+    request: Upscale
+    """What is asked of it."""
+
+
+@dataclass(frozen=True)
 class Work(Generic[Asked]):
     """What the function of a task works on."""
 
@@ -38,6 +47,7 @@ class Work(Generic[Asked]):
     model: LoadedModel
     inputs: Inputs
     listener: StepListener
+    upscaler: Upscaler | None = None
 
     def call(self, pipeline: Any, arguments: dict[str, Any]) -> tuple[np.ndarray, ...]:
         """The pictures of one call of `pipeline`."""

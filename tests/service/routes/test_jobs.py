@@ -73,6 +73,13 @@ def test_a_prompt_is_answered_with_a_queued_job(api):
     }
 
 
+def test_a_picture_is_enlarged_by_none_but_a_model_for_that(api):
+    response = api.post(JOBS, json={"prompt": "a cat", "hires": {"upscaler": "other"}})
+    (error,) = problem(response, 422, "invalid_parameters")["errors"]
+    assert error["pointer"] == "/hires/upscaler"
+    assert error["detail"].startswith("No model of this name does upscale. Must be one of: latent,")
+
+
 def test_the_seed_is_drawn_at_submission(submitted, api):
     job = submitted()
     assert isinstance(job["request"]["seed"], int)

@@ -1,7 +1,7 @@
 import diffusers
 import pytest
 
-from worker.loading.calls import defaults, guidance_argument, multiple, network
+from worker.loading.calls import defaults, guidance_argument, latents, multiple, network
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,25 @@ def test_defaults_are_what_the_pipeline_takes_itself(
     assert own["num_inference_steps"] == steps
     assert own.get("guidance_scale") == guidance
     assert (own.get("width"), own.get("height")) == (side, side)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("FluxImg2ImgPipeline", "vae"),
+        ("StableDiffusion3Img2ImgPipeline", "vae"),
+        ("StableDiffusionImg2ImgPipeline", 4),
+        ("ZImageImg2ImgPipeline", 4),  # its VAE has 16
+        ("QwenImageImg2ImgPipeline", None),  # of a VAE for videos
+        ("Kandinsky3Img2ImgPipeline", None),
+        ("IFImg2ImgPipeline", None),
+        ("SanaSprintImg2ImgPipeline", None),
+    ],
+)
+def test_a_class_says_which_latents_it_tells_from_pictures(
+    name: str, channels: int | str | None
+) -> None:
+    assert latents(getattr(diffusers, name)) == channels
 
 
 @pytest.mark.parametrize(

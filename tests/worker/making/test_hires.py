@@ -1,7 +1,6 @@
 """A picture in two parts against two calls of plain diffusers, and in the company of others."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from diffusers import AutoPipelineForImage2Image, DiffusionPipeline, EulerDiscre
 from PIL import Image
 
 from darkroom.errors import Canceled, UnsupportedError
-from darkroom.input_images import Place
-from darkroom.request import TextToImage
+from darkroom.input_images import IMAGE, Place
+from darkroom.request import ImageToImage, TextToImage, Upscale
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.adapter_kit import control, lora, loras, photo
@@ -21,7 +20,7 @@ from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import tasks
-from worker.making.hires import _check_latents, _enlarge_latents
+from worker.making.hires import _enlarge_latents
 
 FAMILIES = ("sd15", "sdxl", "sd3", "flux")
 STEPS, STRENGTH, SEED, GUIDANCE = 3, 0.7, 7, 5.0
@@ -111,13 +110,13 @@ def test_it_is_what_two_calls_of_diffusers_make(family: str, upscaler: str, mode
 class Heard:
     def __init__(self) -> None:
         self.told: list[tuple[int, int]] = []
-        self.sizes: list[tuple[int, int]] = []
+        self.parts: list[int] = []
 
     def step(self, i: int, n: int, _: torch.Tensor, /) -> None:
         self.told.append((i, n))
 
-    def makes(self, width: int, height: int, /) -> None:
-        self.sizes.append((width, height))
+    def begins(self, part: int, /) -> None:
+        self.parts.append(part)
 
 
 def test_steps_are_told_as_steps_of_both_parts(models: Any) -> None:
@@ -125,11 +124,11 @@ def test_steps_are_told_as_steps_of_both_parts(models: Any) -> None:
     heard = Heard()
     made(model, heard, hires={"strength": 0.5, "num_inference_steps": 4})
     assert heard.told == [(step, 5) for step in range(1, 6)]
-    assert heard.sizes == [(24, 16), (48, 32)]
+    assert heard.parts == [0, 1]
     again = Heard()
     made(model, again, deterministic=True)
     assert again.told == [(step, 10) for step in range(1, 11)]
-    assert again.sizes == [(24, 16), (48, 32)] * 2
+    assert again.parts == [0, 1] * 2
 
 
 def test_its_parts_are_joined_with_others_and_its_bits_are_its_seed_s(models: Any) -> None:
@@ -165,7 +164,7 @@ def test_it_is_canceled_in_either_part(after: int, models: Any) -> None:
     gather.throw("mine", Canceled())
     [ended] = gather.take_ended()
     assert isinstance(ended.error, Canceled)
-    assert (len(heard.sizes) == 2) == (after > STEPS)
+    assert (len(heard.parts) == 2) == (after > STEPS)
 
 
 def test_controls_and_loras_hold_in_both_parts(tmp_path: Path) -> None:
@@ -189,9 +188,55 @@ def test_controls_and_loras_hold_in_both_parts(tmp_path: Path) -> None:
     assert len(set(pictures)) == 3
 
 
-def test_what_does_not_go_on_from_latents_says_what_does() -> None:
-    with pytest.raises(UnsupportedError, match=r"ask for hires\.upscaler lanczos"):
-        _check_latents(SimpleNamespace(vae=None))
+@pytest.mark.parametrize("family", ["super-resolution", "upscaler"])
+def test_a_model_for_that_enlarges_what_the_first_part_made(
+    family: str, models: Any, tmp_path: Path
+) -> None:
+    model, *_ = models["sd15"]
+    larger = tiny.load(family, tmp_path / family, Gather())
+    words = {"prompt": "a cat"} if family == "upscaler" else {}
+    asked = Upscale(
+        task="upscale",
+        model=family,
+        image="",
+        width=96,
+        height=64,
+        num_inference_steps=2,
+        scheduler=larger.schedulers.own,
+        seed=SEED,
+        num_images=2,
+        **words,
+    )
+    upscaler = tasks.Upscaler(larger, asked)
+    heard = Heard()
+    hires = {"strength": STRENGTH, "upscaler": family}
+
+    def pictures(**more: Any) -> tuple[np.ndarray, ...]:
+        with torch.no_grad():
+            wanted = request(model, hires=hires, **more)
+            return tasks.run(wanted, model, {}, heard, upscaler=upscaler).pictures
+
+    made_so = pictures()
+    assert heard.parts == [0, 1, 2]
+    assert heard.told == [(step, 7) for step in range(1, 8)]
+    small = made(model, hires=None)
+    for index, each in enumerate(made_so):
+        alone = asked.model_copy(update={"seed": SEED + index, "num_images": 1})
+        begin = {IMAGE: Image.fromarray(small[index])}
+        with torch.no_grad():
+            [large] = tasks.run(alone, larger, begin).pictures
+            assert large.shape == (64, 96, 3)
+            final = {"width": 48, "height": 32, "seed": SEED + index, "num_images": 1}
+            values = {**request(model, **final).model_dump(), "strength": STRENGTH}
+            del values["hires"]
+            again = ImageToImage(**values | {"task": "image-to-image", "image": ""})
+            begin = {IMAGE: Image.fromarray(large).resize((48, 32), Image.Resampling.LANCZOS)}
+            [by_parts] = tasks.run(again, model, begin).pictures
+        assert np.abs(each.astype(int) - by_parts).max() <= 1
+    one_by_one = pictures(deterministic=True)
+    assert np.abs(np.stack(one_by_one).astype(int) - np.stack(made_so)).max() <= 1
+    with pytest.raises(UnsupportedError, match="is not there to enlarge"):
+        made(model, hires=hires)
 
 
 def test_a_size_that_no_latents_have_is_unsupported() -> None:

@@ -1,6 +1,7 @@
 """Every family of pipelines makes the size that it is asked for, with guidance that acts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 from PIL import Image
 
 from darkroom.catalog import Catalog, ModelCard
+from darkroom.costs import Work
 from darkroom.errors import InvalidRequestError, UnsupportedError
 from darkroom.families import diffusers_table
 from darkroom.input_images import IMAGE, MASK
-from darkroom.networks import network_of
+from darkroom.networks import main_names, network_of
 from darkroom.offers import Offer, offer
 from darkroom.request import Request
 from darkroom.tasks import TASKS
@@ -77,12 +79,31 @@ def test_the_size_that_is_asked_is_made_and_guidance_acts(
     size = (2 * step * -(-16 // step) // 2 + step, step * -(-16 // step))
     for task in set(terms.tasks) - {"edit"}:  # see test_edits.py
         weak, strong = (made(model, asked(terms, task, size, scale)) for scale in (1.5, 45.0))
+        compare_costs(model, asked(terms, task, size, 4.0))
         assert weak.shape == strong.shape == (size[1], size[0], 3), task
         assert (weak != strong).any(), task
         if {"width", "height"} <= terms.takes(task) - TASKS[task].brings:
             off = (size[0] + step // 2, size[1])
             with pytest.raises(InvalidRequestError, match="width"):
                 asked(terms, task, off, 1.0)
+
+
+def compare_costs(model: LoadedModel, request: Request) -> None:
+    """The cost model foresees the passes of a guided job, and the rows that each has."""
+    rows: list[int] = []
+
+    def count(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        first = [*args, *(kwargs.get(name) for name in ("hidden_states", "sample", "x"))]
+        rows.append(len(next(each for each in first if each is not None)))
+
+    network = next(each for n in main_names() if (each := model.components.get(n)))
+    hook = network.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        made(model, request)
+    finally:
+        hook.remove()
+    work = Work.of(request.model_dump(mode="json"), model.record)
+    assert rows == [work.rows] * work.passes, request.task
 
 
 def test_all_families_of_the_table_are_tried_or_named_here() -> None:

@@ -405,50 +405,6 @@ def test_controls_that_a_task_or_a_model_cannot_take_are_unsupported(models: Loa
         made(controlled(models, "sd15"), controls=[edges | {"start": 0.8, "end": 0.2}])
 
 
-# --- Upscaling
-
-
-@pytest.mark.parametrize(("family", "multiple"), [("super-resolution", 2), ("upscaler", 4)])
-def test_a_picture_of_any_size_becomes_four_times_larger(
-    family: str, multiple: int, models: Loaded
-) -> None:
-    def enlarged(image: Image.Image) -> np.ndarray:
-        width, height = (4 * side for side in image.size)
-        large = picture(models[family], {IMAGE: image}, task="upscale", width=width, height=height)
-        assert large.shape == (height, width, 3)
-        return large
-
-    large = enlarged(noise(7, 5))
-    more = ((0, -5 % multiple), (0, -7 % multiple), (0, 0))
-    repeated = enlarged(Image.fromarray(np.pad(np.asarray(noise(7, 5)), more, mode="edge")))
-    assert apart(repeated[:20, :28], large) == 0
-    assert apart(enlarged(noise(7, 5, seed=2)), large) > 1
-
-
-def test_prompt_guidance_and_noise_steer_an_upscaler_that_reads(models: Loaded) -> None:
-    model = models["upscaler"]
-    asked: list[dict[str, Any]] = [
-        {},
-        {"prompt": ""},
-        {"negative_prompt": "dark"},
-        {"prompt": "a (cat:1.4)"},
-        {"guidance_scale": 1.0},
-        {"noise_level": 300},
-    ]
-    pictures = [picture(model, task="upscale", **fields).tobytes() for fields in asked]
-    assert len(set(pictures)) == len(asked)
-    weighted = {"task": "upscale", "prompt": "a (cat:1.4)", "seed": 7}
-    both = made(model, **weighted, num_images=2).pictures
-    assert apart(both[1], picture(model, **weighted | {"seed": 8})) <= 1
-
-
-def test_more_noise_than_the_upscaler_knows_is_unsupported(tmp_path: Path) -> None:
-    model = tiny.load("upscaler", tmp_path, Gather())
-    few = replace(model, options={**model.options, "max_noise_level": 100})
-    with pytest.raises(UnsupportedError, match="noise_level"):
-        made(few, task="upscale", noise_level=101)
-
-
 # --- Layouts, classes, nothing
 
 
