@@ -192,6 +192,19 @@ def contents_of(header: Header) -> Contents:
     )
 
 
+def fits(families: Iterable[str], family: str | None) -> bool:
+    """Whether an adapter that may be for `families` may be for models of a family, as far as that
+    is known."""
+    return family is not None and _group(family) in map(_group, families)
+
+
+def _group(family: str) -> str:
+    """What is equal for families whose adapters fit one another's models."""
+    if family == "sdxl-refiner":
+        return family
+    return {"sd35": "sd3"}.get(begin := family.partition("-")[0], begin)
+
+
 def _families(kind: str, header: Header) -> tuple[str, ...]:
     if kind in (CHECKPOINT, TRANSFORMER, UNET):
         return _of_network(header)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.cards import LoraCard
-from darkroom.file_kinds import LORA, refuse_others
+from darkroom.errors import ModelLoadError
+from darkroom.file_families import contents_of, fits
+from darkroom.file_kinds import LORA, header_of, refuse_others
 from darkroom.model_files import SAFETENSORS
 from darkroom.private import make_folder
 
@@ -49,10 +51,18 @@ class LoraFolder:
                     path.unlink()
         return self.root / model / f".{mark}{UNFINISHED}"
 
-    def keep(self, received: Path, model: str, name: str) -> bool:
+    def keep(self, received: Path, model: str, name: str, family: str | None = None) -> bool:
         """Offer a received file under a name; whether it takes the place of another. It is judged
-        by its header first. Raises ModelLoadError, OSError."""
+        by its header first, also whether it is for models of `family`, where both are known.
+
+        Raises ModelLoadError, OSError."""
         refuse_others(received, LORA, wanted="LoRA")
+        families = contents_of(header_of(received)).families
+        if families and family and not fits(families, family):
+            made_for = " or ".join(families)
+            raise ModelLoadError(
+                f"{received.name} is a LoRA for {made_for}, and the model {model!r} is {family}"
+            )
         file = self.file(model, name)
         is_new = not file.exists()
         received.replace(file)

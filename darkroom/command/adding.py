@@ -16,6 +16,8 @@ from darkroom.command import finds, models_file
 from darkroom.command.finds import MODEL, Find
 from darkroom.command.presets import FAMILIES, PRESETS, title
 from darkroom.errors import DarkroomError, ModelLoadError
+from darkroom.file_families import fits
+from darkroom.model_families import family_of
 from darkroom.model_files import SAFETENSORS
 from darkroom.offers import offer
 
@@ -115,6 +117,9 @@ def _add_model(find: Find, wishes: Wishes, catalog: Catalog) -> Added:
     edit = partial(models_file.with_card, card=card, comments=tuple(comments))
     text, after = models_file.preview(wishes.path, edit)
     notes = _examined(after, after.cards[name])
+    if find.unread:
+        parts = ", ".join(find.unread).replace("_", " ")
+        notes = (*notes, f"the file's own {parts} are not read: those of {card['source']} are used")
     if preset and preset.terms:
         notes = (*notes, f"{preset.source}: {preset.terms}")
     _write(wishes, edit)
@@ -123,18 +128,17 @@ def _add_model(find: Find, wishes: Wishes, catalog: Catalog) -> Added:
 
 def _parts(find: Find, source: str, wishes: Wishes, catalog: Catalog) -> dict[str, Any]:
     """The fields that say where the files of a model are."""
+    base = wishes.base or (None if find.field == MODEL else _base(find, catalog))
+    place = Path(base or "").expanduser()
+    written = _written(str(place), catalog.root) if base and place.exists() else base
     if find.field == MODEL:
-        return {"source": source}
-    base = wishes.base or _base(find, catalog)
+        is_file = find.size is not None
+        return {"source": source, **({"config": written} if written and is_file else {})}
     if base is None:
         raise AddError(
             f"{find.stem} is {find.words}: name a folder or repository that has them with --base"
         )
-    place = Path(base).expanduser()
-    return {
-        "source": _written(str(place), catalog.root) if place.exists() else base,
-        "transformer": source,
-    }
+    return {"source": written, "transformer": source}
 
 
 def _base(find: Find, catalog: Catalog) -> str | None:
@@ -143,8 +147,8 @@ def _base(find: Find, catalog: Catalog) -> str | None:
     for card in catalog.cards.values():
         place = catalog.locate(card.source)
         if place is None or place.is_dir():
-            family = finds.family_of(catalog, card)
-            if family and finds.fits(find, family):
+            family = family_of(catalog, card)
+            if family and fits(find.families, family):
                 return card.source
     known = FAMILIES.get(find.families[0]) if find.families else None
     return known.base or None if known else None
@@ -187,18 +191,19 @@ def _models_for(
     find: Find, wishes: Wishes, catalog: Catalog, *, everywhere: bool
 ) -> list[ModelCard]:
     """The models that an adapter goes to. Raises AddError, ModelNotFoundError."""
-    families = {card.name: finds.family_of(catalog, card) for card in catalog.cards.values()}
+    families = {card.name: family_of(catalog, card) for card in catalog.cards.values()}
     if wishes.to:
         cards = [catalog.cards[name] for name in catalog.names(wishes.to)]
         for card in cards:
             family = families[card.name]
-            if find.families and family and not finds.fits(find, family):
+            if find.families and family and not fits(find.families, family):
                 raise AddError(
                     f"{find.stem} is {find.words}, and does not fit {card.name}, which is "
                     f"{title(family)}"
                 )
         return cards
-    fitting = [catalog.cards[name] for name, family in families.items() if finds.fits(find, family)]
+    able = [name for name, family in families.items() if fits(find.families, family)]
+    fitting = [catalog.cards[name] for name in able]
     if not find.families:
         raise AddError(f"{find.stem} is {find.words} of no family that is known: --to MODEL")
     if not fitting:

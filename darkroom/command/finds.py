@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from darkroom.catalog import Catalog, ModelCard
-from darkroom.command.presets import PRESETS, group, title
+from darkroom.command.presets import PRESETS, title
 from darkroom.errors import ModelLoadError
 from darkroom.file_families import UNETS, Contents, contents_of
 from darkroom.file_kinds import (
@@ -24,8 +23,11 @@ from darkroom.file_kinds import (
     VAE,
     what_is,
 )
+from darkroom.model_families import family_in
 from darkroom.model_files import CONFIG, INDEX, PICKLES, SAFETENSORS, ModelFiles, read_json
+from darkroom.networks import main_names
 from darkroom.safe_files import size_of
+from darkroom.single_files import SHIPPED
 from darkroom.weight_headers import read_header
 
 MODEL = "source"
@@ -48,18 +50,6 @@ NAMES = {
     "embeddings": "an embedding",
     "vae": "a VAE",
 }
-_PIPELINES = (
-    ("StableDiffusionXL", "sdxl"),
-    ("StableDiffusion3", "sd3"),
-    ("Flux2", "flux2"),
-    ("Flux", "flux-dev"),
-    ("QwenImage", "qwen-image"),
-    ("ZImage", "z-image"),
-    ("Chroma", "chroma"),
-    ("Lumina2", "lumina2"),
-    ("AuraFlow", "auraflow"),
-)
-"""Families by how the class of a pipeline begins, where that tells."""
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _HUB = ("huggingface.co", "hf.co")
 
@@ -78,6 +68,8 @@ class Find:
     """Bytes of a file."""
     dtype: str = ""
     revision: str | None = None
+    unread: tuple[str, ...] = ()
+    """Parts of a checkpoint that are not read, by their names in diffusers' pipelines."""
 
     @property
     def is_model(self) -> bool:
@@ -92,9 +84,8 @@ class Find:
     @property
     def words(self) -> str:
         """What it is, for people."""
-        if self.families:
-            return f"{NAMES[self.field]}, {title(self.families[0])}"
-        return NAMES[self.field]
+        name = "a checkpoint of which the network is read" if self.unread else NAMES[self.field]
+        return f"{name}, {title(self.families[0])}" if self.families else name
 
 
 def find(what: str) -> Find | None:
@@ -132,7 +123,12 @@ def in_file(path: Path) -> Find:
         raise ModelLoadError(f"{path.name} is {kind.words}, which is not used here")
     contents = contents_of(read_header(path))
     _refuse_quantized(path, contents)
-    return Find(str(path), FIELDS[kind.name], contents.families, size_of(path), contents.dtype)
+    field = FIELDS[kind.name]
+    unread: tuple[str, ...] = ()
+    if kind.name == CHECKPOINT and contents.family and contents.family not in SHIPPED:
+        field = NETWORK
+        unread = tuple(each for each in contents.parts if each not in main_names())
+    return Find(str(path), field, contents.families, size_of(path), contents.dtype, unread=unread)
 
 
 def loose(folder: Path) -> Iterator[Path]:
@@ -158,30 +154,12 @@ def at(path: Path) -> Find:
     return found
 
 
-def family_of(catalog: Catalog, card: ModelCard) -> str | None:
-    """The family of a model of models.toml, by its files on this machine; None if that is not
-    known."""
-    place = catalog.locate(card.transformer or card.source)
-    if place is not None and not place.is_dir():
-        try:
-            return contents_of(read_header(place)).family
-        except ModelLoadError:
-            return None
-    files = catalog.files(card)
-    return _family(files) if files else None
-
-
-def fits(find: Find, family: str | None) -> bool:
-    """Whether an adapter or a VAE may be for models of a family, as far as that is known."""
-    return family is not None and group(family) in {group(each) for each in find.families}
-
-
 def _in_folder(path: Path) -> Find | None:
     if (path / INDEX).is_file():
         files = ModelFiles(path)
         if files.pipeline is None:
             raise ModelLoadError(f"{path.name}: {INDEX} is damaged")
-        family = _family(files)
+        family = family_in(files)
         return Find(str(path), MODEL, (family,) if family else ())
     if (path / CONFIG).is_file():
         config = read_json(path / CONFIG)
@@ -193,17 +171,6 @@ def _in_folder(path: Path) -> Find | None:
             return Find(str(path), "vae")
         raise ModelLoadError(f"{path.name} is the folder of {cls}, which is a part of a model")
     return None
-
-
-def _family(files: ModelFiles) -> str | None:
-    pipeline = files.pipeline or ""
-    if files.index.get("requires_aesthetics_score"):
-        return "sdxl-refiner"
-    for begin, family in _PIPELINES:
-        if pipeline.startswith(begin):
-            return family
-    width = files.part("unet").config.get("cross_attention_dim")
-    return UNETS.get(width) if isinstance(width, int) else None
 
 
 def _repository(what: str) -> Find | None:

@@ -142,10 +142,3 @@ def title(family: str | None) -> str:
     """A family in words for people."""
     known = FAMILIES.get(family or "")
     return known.title if known else family or "a family that its header does not tell"
-
-
-def group(family: str) -> str:
-    """What is equal for families whose adapters fit one another's models."""
-    if family == "sdxl-refiner":
-        return family
-    return {"sd35": "sd3"}.get(begin := family.partition("-")[0], begin)

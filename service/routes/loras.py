@@ -22,6 +22,7 @@ from darkroom.errors import (
     UploadsOffError,
 )
 from darkroom.lora_folder import LoraFolder
+from darkroom.model_families import family_of, family_of_class
 from darkroom.named_loras import with_uploads
 from service.dependencies import Darkroom, Here
 from service.problems import Responses, problems
@@ -118,8 +119,8 @@ async def upload_lora(
     that run keep what they have.
 
     The file is judged by its header before it is taken: it has to be a whole safetensors file with
-    the weights of a LoRA. Whether it fits the model a worker finds out; a job that names one that
-    does not fails with the reason."""
+    the weights of a LoRA, for models of this one's family where both are known. Whether each layer
+    fits a worker finds out; a job that names one that does not fails with the reason."""
     folder = _uploads(here)
     card = _changeable(here, model_id, lora_name)
     _require_bytes(http)
@@ -131,7 +132,8 @@ async def upload_lora(
         received = folder.begin(card.name, secrets.token_hex(8))
         try:
             digest = await _receive(http, received)
-            replaced = await to_thread.run_sync(folder.keep, received, card.name, lora_name)
+            family = await _family(here, card)
+            replaced = await to_thread.run_sync(folder.keep, received, card.name, lora_name, family)
         finally:
             received.unlink(missing_ok=True)
     except ModelLoadError as error:
@@ -159,6 +161,15 @@ async def delete_lora(here: Here, model_id: ModelId, lora_name: LoraName) -> Non
         raise LoraNotFoundError(f"No LoRA {lora_name!r} was uploaded for this model.") from None
     except OSError as error:
         raise StoreUnavailableError(str(error)) from error
+
+
+async def _family(here: Darkroom, card: ModelCard) -> str | None:
+    """The model's family, as far as its files here or its record tell. Raises
+    QueueUnavailableError."""
+    if family := await to_thread.run_sync(family_of, here.catalog, card):
+        return family
+    record = (await here.records()).get(card.name)
+    return family_of_class(record.pipeline) if record else None
 
 
 async def _all_of(here: Darkroom, model_id: str) -> list[LoraFile]:

@@ -1,6 +1,6 @@
 import pytest
 
-from darkroom.file_families import Contents, contents_of
+from darkroom.file_families import Contents, contents_of, fits
 from darkroom.weight_headers import Header, Tensor
 from tests import published
 from tests.published import Shapes
@@ -220,3 +220,12 @@ def test_shapes_that_no_network_has_are_no_fault() -> None:
     shapes = dict.fromkeys(published.checkpoint(published.SD1), ())
     found = contents(shapes)
     assert (found.kind.name, found.families) == ("checkpoint", ())
+
+
+def test_adapters_fit_all_of_a_group() -> None:
+    assert fits(["flux-schnell"], "flux-dev")
+    assert fits(["sd1", "sd35-large"], "sd3")
+    assert fits(["sdxl"], "sdxl-inpaint")
+    assert not fits(["flux-dev"], "flux2-dev")
+    assert not fits(["sdxl"], "sdxl-refiner")
+    assert not fits(["sdxl"], None)

@@ -83,12 +83,14 @@ class Adapters:
     uploads: Uploads | None = None
     """What reads LoRAs that come later, where clients may upload some."""
 
-    def bring(self, request: Request, *, alone: bool) -> None:
-        """Read what the request names and clients have uploaded since. `alone`: no other job of the
-        model runs. Raises UnsupportedError."""
+    def bring(self, request: Request, *, alone: bool) -> bool:
+        """Read what the request names and clients have uploaded since; whether anything has
+        changed. `alone`: no other job of the model runs. Raises UnsupportedError."""
         wanted = [each.name for each in getattr(request, "loras", ())]
-        if self.uploads is not None and self.uploads.bring(wanted, alone=alone):
-            self.current.changes += 1
+        if self.uploads is None or not self.uploads.bring(wanted, alone=alone):
+            return False
+        self.current.changes += 1
+        return True
 
     @property
     def modules(self) -> list[tuple[str, torch.nn.Module]]:

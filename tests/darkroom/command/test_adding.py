@@ -103,6 +103,24 @@ def test_a_network_alone_takes_the_rest_from_a_folder(models_toml: Path) -> None
     assert card.transformer == "flux.safetensors"
 
 
+def test_of_a_checkpoint_of_flux_the_network_is_taken_and_that_is_said(models_toml: Path) -> None:
+    whole = {f"model.diffusion_model.{k}": v for k, v in published.flux(**FLUX, into=64).items()}
+    whole |= {
+        "text_encoders.clip_l.transformer.text_projection.weight": (768, 768),
+        "text_encoders.t5xxl.transformer.shared.weight": (32, 4096),
+        "vae.decoder.conv_in.weight": (512, 16, 3, 3),
+    }
+    done = add(models_toml, write(models_toml.parent / "all.safetensors", whole))
+    assert done.exit_code == 0, done.stderr
+    assert "all: a checkpoint of which the network is read, FLUX.1 dev" in done.stdout
+    words = " ".join(done.stdout.split())
+    assert (
+        "the file's own text encoder, text encoder 2, vae are not read: those of "
+        "black-forest-labs/FLUX.1-dev are used"
+    ) in words
+    assert cards(models_toml)["all"].transformer == "all.safetensors"
+
+
 def test_a_repository_gets_a_card(models_toml: Path) -> None:
     assert add(models_toml, "sd35").exit_code == 0
     done = add(models_toml, "https://huggingface.co/owner/thing/tree/abc1234")

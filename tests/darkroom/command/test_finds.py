@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
-from darkroom.command.finds import Find, family_of, find, fits, loose
+from darkroom.command.finds import Find, find, loose
 from darkroom.errors import ModelLoadError
+from darkroom.file_families import fits
 from tests import published
 from tests.darkroom.test_single_files import write
 
@@ -32,9 +32,9 @@ def test_a_file_is_told_by_its_header(name: str, tmp_path: Path) -> None:
     assert found is not None
     assert (found.field, found.families[0], found.stem) == (field, family, name)
     assert found.is_model == (field in ("source", "transformer"))
-    assert fits(found, family)
-    assert not fits(found, "flux-dev")
-    assert not fits(found, None)
+    assert fits(found.families, family)
+    assert not fits(found.families, "flux-dev")
+    assert not fits(found.families, None)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,3 @@ def test_a_folder_of_loose_files_is_walked_in_order(tmp_path: Path) -> None:
     assert find(str(tmp_path)) is None
     names = [str(each.relative_to(tmp_path)) for each in loose(tmp_path)]
     assert names == ["c.ckpt", "Lora/a.safetensors", "net"]
-
-
-def test_the_family_of_a_listed_model_is_told_by_its_files(tmp_path: Path) -> None:
-    write(tmp_path / "m.safetensors", published.checkpoint(published.SDXL))
-    folder = tmp_path / "flux"
-    folder.mkdir()
-    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    sources = {"one": "m.safetensors", "two": "flux", "three": "a/b"}
-    cards = [ModelCard(name=name, source=source) for name, source in sources.items()]
-    catalog = Catalog(cards, "one", tmp_path)
-    assert [family_of(catalog, card) for card in cards] == ["sdxl", "flux-dev", None]

@@ -1,5 +1,5 @@
 from darkroom.catalog import ModelCard
-from darkroom.command.presets import FAMILIES, PRESETS, group, title
+from darkroom.command.presets import FAMILIES, PRESETS, title
 from darkroom.file_families import TRANSFORMERS, UNETS
 
 
@@ -15,9 +15,3 @@ def test_families_have_names_for_people() -> None:
     assert {title(name) for name in FAMILIES if name in known}.isdisjoint(known)
     assert title("new-one") == "new-one"
     assert "does not tell" in title(None)
-
-
-def test_adapters_fit_all_of_a_group() -> None:
-    assert group("flux-dev") == group("flux-schnell") != group("flux2-dev")
-    assert group("sd35-large") == group("sd3")
-    assert group("sdxl-inpaint") == group("sdxl") != group("sdxl-refiner")

@@ -85,6 +85,18 @@ def test_what_is_no_lora_is_refused_and_leaves_nothing(uploads, root, content, w
     assert [*(root / "loras").rglob("*.*")] == []
 
 
+def test_a_lora_for_another_family_is_refused(uploads, redis, root: Path) -> None:
+    xl = weights("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight")
+    assert uploads.put(INK, content=xl).status_code == 201, "nobody knows the model's family"
+    for pipeline, status in (("StableDiffusionXLPipeline", 200), ("FluxPipeline", 422)):
+        ModelRecords(redis).put(RECORDS[1].model_copy(update={"pipeline": pipeline}))
+        answer = uploads.put(INK, content=xl)
+        assert answer.status_code == status, answer.text
+    detail = answer.json()["errors"][0]["detail"]
+    assert detail == "The file is a LoRA for sdxl, and the model 'other' is flux-dev."
+    assert [path.name for path in (root / "loras" / "other").iterdir()] == ["oil.safetensors"]
+
+
 @pytest.mark.parametrize(
     "name", ["..", "%2e%2e", ".hidden", "a%00b", "a%20b", "%F0%9F%8C%9A", "x" * 65, "-x", "a%5Cb"]
 )
