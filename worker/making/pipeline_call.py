@@ -42,6 +42,8 @@ def call_pipeline(
         "output_type": "pt",
         **{k: v for k, v in arguments.items() if k in accepted or k not in _LEFT_OUT},
     }
+    if "intermediate_timesteps" in accepted and request.num_inference_steps != 2:
+        arguments["intermediate_timesteps"] = None  # of SANA-Sprint, for two steps alone
     if unknown := next((name for name in arguments if name not in accepted), None):
         raise UnsupportedError(f"{type(pipeline).__name__} takes no {unknown}.")
     layers = (
