@@ -357,9 +357,9 @@ def controlnet(**config: object) -> ControlNetModel:
     )
 
 
-def sd3_controlnet() -> SD3ControlNetModel:
-    """Fits `sd3`."""
-    return _awake(SD3ControlNetModel(**SD3 | {"num_layers": 1}))
+def sd3_controlnet(**config: object) -> SD3ControlNetModel:
+    """Fits `sd3`; for inpainting with `extra_conditioning_channels=1`."""
+    return _awake(SD3ControlNetModel(**SD3 | {"num_layers": 1} | config))
 
 
 def _awake(made: torch.nn.Module) -> torch.nn.Module:

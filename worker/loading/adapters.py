@@ -128,7 +128,8 @@ class Adapters:
             name: bind(part, self.current, setting) if self.is_adapted(part) else part
             for name, part in chosen.items()
         }
-        nets = [self._controlnet(each.name) for each in getattr(request, "controls", ())]
+        controls = getattr(request, "controls", ())
+        nets = [self._controlnet(each.name, request.task) for each in controls]
         if nets:
             components["controlnet"] = nets if len(nets) > 1 else nets[0]
         return Choice(components, is_controlled=bool(nets))
@@ -150,10 +151,16 @@ class Adapters:
             scales[name] = scales.get(name, 0.0) + each.scale
         return tuple(sorted((name, scale) for name, scale in scales.items() if scale))
 
-    def _controlnet(self, name: str) -> torch.nn.Module:
+    def _controlnet(self, name: str, task: str) -> torch.nn.Module:
         if name not in self.controlnets:
             raise self._unusable(f"controlnet:{name}", f"has no ControlNet {name!r}")
-        return self.controlnets[name]
+        net = self.controlnets[name]
+        # Stable Diffusion 3's are told a mask, too, or no picture to inpaint.
+        masks = getattr(net.config, "extra_conditioning_channels", None)
+        if masks is not None and bool(masks) != (task == "inpaint"):
+            takes = "takes part in inpaint alone" if masks else "takes no part in inpaint"
+            raise UnsupportedError(f"The ControlNet {name!r} of this model {takes}.")
+        return net
 
     def _unusable(self, what: str, otherwise: str) -> UnsupportedError:
         if fault := self.faults.get(what):

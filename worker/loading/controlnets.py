@@ -12,7 +12,8 @@ import torch
 
 from darkroom.cards import ControlNetCard
 from darkroom.errors import ModelLoadError
-from darkroom.model_files import CONFIG
+from darkroom.model_files import CONFIG, PartFiles
+from darkroom.weight_headers import read_header
 from worker.loading import controlnet_files
 from worker.loading.complaints import Complaints
 from worker.loading.weights import task_classes
@@ -64,9 +65,24 @@ def _of_folder(bench: Workbench, card: ControlNetCard) -> torch.nn.Module:
     if name not in _classes_of(next(iter(takers.values())), "controlnet"):
         raise ModelLoadError(f"a {name} does not work with {bench.kind}")
     net: torch.nn.Module = getattr(diffusers, name).from_pretrained(
-        folder, variant=card.variant, dtype=bench.network.dtype, use_safetensors=True
+        folder,
+        variant=card.variant,
+        dtype=bench.network.dtype,
+        use_safetensors=True,
+        **_with_masks(PartFiles(folder), card.variant),
     )
     return net
+
+
+def _with_masks(files: PartFiles, variant: str | None) -> dict[str, int]:
+    """What the configuration of Stable Diffusion 3's ControlNets for inpainting leaves out: by how
+    many channels, those of the mask, they take in more than latents."""
+    for file in files.weights(variant):
+        into = read_header(file).get("pos_embed_input.proj.weight")
+        latents = files.config.get("in_channels")
+        if into is not None and len(into.shape) == 4 and isinstance(latents, int):
+            return {"extra_conditioning_channels": into.shape[1] - latents}
+    return {}
 
 
 def _classes_of(cls: type[DiffusionPipeline], part: str) -> set[str]:

@@ -45,6 +45,10 @@ MORE: tuple[Mapping[str, str], ...] = (
     {"text-to-image": "OmniGenPipeline"},
     {"text-to-image": "SanaSprintPipeline", "image-to-image": "SanaSprintImg2ImgPipeline"},
 )
+# Its ControlNet is told the picture and the mask, for models that paint anew without one as well.
+INPAINTING_CONTROLNETS = {
+    "StableDiffusion3InpaintPipeline": "StableDiffusion3ControlNetInpaintingPipeline",
+}
 # What models of a task's own class can do besides, with the class that does it.
 BESIDES = {
     "StableDiffusionGLIGENPipeline": {
@@ -118,6 +122,9 @@ def _auto_families() -> Iterator[Family]:
             )
         )
         plain, controlled = (_only_its_own(name, each, found[0]) for each in found)
+        by_mask = INPAINTING_CONTROLNETS.get(getattr(plain.get("inpaint"), "__name__", ""))
+        if by_mask and "text-to-image" in plain:
+            controlled |= _classes({"inpaint": by_mask})
         if plain:
             yield Family(name, plain, {t: cls for t, cls in controlled.items() if t in plain})
 

@@ -4,7 +4,13 @@ from typing import Any
 
 import torch
 
-UNSEEDED = frozenset({"OmniGenPipeline", "StableDiffusion3ControlNetPipeline"})
+UNSEEDED = frozenset(
+    {
+        "OmniGenPipeline",
+        "StableDiffusion3ControlNetInpaintingPipeline",
+        "StableDiffusion3ControlNetPipeline",
+    }
+)
 """Pipelines that draw an encoding from no generator that could be given to them."""
 ROUNDED = frozenset({"ZImageOmniPipeline"})
 """Pipelines that hand pictures to their VAE in bfloat16, whatever that is in."""

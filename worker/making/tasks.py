@@ -3,6 +3,7 @@ job's greenlet, knows neither Redis nor other jobs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from worker.loading.schedulers import NOBODY, StepListener
 from worker.making import edits, sizes
 from worker.making.canvas import canvas, fit
 from worker.making.hires import in_two_parts
-from worker.making.pipeline_call import steps_of
+from worker.making.pipeline_call import parameters_of, steps_of
 from worker.making.upscaling import upscale
 from worker.making.work import Inputs, Outcome, Upscaler, Work, call_with_prompt, view
 
@@ -96,20 +97,32 @@ def image_to_image(work: Work[ImageToImage]) -> Outcome:
 def inpaint(work: Work[Inpaint]) -> Outcome:
     request = work.request
     begun = canvas(request, work.inputs[IMAGE], work.inputs.get(MASK))
+    pipeline = view(request, work.model)
+    told: list[str] = []
+    by_controlnet = "control_mask" in parameters_of(pipeline)
+    if by_controlnet and request.strength < 1:
+        told.append("With a ControlNet for inpainting strength does nothing: it is as 1.")
+        request = request.model_copy(update={"strength": 1.0})
+        work = replace(work, request=request)
     if steps_of(request) == 0:
         return _keep(request, begun.picture, "strength leaves no step to make")
     if begun.is_kept:
         return _keep(request, begun.picture, "the mask leaves nothing to repaint")
-    pipeline = view(request, work.model)
-    start = {
-        "image": [begun.picture] * request.num_images,
-        "mask_image": begun.blocks(pipeline.vae_scale_factor),
-        "strength": request.strength,
-    }
+    blocks = begun.blocks(pipeline.vae_scale_factor)
+    start: dict[str, Any]
+    if by_controlnet:
+        each = [begun.picture] * len(request.controls)
+        start = {"control_image": each if len(each) > 1 else each[0], "control_mask": blocks}
+    else:
+        start = {
+            "image": [begun.picture] * request.num_images,
+            "mask_image": blocks,
+            "strength": request.strength,
+        }
     made = call_with_prompt(work, pipeline, **start)
     if MASK in work.inputs and begun.is_all_new:
-        all_new = "The mask selects the whole picture: nothing of it is kept."
-        made = replace(made, warnings=(*made.warnings, all_new))
+        told.append("The mask selects the whole picture: nothing of it is kept.")
+    made = replace(made, warnings=(*made.warnings, *told))
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
 
 

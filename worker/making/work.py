@@ -86,13 +86,14 @@ def arguments_of(
         **guidance.arguments(request, pipeline, given),
         **sizes.arguments(request, pipeline),
         **work.model.adapters.arguments(request, work.inputs),
+        **_controls(request, work.inputs, pipeline),
         **more,
     }
     if request.num_images > 1:
         arguments["num_images_per_prompt"] = request.num_images
     if request.guidance_rescale:
         arguments["guidance_rescale"] = request.guidance_rescale
-    return arguments | _controls(request, work.inputs, pipeline), warnings
+    return arguments, warnings
 
 
 def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_of_a_checkpoint_of_flux_the_network_is_taken_and_that_is_said(models_to
     assert "all: a checkpoint of which the network is read, FLUX.1 dev" in done.stdout
     words = " ".join(done.stdout.split())
     assert (
-        "the file's own text encoder, text encoder 2, vae are not read: those of "
+        "the file's own vae, text encoder, text encoder 2 are not read: those of "
         "black-forest-labs/FLUX.1-dev are used"
     ) in words
     assert cards(models_toml)["all"].transformer == "all.safetensors"

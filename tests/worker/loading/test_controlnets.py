@@ -1,12 +1,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionControlNetPipeline
+from diffusers import (
+    SD3ControlNetModel,
+    StableDiffusion3ControlNetInpaintingPipeline,
+    StableDiffusionControlNetPipeline,
+)
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from darkroom.errors import UnsupportedError
+from darkroom.input_images import IMAGE, MASK
+from darkroom.input_images import control as place
+from darkroom.request import Inpaint
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.adapter_kit import (
@@ -20,6 +29,8 @@ from tests.adapter_kit import (
     photo,
 )
 from worker.gathering.gather import Gather
+from worker.loading.vaes import MeanVAE
+from worker.making import tasks
 
 
 def test_a_controlnet_does_what_it_does_in_diffusers(kits: dict[str, Kit]) -> None:
@@ -108,3 +119,72 @@ def test_a_controlnet_that_cannot_be_used_is_named_and_harms_no_other(
     assert torch.equal(latents(model, request), latents(kit.model, request))
     with pytest.raises(UnsupportedError, match="cannot be used"):
         model.adapters.choose(asked(model, controls=control("bad")))
+
+
+def test_one_for_inpainting_is_told_the_picture_and_the_mask(tmp_path: Path) -> None:
+    for name, masks in (("fill", 1), ("edges", 0)):
+        tiny.sd3_controlnet(extra_conditioning_channels=masks).save_pretrained(tmp_path / name)
+    config = tmp_path / "fill" / "config.json"
+    said = json.loads(config.read_text())
+    del said["extra_conditioning_channels"]  # as it was published
+    config.write_text(json.dumps(said))
+    nets = [{"name": name, "source": str(tmp_path / name)} for name in ("fill", "edges")]
+    model = tiny.load("sd3", tmp_path / "model", Gather(), controlnets=nets)
+    assert model.record.controlnets == ("fill", "edges")
+    mask = Image.new("L", (32, 16))
+    mask.paste(255, (0, 0, 16, 16))
+    places = {IMAGE: photo(4).resize((32, 16)), MASK: mask, place(0): photo(5)}
+
+    def inpainted(name: str, count: int = 1) -> tasks.Outcome:
+        request = Inpaint(
+            task="inpaint",
+            model="m",
+            prompt="a cat",
+            image="",
+            mask_image="",
+            mask_blur=0,
+            width=32,
+            height=16,
+            num_inference_steps=3,
+            guidance_scale=5.0,
+            scheduler=model.schedulers.own,
+            strength=0.5,
+            seed=3,
+            num_images=count,
+            controls=control(name),
+        )
+        with torch.no_grad():
+            return tasks.run(request, model, places)
+
+    made = inpainted("fill")
+    theirs = StableDiffusion3ControlNetInpaintingPipeline.from_pretrained(
+        tmp_path / "model",
+        controlnet=SD3ControlNetModel.from_pretrained(
+            tmp_path / "fill", extra_conditioning_channels=1
+        ),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    theirs.vae = MeanVAE(theirs.vae)
+    theirs.set_progress_bar_config(disable=True)
+    with torch.no_grad():
+        [expected] = theirs(
+            "a cat",
+            control_image=places[IMAGE],
+            control_mask=mask,
+            width=32,
+            height=16,
+            num_inference_steps=3,
+            guidance_scale=5.0,
+            generator=torch.Generator().manual_seed(3),
+            output_type="np",
+        ).images
+    new, old = made.pictures[0].astype(int), np.asarray(places[IMAGE]).astype(int)
+    assert np.abs(new - np.round(expected * 255))[:, :16].max() <= 1
+    assert (new[:, 16:] == old[:, 16:]).all()
+    assert any("strength does nothing" in each for each in made.warnings)
+    assert np.abs(inpainted("fill", 2).pictures[0].astype(int) - new).max() <= 1
+    with pytest.raises(UnsupportedError, match="'edges' of this model takes no part in inpaint"):
+        inpainted("edges")
+    with pytest.raises(UnsupportedError, match="'fill' of this model takes part in inpaint alone"):
+        model.adapters.choose(asked(model, controls=control("fill")))
