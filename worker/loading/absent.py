@@ -41,9 +41,9 @@ def without_text_encoders(files: ModelFiles) -> dict[str, None]:
 
 def is_empty(tokenizer: Any) -> bool:
     """Whether it has no words of its own: T5's knows a hundred without any vocabulary, by which it
-    marks gaps. A tokenizer of bytes needs none."""
+    marks gaps, and the beginning of a word. A tokenizer of bytes needs none."""
     words = tokenizer if hasattr(tokenizer, "get_vocab") else tokenizer.tokenizer  # a processor
     if type(words).__name__ == "ByT5Tokenizer":
         return False
-    own = [word for word in words.get_vocab() if not _MARK.fullmatch(word)]
-    return len(own) <= len(words.all_special_ids)
+    known = set(words.get_vocab()).difference(words.all_special_tokens)
+    return sum(not _MARK.fullmatch(word) for word in known) <= 1

@@ -24,8 +24,9 @@ def arguments(request: Request, pipeline: Any) -> dict[str, Any]:
     of a list or as many pixels as they like best; a job's pipeline is its own, and so is what such
     choices stand in.
 
-    What a call has no argument for is left out where it is called."""
+    What a call has no argument for is left out where it is called. Raises UnsupportedError."""
     size = (request.width, request.height)
+    _refuse_beyond_positions(size, pipeline)
     accepted = parameters_of(pipeline)
     given: dict[str, Any] = {"width": request.width, "height": request.height}
     if "max_area" in accepted:
@@ -53,6 +54,19 @@ def _choose(pipeline: Any, size: tuple[int, int]) -> None:
     pipeline.__class__ = type(
         type(pipeline).__name__, (type(pipeline),), {"__call__": torch.no_grad()(own)}
     )
+
+
+def _refuse_beyond_positions(size: tuple[int, int], pipeline: Any) -> None:
+    """Stable Diffusion 3's network knows where its patches are only up to some number of them on a
+    side. Raises UnsupportedError."""
+    network = getattr(pipeline, "transformer", None)
+    if type(network).__name__ != "SD3Transformer2DModel":
+        return
+    config = network.config
+    most = config.pos_embed_max_size * config.patch_size * pipeline.vae_scale_factor
+    if max(size) > most:
+        wide, high = size
+        raise UnsupportedError(f"This model makes at most {most} on a side, not {wide} x {high}.")
 
 
 def start(image: Image.Image, count: int, pipeline: Any) -> list[Image.Image] | torch.Tensor:

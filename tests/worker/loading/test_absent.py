@@ -34,6 +34,10 @@ def test_marks_are_no_words(kind: str) -> None:
     assert is_empty(getattr(transformers, f"{kind}Tokenizer")())
 
 
+def test_nor_is_the_beginning_of_one_where_there_are_few_marks() -> None:
+    assert is_empty(transformers.T5Tokenizer(extra_ids=0))
+
+
 def test_bytes_need_no_vocabulary() -> None:
     assert not is_empty(transformers.ByT5Tokenizer())
     assert not any(is_empty(each) for each in (tiny.tokenizer(), tiny.t5_tokenizer()))

@@ -15,7 +15,7 @@ from darkroom.families import diffusers_table
 from darkroom.input_images import IMAGE, MASK
 from darkroom.networks import main_names, network_of
 from darkroom.offers import Offer, offer
-from darkroom.request import Request
+from darkroom.request import Request, TextToImage
 from darkroom.tasks import TASKS
 from darkroom.validation import completed, parse
 from tests import tiny, tiny_edits, tiny_families, tiny_transformers
@@ -118,6 +118,17 @@ def test_all_families_of_the_table_are_tried_or_named_here() -> None:
     made_by = {cls for name in tried for cls in known[name]["classes"].values()}
     untried = {name for name, can in known.items() if not made_by >= set(can["classes"].values())}
     assert untried == UNTRIED
+
+
+def test_a_side_beyond_the_positions_of_the_network_is_unsupported(tmp_path: Path) -> None:
+    model = tiny.load("sd3", tmp_path, Gather())
+    request = TextToImage(
+        **{"task": "text-to-image", "model": "m", "prompt": "a cat", "width": 68, "height": 32},
+        **{"num_inference_steps": 1, "scheduler": model.schedulers.own, "seed": 1, "num_images": 1},
+    )
+    with pytest.raises(UnsupportedError, match="at most 64 on a side, not 68 x 32"):
+        made(model, request)
+    assert made(model, request.model_copy(update={"width": 64})).shape == (32, 64, 3)
 
 
 def test_a_picture_of_another_size_is_no_answer() -> None:
