@@ -29,11 +29,11 @@ class LiveCatalog(Catalog):
         """Why the file cannot be read; the cards are then those that it had before."""
         self._take(Catalog.read(path), {})
 
-    def refresh(self) -> bool:
-        """Read the file again if it has changed. True: cards have. Never raises: a file that is
-        wrong changes nothing, and is logged once."""
+    def refresh(self, *, at_once: bool = False) -> bool:
+        """Read the file again if it has changed; looked at now and then, or `at_once`. True: cards
+        have. Never raises: a file that is wrong changes nothing, and is logged once."""
         now = time.monotonic()
-        if now < self._look_at:
+        if now < self._look_at and not at_once:
             return False
         self._look_at = now + LOOK_EVERY_S
         mark = _mark(self._path)

@@ -136,17 +136,20 @@ class Engine:
         """The models whose jobs run."""
         return {name for job in self._running for name in job.models}
 
-    def _follow_catalog(self) -> None:
+    def _follow_catalog(self, *, at_once: bool = False) -> None:
         """Take up what models.toml says by now; what runs goes on as it began."""
-        if self.catalog.refresh():
+        if self.catalog.refresh(at_once=at_once):
             self.models.forget_faults()
         self.models.let_go_removed(self._busy)
 
     def _take_in(self) -> None:
         """Take in arrivals; sleep on them when there is nothing else to do."""
         is_idle = not self.gather.parked and not self._begun
-        for job in self.held.take_arrived(LONGEST_SLEEP_S if is_idle else 0.0):
+        arrived = self.held.take_arrived(LONGEST_SLEEP_S if is_idle else 0.0)
+        for job in arrived:
             self._jobs[job.claim.token] = job
+        if arrived:  # their service may have read cards that are newer than those known here
+            self._follow_catalog(at_once=True)
 
     def _interrupt(self) -> None:
         """Throw cancels, lost leases, passed deadlines and the end of grace into their jobs."""

@@ -204,6 +204,20 @@ def test_another_model_enlarges_the_picture_within_one_job(running):
     assert sizes == {"tiny": {(24, 16), (48, 32)}, "upscaler": {(96, 64)}}
 
 
+def test_a_job_is_made_by_the_card_as_it_was_when_it_was_accepted(jobs, folder, tmp_path):
+    card = MODEL.format("tiny", "").replace('source = "tiny"', f'source = "{folder / "tiny"}"')
+    (tmp_path / "models.toml").write_text(card)
+    running = Running(jobs, tmp_path, tmp_path / "state", grace_s=30)
+    running.start()
+    assert running.ended(running.submit(width=64)).status is JobStatus.SUCCEEDED
+    running.engine.catalog._look_at = float("inf")
+    (tmp_path / "models.toml").write_text(card.replace("max_size = 64", "max_size = 128"))
+    running.models = Catalog.read(tmp_path / "models.toml")
+    job = running.ended(running.submit(width=96))
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    running.drain()
+
+
 def test_jobs_that_wait_together_run_together(running):
     ids = [running.submit(prompt=f"cat {i}", num_inference_steps=40 + i) for i in range(4)]
     running.start()

@@ -59,7 +59,7 @@ def _choose(pipeline: Any, size: tuple[int, int]) -> None:
 def _refuse_beyond_positions(size: tuple[int, int], pipeline: Any) -> None:
     """Stable Diffusion 3's network knows where its patches are only up to some number of them on a
     side. Raises UnsupportedError."""
-    network = getattr(pipeline, "transformer", None)
+    network: Any = getattr(pipeline, "transformer", None)
     if type(network).__name__ != "SD3Transformer2DModel":
         return
     config = network.config
