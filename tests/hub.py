@@ -55,7 +55,7 @@ class Hub:
             if path in [f"/api/models/{name}{each}" for each in revisions]:
                 about = {"id": name, "sha": COMMIT, "siblings": [], "private": False}
                 about |= {"gated": "auto" if name == self.gated else False}
-                about |= {"cardData": {"license": "openrail"}}
+                about |= {"cardData": {"license": "other", "license_name": "openrail"}}
                 return self._send(to, json.dumps(about).encode())
             if path.startswith(f"/api/models/{name}/revision/"):
                 return self._refuse(to, 404, "RevisionNotFound")

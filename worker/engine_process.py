@@ -37,8 +37,11 @@ class EngineProcess:
             stdout=subprocess.PIPE,
             # On a busy CPU, OpenMP threads that spin while they wait for one another made a small
             # model ten times slower. Models come from the network by `darkroom models pull` alone.
+            # Shards of a part are read side by side: faster, and of memory it takes no more that
+            # could not be given back (`benchmarks/sharded.py`).
             env={
                 "OMP_WAIT_POLICY": "PASSIVE",
+                "HF_ENABLE_PARALLEL_LOADING": "1",
                 **os.environ,
                 **settings.environment(),
                 "HF_HUB_OFFLINE": "1",

@@ -104,7 +104,13 @@ def _tried(
 def _started(command: Sequence[str], settings: Settings, words: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
-        env=os.environ | settings.environment() | {"HF_HUB_OFFLINE": "1"},
+        # As an engine loads them.
+        env={
+            "HF_ENABLE_PARALLEL_LOADING": "1",
+            **os.environ,
+            **settings.environment(),
+            "HF_HUB_OFFLINE": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=words,
     )

@@ -95,7 +95,7 @@ PRESETS = {
     "sdxl": Preset(_SDXL_SOURCE, "CreativeML Open RAIL++-M", 7, {"variant": "fp16", **_SDXL}),
     "sdxl-turbo": Preset(
         "stabilityai/sdxl-turbo",
-        "Stability AI Community License",
+        "sai-nc-community (Stability AI)",
         7,
         {
             "variant": "fp16",

@@ -1,5 +1,7 @@
 import threading
+from dataclasses import replace
 
+from darkroom.draft import Draft
 from darkroom.queue.queue import Claim
 from worker.held import HeldJobs
 from worker.running import RunningJob
@@ -48,3 +50,16 @@ def test_a_sleeping_loop_wakes_when_a_job_arrives_leaves_or_has_to_be_looked_at(
         change()
         assert woke.wait(20)
         sleeper.join()
+
+
+def test_jobs_that_began_and_wait_for_a_model_tell_how_far_its_load_is() -> None:
+    held, jobs = HeldJobs(), {name: job(name) for name in ("begun", "waits", "runs", "other")}
+    for name, each in jobs.items():
+        each.asked = Draft("text-to-image", {"model": "pix" if name != "other" else "other"})
+        each.started = name == "runs"
+        if name != "waits":
+            each.begin(replace(each.claim, began=True))
+        held.add(each)
+    held.tell_of_load("pix", 0.5)
+    told = {name: each.progress.loaded for name, each in jobs.items()}
+    assert told == {"begun": 0.5, "waits": None, "runs": None, "other": None}

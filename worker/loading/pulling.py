@@ -75,12 +75,13 @@ def look_up(source: str, revision: str | None) -> Listing:
     commit = about.sha or ""
     tree = api.list_repo_tree(source, recursive=True, revision=commit)
     files = [each for each in tree if isinstance(each, RepoFile)]
+    data = about.card_data or {}  # `license` reads "other" where it has a name of its own
     return Listing(
         source=source,
         revision=revision,
         commit=commit,
         sizes={each.path: each.lfs.size if each.lfs else each.size for each in files},
-        licence=getattr(about.card_data, "license", None),
+        licence=data.get("license_name") or data.get("license"),
         is_gated=bool(about.gated),
     )
 
