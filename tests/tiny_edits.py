@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 import transformers
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 
 from darkroom.networks import network_of
 from tests import tiny, tiny_families, tiny_transformers
 from tests.tiny_families import LM
+from worker.loading.processors import pixtral
 
 
 def klein() -> diffusers.Flux2KleinPipeline:
@@ -38,7 +41,12 @@ def flux2() -> diffusers.Flux2Pipeline:
     encoder = transformers.Mistral3ForConditionalGeneration(config).eval()
     network = tiny_families.flux2_network(guidance_embeds=True)
     parts = tiny_families.with_lm(network, encoder, tiny_families.flux2_vae())
-    return diffusers.Flux2Pipeline(**parts | {"tokenizer": words})
+    processor = pixtral()(
+        image_processor=transformers.PixtralImageProcessor(),
+        tokenizer=words,
+        chat_template=tiny_families.TEMPLATE,
+    )
+    return diffusers.Flux2Pipeline(**parts | {"tokenizer": processor})
 
 
 def sdxl_pix2pix() -> diffusers.StableDiffusionXLInstructPix2PixPipeline:
@@ -106,6 +114,14 @@ def write(family: str, folder: Path) -> Path:
     tiny_transformers.awake(network_of(pipeline))
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def keep_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Qwen-Image's pipelines bring pictures to fewer pixels than are good for large
+    networks."""
+    for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
+        of = module.calculate_dimensions
+        monkeypatch.setattr(module, "calculate_dimensions", lambda _, ratio, of=of: of(4096, ratio))
 
 
 def _qwen(**config: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from transformers import ProcessorMixin
 
 from darkroom.model_files import ModelFiles
 
+_LIBRARY = "transformers"
+
 
 def load_all(files: ModelFiles) -> dict[str, Any]:
     """The processors of a model that would read videos too, by the names of its parts, made for
@@ -27,9 +30,9 @@ def load_all(files: ModelFiles) -> dict[str, Any]:
     Raises what `UNREADABLE` names over files."""
     if is_torchvision_available():
         return {}
-    named = {
-        part: name for part, (library, name) in files.parts.items() if library == "transformers"
-    }
+    named = {part: name for part, (library, name) in files.parts.items() if library == _LIBRARY}
+    if "PixtralProcessor" in named.values():
+        pixtral()
     classes = {part: getattr(transformers, str(name), None) for part, name in named.items()}
     return {
         part: for_pictures(cls).from_pretrained(
@@ -38,6 +41,28 @@ def load_all(files: ModelFiles) -> dict[str, Any]:
         for part, cls in classes.items()
         if _reads_videos(cls)
     }
+
+
+@functools.cache
+def pixtral() -> type[ProcessorMixin]:
+    """The tokenizer of FLUX.2 dev, whose pipeline hands it prompts and no pictures: a processor
+    that transformers leaves out without torchvision, and gets here for prompts alone."""
+    library: Any = import_module(_LIBRARY)  # as diffusers looks it up
+    if is_torchvision_available():
+        known: type[ProcessorMixin] = library.PixtralProcessor
+        return known
+
+    class PixtralProcessor(ProcessorMixin):
+        text_kwargs: ClassVar = {"return_tensors": "pt"}
+
+        def __init__(
+            self, tokenizer: Any = None, chat_template: str | None = None, **_: Any
+        ) -> None:
+            super().__init__(tokenizer, chat_template=chat_template)
+
+    PixtralProcessor.__module__ = _LIBRARY
+    library.PixtralProcessor = PixtralProcessor
+    return PixtralProcessor
 
 
 def complete_omnigen() -> None:

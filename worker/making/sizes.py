@@ -71,7 +71,10 @@ def _refuse_beyond_positions(size: tuple[int, int], pipeline: Any) -> None:
 
 def start(image: Image.Image, count: int, pipeline: Any) -> list[Image.Image] | torch.Tensor:
     """The picture to begin with, for each of `count` pictures: given a single one, SD 3's pipeline
-    encodes it for the first only. IF's makes pictures, but no tensors, as small as its network."""
+    encodes it for the first only. Qwen-Image-Edit's reads it beside the prompt, once. IF's makes
+    pictures, but no tensors, as small as its network."""
+    if type(pipeline).__name__ == "QwenImageEditInpaintPipeline":
+        return [image]
     if type(pipeline).__name__ != "IFImg2ImgPipeline":
         return [image] * count
     pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)

@@ -115,7 +115,7 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         start = {"control_image": each if len(each) > 1 else each[0], "control_mask": blocks}
     else:
         start = {
-            "image": [begun.picture] * request.num_images,
+            "image": sizes.start(begun.picture, request.num_images, pipeline),
             "mask_image": blocks,
             "strength": request.strength,
         }

@@ -15,7 +15,7 @@ from darkroom.networks import network_of
 from darkroom.offers import Offer, offer
 from darkroom.request import Request
 from darkroom.validation import completed, parse
-from tests import tiny_families, tiny_transformers
+from tests import tiny_edits, tiny_families, tiny_transformers
 from tests.gathering import tick, values, witnessed
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
@@ -23,7 +23,7 @@ from worker.making import tasks
 
 # With the passes in which all their jobs get through.
 FAMILIES = {"aura-flow": 4, "lumina2": 11, "qwen-image": 11, "z-image": 7}
-HEAVY = {"chroma": 17, "flux-kontext": 6, "flux2-klein": 14, "hunyuan-image": 7}
+HEAVY = {"chroma": 17, "flux-kontext": 6, "flux2-klein": 14, "hunyuan-image": 7, "qwen-edit": 8}
 
 
 FILE = "file_" + "0" * 64
@@ -63,10 +63,11 @@ def requests_of(terms: Offer) -> list[Request]:
     [*FAMILIES.items(), *(pytest.param(*each, marks=pytest.mark.long) for each in HEAVY.items())],
 )
 def test_requests_in_company_make_what_they_make_alone(
-    name: str, forwards: int, tmp_path: Path
+    name: str, forwards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
-    pipeline = tiny_families.FAMILIES[name]()
+    tiny_edits.keep_small(monkeypatch)
+    pipeline = (tiny_edits.FAMILIES | tiny_families.FAMILIES)[name]()
     tiny_transformers.awake(network_of(pipeline))
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
     card = ModelCard(name="m", source=str(tmp_path), limits={"min_size": 8}, dtype="float64")

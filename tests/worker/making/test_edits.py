@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
@@ -234,11 +233,7 @@ EACH = [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for n
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets Qwen-Image's pipelines bring pictures to fewer pixels than are good for large
-    networks."""
-    for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
-        of = module.calculate_dimensions
-        monkeypatch.setattr(module, "calculate_dimensions", lambda _, ratio, of=of: of(4096, ratio))
+    tiny_edits.keep_small(monkeypatch)
 
 
 @pytest.mark.usefixtures("small")
