@@ -45,6 +45,7 @@ def flux2() -> diffusers.Flux2Pipeline:
         image_processor=transformers.PixtralImageProcessor(),
         tokenizer=words,
         chat_template=tiny_families.TEMPLATE,
+        image_token="<|image_pad|>",
     )
     return diffusers.Flux2Pipeline(**parts | {"tokenizer": processor})
 

@@ -8,6 +8,7 @@ import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers.utils import is_torchvision_available
 
 from tests import tiny, tiny_transformers
 from tests.tiny_transformers import TEXT
@@ -61,12 +62,12 @@ def fast_tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 
 def processor() -> transformers.Qwen2VLProcessor:
-    """Of pictures, whether or not torchvision is there."""
-    return for_pictures(transformers.Qwen2VLProcessor)(
-        image_processor=transformers.Qwen2VLImageProcessor(),
-        tokenizer=tokenizer(),
-        chat_template=TEMPLATE,
-    )
+    """As it is read where torchvision is installed, and where it is not."""
+    parts = {"image_processor": transformers.Qwen2VLImageProcessor(), "tokenizer": tokenizer()}
+    if not is_torchvision_available():
+        return for_pictures(transformers.Qwen2VLProcessor)(**parts, chat_template=TEMPLATE)
+    parts["video_processor"] = transformers.Qwen2VLVideoProcessor()
+    return transformers.Qwen2VLProcessor(**parts, chat_template=TEMPLATE)
 
 
 def t5(**config: Any) -> transformers.T5EncoderModel:
