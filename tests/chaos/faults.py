@@ -261,7 +261,9 @@ def engine_paused_at_its_finish(scene: Scene) -> Steps:
         if word.exists():
             pid = int(word.read_text())
             word.unlink()
-            workers = [w.name for w in scene.house.workers() if scene.house.engine_pid(w) == pid]
+            hit = [w.name for w in scene.house.workers() if scene.house.engine_pid(w) == pid]
+            # Another fault may have that worker in its hands, and let go of it later or sooner.
+            workers = set(hit) - scene.busy
             scene.busy.update(workers)
             yield from _pause(pid, 2.5 * scene.lease_s)
             scene.busy.difference_update(workers)

@@ -95,6 +95,8 @@ class House:
             self._zygote.on_end = self._note_end
             for part in ("store", "logs"):
                 self.on_disk(part).mkdir()
+                # The next house shall have as much room.
+                undo.callback(shutil.rmtree, self.on_disk(part), ignore_errors=True)
             undo.callback(self._keep_logs)
             undo.callback(self.stop)
             self._undo = undo.pop_all()

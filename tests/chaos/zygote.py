@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,6 +71,9 @@ def _import_everything() -> None:
 def _make_a_picture() -> None:
     import torch
     from tqdm import tqdm
+
+    # Its own lock lies in memory that forked processes share: one killed with it stops all others.
+    tqdm.set_lock(threading.RLock())
 
     from darkroom.catalog import Catalog
     from darkroom.offers import offer
