@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +32,9 @@ _PR_SET_PDEATHSIG = 1
 
 def serve() -> None:
     """Start what is asked for until standard input closes."""
-    _import_everything()
+    # Standard output is for what is told to the parent.
+    with redirect_stdout(sys.stderr):
+        _import_everything()
     gc.collect()
     gc.freeze()
     wake, waker = os.pipe()
