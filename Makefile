@@ -24,7 +24,7 @@ JOBS ?= 2
 
 # Several tests at a time, each with one thread of torch.
 SMOKE := tests/test_imports.py tests/darkroom/test_tasks.py tests/end_to_end/test_pictures.py
-SPREAD := -n $(JOBS) --dist worksteal
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test test-all smoke: export OMP_NUM_THREADS := 1
 
 VENV := .venv

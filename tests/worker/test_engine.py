@@ -463,7 +463,9 @@ def test_when_no_rung_helps_the_job_fails_in_words_and_the_next_one_runs(running
     assert running.ended(running.submit(num_images=2, width=32)).memory is None
 
 
-@pytest.mark.parametrize(("free", "again"), [(95, False), (50, True)])
+@pytest.mark.parametrize(
+    ("free", "again"), [(95, False), pytest.param(50, True, marks=pytest.mark.long)]
+)
 def test_what_fits_nowhere_is_not_worth_a_repeat(free, again, running, monkeypatch):
     """What a driver would say of a device of 100 bytes, some of them not free."""
     monkeypatch.setattr(running.engine.passes, "_device", torch.device("cuda", 0))

@@ -251,7 +251,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [6, pytest.param(300, marks=pytest.mark.long)])
 def test_every_job_ends_once_and_leaves_nothing(redis: Redis, folder: Path, examples: int) -> None:
     Loop.redis, Loop.folder = redis, folder
     run_state_machine_as_test(

@@ -71,6 +71,7 @@ def test_redis_that_can_lose_jobs_is_found(
     assert value in result.found or option in result.remedy
 
 
+@pytest.mark.long
 def test_models_are_loaded_each_by_itself(settings: Settings, tmp_path: Path) -> None:
     tiny.write("sd15", tmp_path / "good")
     (tmp_path / "empty").mkdir()

@@ -207,6 +207,7 @@ def test_a_worker_that_cannot_start_ends_up_with_its_last_words(
     assert "log" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_ends_up_with_a_sentence(
     state_dir: Path, tiny_models: Path

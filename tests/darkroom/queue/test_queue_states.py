@@ -294,7 +294,7 @@ class QueueStates(RuleBasedStateMachine):
         return self.redis.hget(f"rq:job:{claim.job_id}", "dr_token") == claim.token.encode()
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [20, pytest.param(1000, marks=pytest.mark.long)])
 def test_promise_holds_in_any_order(redis: Redis, examples: int) -> None:
     QueueStates.redis = redis
     run_state_machine_as_test(

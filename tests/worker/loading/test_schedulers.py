@@ -260,6 +260,7 @@ def test_every_solver_of_rectified_flows_makes_pictures(
         assert len({each.numpy().tobytes() for each in made}) == len(made)
 
 
+@pytest.mark.long
 def test_options_differ_where_they_should_for_every_class() -> None:
     """Even those that few models come with; nothing is claimed that a class then ignores."""
     classes = _scheduler_classes()
