@@ -359,6 +359,27 @@ def test_a_swap_waits_for_running_jobs_and_lets_their_model_s_others_go_first(
     running.drain()
 
 
+def test_a_model_that_enlarges_stays_as_long_as_the_picture_is_made(jobs, folder, tmp_path):
+    running = Running(jobs, folder, tmp_path, grace_s=30)
+    need = running.engine.models._room.need
+    sizes = [need(running.models.find(name)) for name in ("tiny", "upscaler")]
+    running = Running(
+        jobs, folder, tmp_path, grace_s=30, model_memory_gb=(sum(sizes) + sizes[0] / 2) / 2**30
+    )
+    hires = {"strength": 0.7, "upscaler": "upscaler"}
+    endless = running.submit(width=24, height=16, hires=hires, num_inference_steps=150)
+    running.start()
+    wait_until(lambda: step_of(jobs, endless) >= 2)
+    other = running.submit("other")
+    wait_until(lambda: any(job.needs_room for job in waiting(running)))
+    assert set(running.engine.models.names) == {"tiny", "upscaler"}
+    ended = [running.ended(job_id) for job_id in (endless, other)]
+    assert {job.status for job in ended} == {JobStatus.SUCCEEDED}, [job.error for job in ended]
+    again = running.ended(running.submit(width=24, height=16, hires=hires))
+    assert again.status is JobStatus.SUCCEEDED, again.error
+    running.drain()
+
+
 def test_who_waited_too_long_for_room_gets_it_next(jobs, folder, tmp_path, room_for_one):
     running = Running(
         jobs, folder, tmp_path, grace_s=30, model_memory_gb=room_for_one, prefer_loaded_s=0
