@@ -88,6 +88,24 @@ def test_the_size_that_is_asked_is_made_and_guidance_acts(
                 asked(terms, task, off, 1.0)
 
 
+@pytest.mark.long
+def test_sana_sprint_takes_any_number_of_steps(tmp_path: Path) -> None:
+    pipeline = tiny_families.sana_sprint()
+    tiny_transformers.awake(pipeline.transformer)
+    pipeline.save_pretrained(tmp_path, safe_serialization=True)
+    card = ModelCard(name="m", source=str(tmp_path), limits={"min_size": 8})
+    catalog = Catalog([card], "m", tmp_path)
+    model = pipelines.load(card, catalog, Gather(), torch.device("cpu"))
+    terms = offer(catalog, card, model.record)
+    step = terms.limits.size_multiple
+    request = asked(terms, "text-to-image", (step, step), 4.5)
+    few = [
+        made(model, request.model_copy(update={"num_inference_steps": steps})).tobytes()
+        for steps in (1, 2, 4)
+    ]
+    assert len(set(few)) == 3
+
+
 def compare_costs(model: LoadedModel, request: Request) -> None:
     """The cost model foresees the passes of a guided job, and the rows that each has."""
     if hasattr(request, "strength"):  # half of two steps is one for all, .9 of them is not
