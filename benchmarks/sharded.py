@@ -3,8 +3,8 @@
     python -m benchmarks.sharded FOLDER
 
 FOLDER gets models of random weights, shaped like Stable Diffusion 3 and smaller (0.45 billion
-numbers), in shards of 200 MB and whole, in bfloat16 and in float32 (5.4 GB in all), which are made if
-they are not there. Each load has a process of its own, on the CPU. Of its memory, *own* is what
+numbers), in shards of 200 MB and whole, in bfloat16 and in float32 (5.4 GB in all), which are made
+if they are not there. Each load has a process of its own, on the CPU. Of its memory, *own* is what
 cannot be given back while it is in use; pages of mapped files can.
 """
 

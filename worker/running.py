@@ -202,7 +202,7 @@ class RunningJob:
     def tell_of_load(self, model: str, share: float) -> None:
         """The model called `model` is loaded now, and this share of its weights has been read; of
         those that wait for it, let all say so."""
-        if model in self.models and not self.started:
+        if model in self.models and not self.started and share != self.progress.loaded:
             self.progress = Progress(stage="load", detail=f"the model {model}", loaded=share)
 
     @contextmanager

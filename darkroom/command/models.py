@@ -44,7 +44,7 @@ def models_check(
     from darkroom.command import checking
 
     bad = False
-    with faults(), err.status("") as waiting:
+    with faults(), err.status("starts") as waiting:
         checked = checking.check_models(
             settings, names or [], output=output, tell=lambda told: waiting.update(_loads(told))
         )

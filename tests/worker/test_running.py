@@ -128,6 +128,8 @@ def test_what_is_loaded_is_told():
         one.tell_of_load("sdxl", share)
         (told,) = one.news
         assert (told.stage, told.detail, told.loaded) == ("load", "the model sdxl", share)
+    one.tell_of_load("sdxl", 0.75)
+    assert one.news == (told,)
     assert told.doing == "load the model sdxl, 75%"
     one.enter("encode")
     assert (one.progress.detail, one.progress.loaded) == (None, None)

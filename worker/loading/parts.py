@@ -61,8 +61,9 @@ def load_all(
     loaded: dict[str, torch.nn.Module] = {}
     for name in sizes:
         loaded[name] = place(_load(files, name, variant, dtypes.get(name, dtypes["default"])))
-        share = round(sum(sizes[each] for each in loaded) / max(sum(sizes.values()), 1), 4)
-        log.info("part_loaded", part=name, share=share)
+        # Rounded down: all is what is all.
+        share = 100 * sum(sizes[each] for each in loaded) // max(sum(sizes.values()), 1) / 100
+        log.info("part_loaded", component=name, share=share)
         told(share)
     return loaded
 
