@@ -18,7 +18,7 @@ import diffusers
 from darkroom.request import Argument, needs
 from darkroom.tasks import TASKS
 from worker.loading.calls import defaults, guidance_argument, guided, latents, multiple, network
-from worker.loading.editors import EDITORS
+from worker.loading.editors import EDITORS, IMAGE_GUIDANCE
 from worker.loading.families import Family, call_of, families
 from worker.loading.schedulers import UNSUITABLE, compatible, options_of
 
@@ -89,7 +89,10 @@ def _entry(family: Family) -> dict[str, Any]:
     }
     if family.name in EDITORS:
         # Nobody has tried an IP-Adapter beside the pictures.
-        entry["fields"]["edit"] = sorted({*entry["fields"]["edit"]} - {"ip_adapter_image"})
+        fields = {*entry["fields"]["edit"]} - {"ip_adapter_image"}
+        if call_of(family.plain["edit"]) & IMAGE_GUIDANCE:
+            fields |= {"image_guidance_scale"}
+        entry["fields"]["edit"] = sorted(fields)
         entry["edited"] = EDITORS[family.name].most
     if family.name in UNSCALED:
         entry["schedulers"] = [

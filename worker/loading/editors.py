@@ -10,6 +10,8 @@ from darkroom.request import MAX_EDITED
 
 ARGUMENTS = ("image", "images", "input_images")
 """What calls name the pictures."""
+IMAGE_GUIDANCE = frozenset({"image_guidance_scale", "img_guidance_scale"})
+"""What calls name the scale of guidance by the pictures."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,12 @@ from darkroom.errors import UnsupportedError
 from darkroom.input_images import MASK, edited
 from darkroom.prompt_syntax import unescaped
 from darkroom.request import Edit
-from worker.loading.editors import ARGUMENTS, EDITORS, as_json, is_edit
+from worker.loading.editors import ARGUMENTS, EDITORS, IMAGE_GUIDANCE, as_json, is_edit
 from worker.loading.vaes import RepeatedVAE
 from worker.making.canvas import canvas, fit
 from worker.making.pipeline_call import parameters_of
 from worker.making.work import Outcome, Work, call_with_prompt, view
 
-_GUIDANCE = ("image_guidance_scale", "img_guidance_scale")
-"""What calls name the scale of guidance by the pictures."""
 _LONGEST = 100
 """How many times as long as the other a side of a picture may be. Pipelines bring pictures to their
 own number of pixels and round sides to 32; transformers' processors take 200 after that."""
@@ -61,11 +59,9 @@ def arguments(
         _refuse_long(request, pipeline)
     if type(pipeline).__name__ == "Kandinsky5I2IPipeline":
         pipeline.vae = RepeatedVAE(pipeline.vae, request.num_images)
-    for name in _GUIDANCE:
-        if name in accepted:
-            usual = accepted[name].default
-            told[name] = request.image_guidance_scale or usual
-            pipeline._image_guidance_scale = told[name]  # as its call is about to do
+    for name in IMAGE_GUIDANCE & accepted.keys():
+        told[name] = request.image_guidance_scale or accepted[name].default
+        pipeline._image_guidance_scale = told[name]  # as its call is about to do
     return told
 
 

@@ -264,6 +264,17 @@ def test_today_s_editors_make_the_size_that_is_asked_and_each_picture_by_its_see
     assert not np.array_equal(both[0], both[1])
 
 
+def test_omnigen_follows_pictures_as_strongly_as_is_asked(models):
+    model, size = models["omnigen"], {"width": 48, "height": 32}
+    photo, prompt = noise(48, 32), "like <img><|image_1|></img>"
+    request = asked(model, prompt=prompt, image_guidance_scale=3.0, **size)
+    [picture] = made(model, request, [photo])
+    told = {"input_images": [photo], "img_guidance_scale": 3.0, "guidance_scale": 4.0}
+    assert np.array_equal(picture, plain(model, request, **size, **told))
+    [usual] = made(model, asked(model, prompt=prompt, **size), [photo])
+    assert not np.array_equal(picture, usual)
+
+
 @pytest.mark.parametrize(
     ("family", "prompt", "size", "reason"),
     [
