@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import huggingface_hub
+from huggingface_hub import ModelCardData
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -75,7 +76,8 @@ def look_up(source: str, revision: str | None) -> Listing:
     commit = about.sha or ""
     tree = api.list_repo_tree(source, recursive=True, revision=commit)
     files = [each for each in tree if isinstance(each, RepoFile)]
-    data = about.card_data or {}  # `license` reads "other" where it has a name of its own
+    # `license` reads "other" where it has a name of its own.
+    data = about.card_data or ModelCardData()
     return Listing(
         source=source,
         revision=revision,
