@@ -1,4 +1,4 @@
-"""Sums pieces of long runs and writes the table of docs/reliability.md:
+"""Sums pieces of long runs, storms and soaks, and writes docs/reliability.md:
 `python -m tests.chaos.report docs/reliability/*.json > docs/reliability.md`."""
 
 import json
@@ -8,6 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.chaos import soak
+from tests.chaos.soak import Soak
 
 Piece = dict[str, Any]
 
@@ -31,9 +34,16 @@ power cut, which an append-only file synced every second answers with the loss o
 second; the death of a real GPU, for which an error that the CUDA runtime raises stands in.
 """
 
+MEMORY = """## Memory under lasting load
 
-def write(pieces: Sequence[Piece]) -> str:
-    """The page, of at least one piece."""
+`make soak MINUTES=60`: jobs with event streams, input pictures and downloads, while the engine of
+one worker is killed each minute. Slopes of the memory that belongs to each process alone (RssAnon),
+after a quarter of the time as warm-up.
+"""
+
+
+def write(pieces: Sequence[Piece], soaks: Sequence[Soak] = ()) -> str:
+    """The page, of at least one piece of a storm."""
     verdicts = [piece["verdict"] for piece in pieces]
     return "\n".join(
         [
@@ -55,6 +65,7 @@ def write(pieces: Sequence[Piece]) -> str:
                 _recovery(verdicts),
             ),
             "",
+            *(line for each in soaks for line in (MEMORY, soak.told(each), "")),
         ]
     )
 
@@ -124,10 +135,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def main() -> None:
-    pieces = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    read = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    pieces = [each for each in read if "verdict" in each]
     if not pieces:
         sys.exit("Name the files of the pieces: docs/reliability/*.json")
-    sys.stdout.write(write(sorted(pieces, key=lambda piece: piece["seed"])))
+    soaks = [Soak.of(each) for each in read if "slopes" in each]
+    sys.stdout.write(write(sorted(pieces, key=lambda piece: piece["seed"]), soaks))
 
 
 if __name__ == "__main__":

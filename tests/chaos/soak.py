@@ -17,9 +17,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Self
 
 from redis.exceptions import RedisError
 from scipy.stats import linregress, t
@@ -37,9 +38,14 @@ WARM_UP_SHARE = 0.25
 BLOCKS = 30
 """Samples close to one another are alike: slopes are fitted to the means of so many stretches."""
 LIMIT_MB_PER_H = 1.0
+KEPT_EVERY = 15
+"""Of so many samples one is told, for whoever asks what a slope hides."""
+ENOUGH = 8
+"""Of those, to speak of their last half."""
 RETENTION_S = 60.0
 CALIBRATION_JOBS = 60
 THREADS = 24
+VALKEY = "Valkey's data"
 
 WRONG = ("refused", "astray", "missing", "gave up", "odd")
 """What a history must not tell of, where only engines die."""
@@ -71,10 +77,17 @@ def slope(samples: Sequence[Sample], blocks: int = BLOCKS) -> Slope:
         for at in range(0, len(samples) - size + 1, size)
     ]
     times, memory = zip(*means, strict=True)
+    if len(set(memory)) == 1:
+        return Slope(0.0, 0.0, 0.0, round(memory[0], 3), round(memory[0], 3))
     line = linregress(times, memory)
     margin = t.ppf(0.975, max(len(means) - 2, 1)) * (line.stderr or 0.0)
     per_h = (value * 3600 for value in (line.slope, line.slope - margin, line.slope + margin))
     return Slope(*(round(value, 3) for value in (*per_h, memory[0], memory[-1])))
+
+
+def _thinned(samples: Sequence[Sample]) -> list[Sample]:
+    began = samples[0][0]
+    return [(round(at - began, 1), round(mb, 3)) for at, mb in samples[::KEPT_EVERY]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,16 @@ class Soak:
     keys: tuple[int, int]
     """Of Valkey, at the end of the warm-up and of the run."""
     breaches: list[str]
+    samples: dict[str, list[Sample]]
+    """By process, and Valkey's: one in `KEPT_EVERY`, seconds counted from the first."""
+    notes: list[str] = field(default_factory=list)
+    """What was found out afterwards, written into the file by hand."""
+
+    @classmethod
+    def of(cls, read: dict[str, Any]) -> Self:
+        """From the file that a run wrote."""
+        slopes = {name: Slope(**each) for name, each in read["slopes"].items()}
+        return cls(**(read | {"slopes": slopes, "valkey": Slope(**read["valkey"])}))
 
 
 class Run:
@@ -140,6 +163,7 @@ class Run:
             valkey=slope(self._valkey[warm:]),
             keys=(self._keys[warm], self._keys[-1]),
             breaches=breaches,
+            samples={name: _thinned(s) for name, s in {**whole, VALKEY: self._valkey}.items()},
         )
 
     def _client(self, rng: random.Random) -> Client:
@@ -229,14 +253,19 @@ def told(result: Soak) -> str:
         f"({LOAD:.0%} of what the workers can do), {result.kills} engines killed, "
         f"{len(result.breaches)} promises broken; keys {result.keys[0]} -> {result.keys[1]}.",
         "",
-        "| process | MiB an hour | 95 % interval | MiB first | last |",
-        "| --- | --- | --- | --- | --- |",
+        "| process | MiB an hour | 95 % interval | in the last half | MiB first | last |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    rows = {**result.slopes, "Valkey's data": result.valkey}
-    for name, each in rows.items():
+    for name, each in {**result.slopes, VALKEY: result.valkey}.items():
+        samples = result.samples[name]
         interval = f"{each.low:.2f} to {each.high:.2f}" + (" grows" if each.grows else "")
-        cells = (name, f"{each.per_h:.2f}", interval, f"{each.first_mb:.1f}", f"{each.last_mb:.1f}")
-        lines.append("| " + " | ".join(cells) + " |")
+        half = "short"
+        if len(samples) >= ENOUGH:
+            later = slope(samples[len(samples) // 2 :])
+            half = f"{later.low:.2f} to {later.high:.2f}"
+        cells = (name, f"{each.per_h:.2f}", interval, half, f"{each.first_mb:.1f}")
+        lines.append("| " + " | ".join([*cells, f"{each.last_mb:.1f}"]) + " |")
+    lines += ["", *(f"- {note}" for note in result.notes)]
     return "\n".join([*lines, *result.breaches[:20]])
 
 
