@@ -42,7 +42,8 @@ KEPT_EVERY = 15
 """Of so many samples one is told, for whoever asks what a slope hides."""
 ENOUGH = 8
 """Of those, to speak of their last half."""
-RETENTION_S = 60.0
+RETENTION_S = 180.0
+"""Longer than a client that is held up takes to come back for its job."""
 CALIBRATION_JOBS = 60
 THREADS = 24
 VALKEY = "Valkey's data"

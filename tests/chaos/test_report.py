@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from tests.chaos import report
 from tests.chaos.checker import check
+from tests.chaos.soak import VALKEY, Slope, Soak
 from tests.chaos.storm import Result, pieces
 from tests.chaos.test_checker import sound
 
@@ -24,6 +25,14 @@ def test_pieces_are_summed() -> None:
         "No promise was broken.",
     ):
         assert line in page.splitlines()
+
+
+def test_a_soak_has_its_part() -> None:
+    level = Slope(0.5, 0.1, 0.9, 60.0, 60.5)
+    run = Soak(60.0, 9, 1.5, 3, {"api": level}, level, (1, 2), [], {"api": [], VALKEY: []})
+    page = report.write([piece(1)], [run])
+    assert "## Memory under lasting load" in page
+    assert "| api | 0.50 | 0.10 to 0.90 | short | 60.0 | 60.5 |" in page.splitlines()
 
 
 def test_what_was_broken_is_told() -> None:
