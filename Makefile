@@ -1,7 +1,7 @@
 # What people and CI run. Needs Python 3.11, 3.12 or 3.13 and make; all else is installed into .venv.
 #
 #   make demo        a prompt becomes a picture, with everything started and stopped again
-#   make test        the whole suite without the tests that take minutes
+#   make test        the whole suite without the long tests
 #   make test-all    with them
 #   make smoke       imports, an example of each task, pictures end to end: for other Pythons
 #   make chaos       a storm of faults over all processes: MINUTES=10, SEED=n to repeat one

@@ -199,6 +199,14 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json", exclude_none=True)
         return {f"DARKROOM_{name.upper()}": str(value) for name, value in values.items()}
 
+    def environment_of_models(self) -> dict[str, str]:
+        """All of the environment of a process that loads models. They come from the network by
+        `darkroom models pull` alone. Shards of a part are read side by side, which takes no more of
+        memory that cannot be given back (`benchmarks/sharded.py`), unless the user says otherwise.
+        """
+        mine = {"HF_ENABLE_PARALLEL_LOADING": "1"}
+        return mine | os.environ | self.environment() | {"HF_HUB_OFFLINE": "1"}
+
 
 def mistyped() -> Iterator[str]:
     """A sentence for each variable, of the environment and of `.env`, that is called as a setting

@@ -29,8 +29,8 @@ from worker.loading.pipelines import LoadedModel
 from worker.report import private_stdout
 
 SMALL_SIDE = 256
-"""Pixels of a picture that a CPU makes, as far as the card's limits allow it: one of 512 took
-seven minutes."""
+"""Pixels of a picture that a CPU makes, as far as the card's limits allow it: a full-size model is
+slow there."""
 
 
 def main(names: Sequence[str], *, load_only: bool, output: Path | None) -> None:

@@ -36,16 +36,8 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # On a busy CPU, OpenMP threads that spin while they wait for one another made a small
-            # model ten times slower. Models come from the network by `darkroom models pull` alone.
-            # Shards of a part are read side by side: faster, and of memory it takes no more that
-            # could not be given back (`benchmarks/sharded.py`).
-            env={
-                "OMP_WAIT_POLICY": "PASSIVE",
-                "HF_ENABLE_PARALLEL_LOADING": "1",
-                **os.environ,
-                **settings.environment(),
-                "HF_HUB_OFFLINE": "1",
-            },
+            # model ten times slower.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **settings.environment_of_models()},
             # A group of its own: Ctrl-C in a terminal is the supervisor's to deal with.
             process_group=0,
             pass_fds=[self._at_work],

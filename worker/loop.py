@@ -85,8 +85,9 @@ class Engine:
 
     def tick(self) -> None:
         """Come round once."""
-        self._follow_catalog()
-        self._take_in()
+        arrived = self._take_in()
+        # Their service may have read cards that are newer than those known here.
+        self._follow_catalog(at_once=arrived)
         self._interrupt()
         self.admission.begin_waiting(self._jobs.values())
         self._start_begun()
@@ -136,20 +137,20 @@ class Engine:
         """The models whose jobs run."""
         return {name for job in self._running for name in job.models}
 
-    def _follow_catalog(self, *, at_once: bool = False) -> None:
+    def _follow_catalog(self, *, at_once: bool) -> None:
         """Take up what models.toml says by now; what runs goes on as it began."""
         if self.catalog.refresh(at_once=at_once):
             self.models.forget_faults()
         self.models.let_go_removed(self._busy)
 
-    def _take_in(self) -> None:
-        """Take in arrivals; sleep on them when there is nothing else to do."""
+    def _take_in(self) -> bool:
+        """Take in arrivals, and tell whether there were any; sleep on them when there is nothing
+        else to do."""
         is_idle = not self.gather.parked and not self._begun
         arrived = self.held.take_arrived(LONGEST_SLEEP_S if is_idle else 0.0)
         for job in arrived:
             self._jobs[job.claim.token] = job
-        if arrived:  # their service may have read cards that are newer than those known here
-            self._follow_catalog(at_once=True)
+        return bool(arrived)
 
     def _interrupt(self) -> None:
         """Throw cancels, lost leases, passed deadlines and the end of grace into their jobs."""

@@ -103,16 +103,7 @@ def _tried(
 
 def _started(command: Sequence[str], settings: Settings, words: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        command,
-        # As an engine loads them.
-        env={
-            "HF_ENABLE_PARALLEL_LOADING": "1",
-            **os.environ,
-            **settings.environment(),
-            "HF_HUB_OFFLINE": "1",
-        },
-        stdout=subprocess.PIPE,
-        stderr=words,
+        command, env=settings.environment_of_models(), stdout=subprocess.PIPE, stderr=words
     )
 
 
@@ -134,8 +125,12 @@ def _last_words(status: int, words: BinaryIO) -> str:
         hint = ", as systems do that run out of memory" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{hint}"
     words.seek(0)
-    lines = words.read().decode(errors="replace").strip().splitlines()
-    return (lines or ["no reason given"])[-1].removeprefix("Error: ")
+    return last_line(words.read().decode(errors="replace")).removeprefix("Error: ")
+
+
+def last_line(said: str) -> str:
+    """Of what a process has said, where its reason stands."""
+    return (said.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _fault(name: str, reason: str) -> Checked:

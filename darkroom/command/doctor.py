@@ -5,7 +5,6 @@ What needs torch is asked of child processes, so that a broken installation is a
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darkroom.catalog import Catalog
-from darkroom.command.checking import check_models
+from darkroom.command.checking import check_models, last_line
 from darkroom.command.valkey import embedded_url, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
@@ -86,7 +85,7 @@ def _torch(settings: Settings) -> Iterator[Check]:
     done = _ask([sys.executable, "-c", ASK_TORCH], settings, 120)
     if done.returncode:
         remedy = "Install it again; `make clean` and `make install` do so in a checkout."
-        yield Check("torch", "fault", f"cannot be imported: {_last_line(done.stderr)}", remedy)
+        yield Check("torch", "fault", f"cannot be imported: {last_line(done.stderr)}", remedy)
         return
     found = json.loads(done.stdout.splitlines()[-1])
     yield Check("torch", "ok", found["torch"])
@@ -124,7 +123,7 @@ def _embedded_valkey() -> Check:
     except (DarkroomError, OSError, subprocess.TimeoutExpired) as error:
         return Check("embedded Valkey", "fault", str(error), "Or set DARKROOM_REDIS_URL.")
     if done.returncode:
-        return Check("embedded Valkey", "fault", _last_line(done.stderr), "Set DARKROOM_REDIS_URL.")
+        return Check("embedded Valkey", "fault", last_line(done.stderr), "Set DARKROOM_REDIS_URL.")
     words = dict(w.split("=", 1) for w in done.stdout.split() if "=" in w)
     return Check("embedded Valkey", "ok", f"{words.get('v', 'works')}, used by `darkroom up`")
 
@@ -247,7 +246,7 @@ def _ask(
     try:
         return subprocess.run(
             command,
-            env=os.environ | settings.environment() | {"HF_HUB_OFFLINE": "1"},
+            env=settings.environment_of_models(),
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -255,7 +254,3 @@ def _ask(
     except subprocess.TimeoutExpired:
         why = f"no answer within {timeout_s:g} s"
         return subprocess.CompletedProcess(command, 1, "", why)
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1]

@@ -157,7 +157,7 @@ def _with_cards(path: Path, names: list[str]) -> list[str]:
     from darkroom.command.presets import PRESETS
 
     known = Catalog.read(path)
-    new = {name for name in names if not known.has(name) and name in PRESETS}
+    new = [name for name in dict.fromkeys(names) if not known.has(name) and name in PRESETS]
     try:
         known.names([name for name in names if name not in new])
     except ModelNotFoundError as error:

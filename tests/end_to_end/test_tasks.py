@@ -202,7 +202,7 @@ TABLE: list[tuple[str, dict[str, Any], tuple[str, ...], Check]] = [
         "text-to-image",
         APPLE | {"width": 32, "height": 32, "hires": {"upscaler": "emoji-upscale"}},
         (),
-        of_size(64, 64),
+        blue_around,
     ),
     *(
         ("text-to-image", CAT | SQUARE | {"model": name, "hires": {}}, (), of_size(32, 32))
