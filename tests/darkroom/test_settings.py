@@ -75,3 +75,15 @@ def test_models_to_serve_are_named_with_commas() -> None:
 def test_a_value_that_cannot_be_is_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         Settings(**wrong)
+
+
+def test_what_loads_models_never_uses_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HF_HUB_OFFLINE": "0", "MINE": "yes"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HF_ENABLE_PARALLEL_LOADING", raising=False)
+    told = Settings(_env_file=None, port=8123).environment_of_models()
+    assert (told["HF_HUB_OFFLINE"], told["MINE"], told["DARKROOM_PORT"]) == ("1", "yes", "8123")
+    assert told["HF_ENABLE_PARALLEL_LOADING"] == "1"
+    monkeypatch.setenv("HF_ENABLE_PARALLEL_LOADING", "0")
+    again = Settings(_env_file=None).environment_of_models()
+    assert again["HF_ENABLE_PARALLEL_LOADING"] == "0"

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.catalog import Catalog
+from darkroom.command.models import _with_cards
+from darkroom.command.presets import PRESETS
 from tests.commands import invoke
 
 FILE = """default = "one"
@@ -47,3 +50,11 @@ def test_what_cannot_be_removed_stays(models_toml: Path, name: str, said: str) -
     assert done.exit_code == 1
     assert said in done.stderr
     assert models_toml.read_text() == FILE
+
+
+def test_short_names_get_their_cards_in_the_order_in_which_they_are_given(
+    models_toml: Path,
+) -> None:
+    names = list(PRESETS)
+    assert _with_cards(models_toml, ["one", *names, names[0]]) == ["one", *names, names[0]]
+    assert list(Catalog.read(models_toml).cards) == ["one", "two", "three", *names]
