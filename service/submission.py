@@ -56,7 +56,7 @@ async def submit(
         lambda: parse(_with_loras(body, loras), offer, lambda: here.offers(records), tags=tags),
     )
     upscaler = None
-    if upscale_model(draft.values):
+    if upscale_model(draft.values) is not None:
         offers = partial(here.offers, records)
         draft, upscaler = await to_thread.run_sync(resolved, draft, offers)  # reads their folders
     _check_length(draft)

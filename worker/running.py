@@ -150,7 +150,7 @@ class RunningJob:
     def models(self) -> tuple[str, ...]:
         """All that have to be in memory for it, its own first."""
         other = upscale_model(self.claim.request)
-        return (self.model, other) if other and other != self.model else (self.model,)
+        return (self.model,) if other in (None, self.model) else (self.model, other)
 
     @property
     def made_by(self) -> str:

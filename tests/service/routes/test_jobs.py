@@ -73,8 +73,9 @@ def test_a_prompt_is_answered_with_a_queued_job(api):
     }
 
 
-def test_a_picture_is_enlarged_by_none_but_a_model_for_that(api):
-    response = api.post(JOBS, json={"prompt": "a cat", "hires": {"upscaler": "other"}})
+@pytest.mark.parametrize("name", ["other", "", " ", "../../etc", "Latent"])
+def test_a_picture_is_enlarged_by_none_but_a_model_for_that(name, api):
+    response = api.post(JOBS, json={"prompt": "a cat", "hires": {"upscaler": name}})
     (error,) = problem(response, 422, "invalid_parameters")["errors"]
     assert error["pointer"] == "/hires/upscaler"
     assert error["detail"].startswith("No model of this name does upscale. Must be one of: latent,")
