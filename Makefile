@@ -2,13 +2,14 @@
 #
 #   make demo        a prompt becomes a picture, with everything started and stopped again
 #   make test        the whole suite without the long tests
-#   make test-all    with them
+#   make test-all    with them, and with clients of compatible APIs that it installs before
 #   make smoke       imports, an example of each task, pictures end to end: for other Pythons
 #   make chaos       a storm of faults over all processes: MINUTES=10, SEED=n to repeat one
 #   make soak        whether memory grows under lasting load: MINUTES=60
 #   make lint        ruff check, ruff format --check and mypy
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
+#   make clients     the types of clients/typescript/ from the API, by npm
 #   make constraints write constraints.txt anew from the newest versions
 #
 # PYTHON=python3.12        the Python to build .venv with
@@ -32,12 +33,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
+# Clients with dependencies of their own, for `make test-all` alone.
+NODE := $(patsubst %,%/node_modules/.package-lock.json,tests/clients/node clients/typescript)
+GATEWAYS := tests/clients/python/.venv
+CLIENTS := $(NODE) $(GATEWAYS)/.installed
+
 # Nothing is written outside the checkout and nothing is downloaded behind the user's back.
 demo test test-all smoke bench chaos soak: export HF_HUB_OFFLINE := 1
 demo test test-all smoke bench chaos soak: export HF_HOME := $(CURDIR)/build/huggingface
 test test-all smoke bench: export TMPDIR := $(CURDIR)/build/tmp
 
-.PHONY: help install demo test test-all smoke chaos soak lint bench docs constraints clean
+.PHONY: help install demo test test-all smoke chaos soak lint bench docs clients constraints clean
 
 help:
 	@sed -n '/^#  *make /s/^#  *//p' Makefile
@@ -49,9 +55,19 @@ test: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
 	@$(BIN)/python -m pytest $(SPREAD) -m "not long" $(PYTEST)
 
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-dev $(CLIENTS)
 	@mkdir -p $(TMPDIR)
 	@$(BIN)/python -m pytest $(SPREAD) $(PYTEST)
+
+# Where one cannot be had, its tests are skipped.
+$(NODE): %/node_modules/.package-lock.json: %/package-lock.json
+	@npm ci --no-audit --no-fund --silent --prefix $* \
+		|| echo "Without npm's packages the tests of clients for Node are left out"
+
+$(GATEWAYS)/.installed: tests/clients/python/requirements.txt | $(VENV)/bin/python
+	@$(BIN)/python -m venv $(GATEWAYS) \
+		&& $(GATEWAYS)/bin/python -m pip install --disable-pip-version-check --quiet -r $< \
+		&& touch $@ || echo "Without its packages the test of LiteLLM and LangChain is left out"
 
 smoke: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
@@ -80,6 +96,11 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	@$(BIN)/python docs/tables.py
+
+clients: $(VENV)/.installed clients/typescript/node_modules/.package-lock.json
+	@mkdir -p build
+	@$(BIN)/python clients/typescript/shapes.py > build/shapes.json
+	@npm run --silent --prefix clients/typescript types
 
 install: $(VENV)/.installed
 
@@ -118,4 +139,4 @@ constraints: | $(VENV)/.torch
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(dir $(NODE)) $(GATEWAYS) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -30,6 +30,7 @@ from tests import tiny
 from worker import batcher
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel
+from worker.loading.schedulers import Look
 from worker.making import tasks
 
 CAPS = (4, 8, 16)
@@ -134,7 +135,7 @@ class Counter:
     def __init__(self) -> None:
         self.step_of_last = 0
 
-    def step(self, i: int, _n: int, _latents: torch.Tensor, /) -> None:
+    def step(self, i: int, _n: int, _look: Look, /) -> None:
         self.step_of_last = i
 
 

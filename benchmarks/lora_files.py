@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.adapters import ATTENTION, network
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from tests import tiny
 from worker.loading import adapter_files
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.scheduling import PLACES, Policy, SimJob
+from benchmarks.scheduling_jobs import PLACES, Policy, SimJob
 from worker.batcher import Candidate, choose
 
 Key = Callable[[SimJob, float], object]
@@ -70,13 +70,12 @@ def ours(held: Sequence[SimJob], now: float, behind: int = 0) -> Sequence[SimJob
             passes=max(job.left, 1),
             remaining_s=job.remaining_s,
             solo_s=job.solo_s,
-            waited_s=now - job.came,
             held_s=now - job.held_at,
         )
         for job in held
     ]
     costs = {"denoise": model.curve.seconds}
-    return choose(calls, max_jobs=PLACES, costs=costs, behind=behind)
+    return choose(calls, max_jobs=PLACES, costs=costs, behind=behind).owners
 
 
 def ours_of_eight(held: Sequence[SimJob], now: float) -> Sequence[SimJob]:

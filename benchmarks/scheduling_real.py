@@ -204,7 +204,7 @@ def main() -> None:
             run = serve(json.load(sys.stdin))
         print(json.dumps(run))
         return
-    from benchmarks.scheduling import STEPS, WEIGHTS, drawn
+    from benchmarks.scheduling_jobs import STEPS, WEIGHTS, drawn
 
     with tempfile.TemporaryDirectory() as name:
         before = Path(name) / "before"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.scheduling import COSTS, Model
+from benchmarks.scheduling_jobs import COSTS, Model
 from darkroom.catalog import Catalog
 from darkroom.costs import Work
 from darkroom.draft import stored

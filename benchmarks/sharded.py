@@ -1,11 +1,11 @@
 """What loading a model from many files takes of time and of memory, against diffusers.
 
-    python -m benchmarks.sharded FOLDER
+    python -m benchmarks.sharded FOLDER [--device cuda] [--ways Darkroom] [--files float32-whole]
 
 FOLDER gets models of random weights, shaped like Stable Diffusion 3 and smaller (0.45 billion
 numbers), in shards of 200 MB and whole, in bfloat16 and in float32 (5.4 GB in all), which are made
-if they are not there. Each load has a process of its own, on the CPU. Of its memory, *own* is what
-cannot be given back while it is in use; pages of mapped files can.
+if they are not there. Each load has a process of its own. Of its memory, *own* is what cannot be
+given back while it is in use; pages of mapped files can. *Device* is what torch took of a GPU's.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event, Thread
@@ -25,8 +26,10 @@ import diffusers
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from tests import tiny
+from worker.device import peak, start_peak
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
 
@@ -68,19 +71,20 @@ def _folders() -> Iterator[str]:
         yield from (f"{numbers}-{kind}" for kind in ("shards", "whole"))
 
 
-def by_diffusers(folder: Path, dtype: str) -> Any:
-    return diffusers.StableDiffusion3Pipeline.from_pretrained(
+def by_diffusers(folder: Path, dtype: str, device: torch.device) -> Any:
+    pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(
         folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
     )
+    return pipeline.to(device)
 
 
-def by_darkroom(folder: Path, dtype: str) -> Any:
+def by_darkroom(folder: Path, dtype: str, device: torch.device) -> Any:
     card = ModelCard(name="m", source=str(folder), dtype=dtype)
     catalog = Catalog([card], "m", folder)
-    return pipelines.load(card, catalog, Gather(), torch.device("cpu"))
+    return pipelines.load(card, catalog, Gather(), device)
 
 
-WAYS: dict[str, tuple[Callable[[Path, str], Any], dict[str, str]]] = {
+WAYS: dict[str, tuple[Callable[[Path, str, torch.device], Any], dict[str, str]]] = {
     "diffusers": (by_diffusers, {}),
     "diffusers, parallel": (by_diffusers, {"HF_ENABLE_PARALLEL_LOADING": "1"}),
     "Darkroom": (by_darkroom, {}),
@@ -89,13 +93,16 @@ WAYS: dict[str, tuple[Callable[[Path, str], Any], dict[str, str]]] = {
 """How it is loaded, and with which environment."""
 
 
-def measure(way: str, folder: Path, dtype: str) -> dict[str, object]:
+def measure(way: str, folder: Path, dtype: str, device: torch.device) -> dict[str, object]:
     """Seconds, and memory in multiples of the weights."""
     torch.set_grad_enabled(False)
-    WAYS[way][0](folder.parent / "tiny", dtype)  # so that nothing more has to be imported
-    with _watched() as peaks:
+    # So that nothing more has to be imported, and a GPU is at work already.
+    WAYS[way][0](folder.parent / "tiny", dtype, device)
+    with _watched(device) as peaks:
         began, cpu = time.perf_counter(), time.process_time()
-        loaded = WAYS[way][0](folder, dtype)
+        loaded = WAYS[way][0](folder, dtype, device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     modules = [each for each in loaded.components.values() if isinstance(each, torch.nn.Module)]
     weights = sum(p.numel() * p.element_size() for module in modules for p in module.parameters())
@@ -107,9 +114,11 @@ def measure(way: str, folder: Path, dtype: str) -> dict[str, object]:
 
 
 @contextmanager
-def _watched() -> Iterator[dict[str, int]]:
+def _watched(device: torch.device) -> Iterator[dict[str, int]]:
     """The most memory in use meanwhile, in bytes above what was in use before."""
     before, over, peaks = _memory(), Event(), dict.fromkeys(_memory(), 0)
+    on_device = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    start_peak(device)
 
     def watch() -> None:
         while not over.wait(EVERY_S):
@@ -123,6 +132,8 @@ def _watched() -> Iterator[dict[str, int]]:
     finally:
         over.set()
         thread.join()
+    if device.type == "cuda":
+        peaks["device"] = peak(device) - on_device
 
 
 def _memory() -> dict[str, int]:
@@ -135,23 +146,25 @@ def _memory() -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--files", nargs="+", choices=list(_folders()), default=list(_folders()))
+    parser.add_argument("--dtypes", nargs="+", choices=FILES, default=FILES, help="read as these")
     parser.add_argument("--one", nargs=3, metavar=("WAY", "FILES", "DTYPE"))
     arguments = parser.parse_args()
     folder = arguments.folder
     if arguments.one:
         way, files, dtype = arguments.one
-        print(json.dumps(measure(way, folder / files, dtype)))
+        print(json.dumps(measure(way, folder / files, dtype, arguments.device)))
         return
     child = get_context("spawn").Process(target=make, args=(folder,))
     child.start()
     child.join()
-    for files in _folders():
-        for dtype in FILES:
-            for way, (_, variables) in WAYS.items():
-                command = [sys.executable, "-m", "benchmarks.sharded", str(folder)]
-                environment = os.environ | variables
-                one = [*command, "--one", way, files, dtype]
-                subprocess.run(one, env=environment, check=True)
+    command = [sys.executable, "-m", "benchmarks.sharded", str(folder)]
+    command += ["--device", str(arguments.device), "--one"]
+    for files, dtype, way in product(arguments.files, arguments.dtypes, arguments.ways):
+        environment = os.environ | WAYS[way][1]
+        subprocess.run([*command, way, files, dtype], env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """A checkpoint of full size in a single file: loading it and one small picture, against diffusers.
 
-    python -m benchmarks.single_file FOLDER [--half]
+    python -m benchmarks.single_file FOLDER [--half] [--device cuda --dtype bfloat16]
 
 Weights are random, sizes and names those of Stable Diffusion 1.5 as it was published, in float32.
 FOLDER gets the file and the same as a folder (9 GB), which are made if they are not there. Each way
 of loading has a process of its own, one after the other; pictures are compared. `--half`: the file
-is in float16, and is only loaded.
+is in float16, and is only loaded. Of a GPU, `device_gb` is the most that torch took while loading.
 """
 
 import argparse
@@ -25,9 +25,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.single_files import CONFIGS
 from tests import checkpoints, published
+from worker.device import peak, start_peak
 from worker.gathering.gather import Gather
 from worker.loading import clip_vocabulary, pipelines
 
@@ -73,55 +75,68 @@ def halve(folder: Path) -> None:
         save_file({k: v.half() if v.is_floating_point() else v for k, v in whole}, file)
 
 
-def diffusers_folder(folder: Path) -> Any:
-    return diffusers.StableDiffusionPipeline.from_pretrained(
-        folder / "folder", dtype=torch.float32, use_safetensors=True, local_files_only=True
+def diffusers_folder(folder: Path, dtype: str, device: torch.device) -> Any:
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        folder / "folder",
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        local_files_only=True,
     )
+    return pipeline.to(device)
 
 
-def diffusers_file(folder: Path) -> Any:
-    return diffusers.StableDiffusionPipeline.from_single_file(
+def diffusers_file(folder: Path, dtype: str, device: torch.device) -> Any:
+    pipeline = diffusers.StableDiffusionPipeline.from_single_file(
         str(folder / "file.safetensors"),
         config=str(folder / "folder"),
         local_files_only=True,
-        torch_dtype=torch.float32,
+        torch_dtype=getattr(torch, dtype),
     )
+    return pipeline.to(device)
 
 
-def darkroom_folder(folder: Path) -> Any:
-    return _darkroom(folder, "folder")
+def darkroom_folder(folder: Path, dtype: str, device: torch.device) -> Any:
+    return _darkroom(folder / "folder", dtype, device)
 
 
-def darkroom_file(folder: Path) -> Any:
-    return _darkroom(folder, "file.safetensors")
+def darkroom_file(folder: Path, dtype: str, device: torch.device) -> Any:
+    return _darkroom(folder / "file.safetensors", dtype, device)
 
 
-def _darkroom(folder: Path, source: str) -> Any:
-    card = ModelCard(name="m", source=source, dtype="float32")
-    model = pipelines.load(card, Catalog([card], "m", folder), Gather(), torch.device("cpu"))
+def _darkroom(source: Path, dtype: str, device: torch.device) -> Any:
+    card = ModelCard(name="m", source=source.name, dtype=dtype)
+    model = pipelines.load(card, Catalog([card], "m", source.parent), Gather(), device)
     return model.view("text-to-image", "PNDMScheduler")
 
 
-WAYS: dict[str, Callable[[Path], Any]] = {
+WAYS: dict[str, Callable[[Path, str, torch.device], Any]] = {
     each.__name__: each
     for each in (diffusers_folder, diffusers_file, darkroom_folder, darkroom_file)
 }
 
 
-def measure(way: str, folder: Path, *, only_load: bool) -> dict[str, object]:
+def measure(
+    way: str, folder: Path, dtype: str, device: torch.device, *, only_load: bool
+) -> dict[str, object]:
     torch.set_grad_enabled(False)
+    torch.zeros(1, device=device)  # a GPU starts up with this
+    start_peak(device)
     began, cpu = time.perf_counter(), time.process_time()
-    pipeline = WAYS[way](folder)
+    pipeline = WAYS[way](folder, dtype, device)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     measured: dict[str, object] = {
         "way": way,
         "load_s": round(time.perf_counter() - began, 1),
         "load_cpu_s": round(time.process_time() - cpu, 1),
         "loaded_gb": _memory(),
     }
+    if device.type == "cuda":
+        measured["device_gb"] = round(peak(device) / 2**30, 2)
     if not only_load:
         measured |= _make_picture(pipeline)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return measured | {"peak_gb": round(peak, 2)}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return measured | {"peak_gb": round(most, 2)}
 
 
 def _make_picture(pipeline: Any) -> dict[str, object]:
@@ -146,11 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--half", action="store_true")
-    parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--dtype", default="float32", help="what it is read as")
+    parser.add_argument("--way", choices=WAYS, help="this one alone, of files that are there")
     arguments = parser.parse_args()
     folder = arguments.folder / "half" if arguments.half else arguments.folder
     if arguments.way:
-        print(json.dumps(measure(arguments.way, folder, only_load=arguments.half)))
+        how = arguments.way, folder, arguments.dtype, arguments.device
+        print(json.dumps(measure(*how, only_load=arguments.half)))
         return
     # A child's peak of memory is never below that of the process that starts it.
     for prepare in (make, halve) if arguments.half else (make,):

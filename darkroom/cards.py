@@ -2,13 +2,20 @@
 processes, knows neither HTTP nor torch."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from darkroom import schedulers
+from darkroom.families import diffusers_table
 from darkroom.schedulers import SchedulerOptions
 
 
@@ -49,8 +56,15 @@ class Limits(Card):
     max_prompt_chars: int = Field(4000, ge=1)
     """Characters of a prompt; read in chunks of 75 tokens, of which twenty are the limit."""
 
+    @model_validator(mode="after")
+    def _some_size_is_left(self) -> Self:
+        if self.min_size > self.max_size or self.min_size**2 > self.max_pixels:
+            said = "No size is left: min_size is above max_size, or its square above max_pixels."
+            raise PydanticCustomError("malformed", said)
+        return self
 
-_Adapter = TypeVar("_Adapter", "LoraCard", "ControlNetCard")
+
+_Named = TypeVar("_Named", "LoraCard", "ControlNetCard", "StyleCard")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -77,16 +91,33 @@ def _repository(source: str) -> str:
 
 Source = Annotated[str, AfterValidator(_repository)]
 
-Name = Annotated[str, AfterValidator(_well_formed)]
+Name = Annotated[
+    str,
+    AfterValidator(_well_formed),
+    Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
+]
 
 
 def _scheduler(name: str) -> str:
     known = schedulers.resolve(name)
     if known is None:
-        raise PydanticCustomError("not_one_of", "There is no noise scheduler of that name.")
+        near = schedulers.near(name, schedulers.NAMES)
+        hint = f"Did you mean {near}?" if near else f"There are: {', '.join(_SHORT_NAMES)}."
+        raise PydanticCustomError("not_one_of", f"There is no noise scheduler of that name. {hint}")
     if known[1] is not None:
         raise PydanticCustomError("not_one_of", "Name sigmas in scheduler_options.")
     return known[0]
+
+
+def _own_scheduler(name: str) -> str:
+    """Also one that a single kind of model has."""
+    return name if name in diffusers_table()["schedulers"] else _scheduler(name)
+
+
+_SHORT_NAMES = [schedulers.short(each) for each in schedulers.NAMES]
+
+Scheduler = Annotated[str, AfterValidator(_own_scheduler)]
+"""A noise scheduler by its class in diffusers, which `Euler a` and the like are names for."""
 
 
 class LoraDefaults(Card):
@@ -150,6 +181,28 @@ class IPAdapterCard(Card):
     """The folder of its image encoder within the source, where the model has none."""
 
 
+PROMPT = "{prompt}"
+"""Where the prompt of a request stands in that of a style."""
+
+
+class StyleCard(Card):
+    """Words that a request can have put around its prompts."""
+
+    name: Name
+    """What requests call it."""
+    prompt: str = Field(max_length=2000)
+    """What becomes of the request's prompt, which stands in it as `{prompt}`."""
+    negative_prompt: str = Field("", max_length=2000)
+    """Added to the request's own, with a comma."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_a_place(cls, prompt: str) -> str:
+        if PROMPT not in prompt:
+            raise PydanticCustomError("malformed", "Must hold {prompt}, where the prompt stands.")
+        return prompt
+
+
 class SafetyCard(Card):
     """A checker that withholds pictures."""
 
@@ -162,22 +215,10 @@ class SafetyCard(Card):
     """From which probability on."""
 
 
-def named_once(adapters: tuple[_Adapter, ...]) -> tuple[_Adapter, ...]:
+def named_once(cards: tuple[_Named, ...]) -> tuple[_Named, ...]:
     """Whether no two have the same name."""
-    names = [adapter.name for adapter in adapters]
+    names = [card.name for card in cards]
     if twice := {name for name in names if names.count(name) > 1}:
         said = f"Each name may stand for one of them: {', '.join(sorted(twice))}."
         raise PydanticCustomError("duplicate", said)
-    return adapters
-
-
-def with_new(
-    kind: str,
-    found: tuple[str, ...],
-    named: Sequence[LoraCard | ControlNetCard],
-    faults: Mapping[str, str],
-) -> tuple[str, ...]:
-    """The adapters that a worker found to work, and those that a card names since: for them a
-    worker loads the model anew. `faults` are those of the model's record."""
-    new = (each.name for each in named if f"{kind}:{each.name}" not in faults)
-    return tuple(dict.fromkeys((*found, *new)))
+    return cards

@@ -1,132 +1,24 @@
-"""The cards of models.toml: what an operator says of each model; used by all processes, knows
-neither HTTP nor torch."""
+"""The cards of models.toml, found by name; used by all processes, knows neither HTTP nor torch."""
 
 import difflib
-import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from darkroom import single_files
-from darkroom.cards import (
-    Card,
-    ControlNetCard,
-    Defaults,
-    EmbeddingCard,
-    IPAdapterCard,
-    Limits,
-    LoraCard,
-    Name,
-    SafetyCard,
-    Source,
-    named_once,
-)
-from darkroom.errors import DarkroomError, FieldError, ModelLoadError, ModelNotFoundError
+from darkroom.cards import Card, StyleCard, named_once
+from darkroom.errors import FieldError, ModelLoadError, ModelNotFoundError
 from darkroom.field_errors import field_errors
 from darkroom.lora_folder import LoraFolder
+from darkroom.model_card import ModelCard
 from darkroom.model_files import CONFIG, INDEX, ModelFiles, PartFiles, cached_folder, snapshot
+from darkroom.models_text import ModelsFileError, text_of
 from darkroom.vocabulary import Vocabulary
-
-
-class ModelsFileError(DarkroomError):
-    """models.toml cannot be read; the message names the entry and the field."""
-
-    code = "models_file"
-
-
-class ModelCard(Card):
-    """One entry of models.toml."""
-
-    name: Name
-    """What clients name it by; also the name of its queues."""
-    aliases: tuple[str, ...] = ()
-    """Other names that clients may use."""
-    source: Source
-    """A folder as diffusers writes it or a checkpoint in a single safetensors file, relative to
-    models.toml, or a Hugging Face repository id."""
-    config: str | None = None
-    """For a single file of a family that is not known: a folder or repository of the same family,
-    which says what the file leaves out."""
-    transformer: str | None = None
-    """A safetensors file with another network (transformer or UNet) for the folder of `source`."""
-    prediction_type: Literal["epsilon", "v_prediction"] | None = None
-    """What the network was trained to predict; null: what the files say."""
-    revision: str | None = None
-    """A commit of the repository; pin it."""
-    variant: str | None = None
-    """Such as fp16: which of the repository's weight files to read."""
-    dtype: Literal["auto", "float32", "float16", "bfloat16", "float64"] = "auto"
-    """auto: bfloat16 on CUDA, float32 on CPU."""
-    scheduler: str | None = None
-    """The noise scheduler to use by default, by diffusers class name; null: the model's own."""
-    tasks: tuple[str, ...] = ()
-    """Which tasks to offer; empty: all that the model can do."""
-    licence: str | None = None
-    """Shown to clients with the model."""
-    vocabulary: str | None = None
-    """A file of what the model can draw, relative to models.toml: a thing a line, its other names
-    behind bars, lines of words that go with things behind +. Clients see it, and are told of
-    prompts beyond it; for models that were taught little."""
-    examples: tuple[str, ...] = ()
-    """Prompts that the model draws well, shown to clients."""
-    defaults: Defaults = Defaults()
-    """What is taken for fields that a client leaves out, where it is not the model's own."""
-    limits: Limits = Limits()
-    """Bounds of what a client may ask."""
-    max_jobs: int | None = Field(None, ge=1)
-    """How many jobs may share a pass; null: the worker's setting."""
-    loras: Annotated[tuple[LoraCard, ...], AfterValidator(named_once)] = ()
-    """LoRAs that requests may name."""
-    controlnets: Annotated[tuple[ControlNetCard, ...], AfterValidator(named_once)] = ()
-    """ControlNets that requests may name."""
-    embeddings: tuple[EmbeddingCard, ...] = ()
-    """Textual inversions: words of their own in prompts."""
-    ip_adapter: IPAdapterCard | None = None
-    """An IP-Adapter, for `reference_images`."""
-    vae: str | None = None
-    """A VAE in place of the model's own: a folder or a safetensors file, relative to models.toml,
-    or a repository id."""
-    text_encoders: bool = True
-    """false leaves out text encoders that the model can do without (SD 3's T5)."""
-    offload: Literal["none", "model"] = "none"
-    """model: each part is on the device only while it works; slower, one job at a time."""
-    compile: bool = False
-    """Compile the denoising network with torch.compile: a slow start, faster steps."""
-    attention: str | None = None
-    """diffusers' attention backend; null: torch's own."""
-    vae_slicing: bool = False
-    """Decode pictures one by one."""
-    vae_tiling: bool = False
-    """Decode pictures in tiles: far less memory, faint seams."""
-    warmup: bool = False
-    """Make a picture at load, so that the first job finds everything ready."""
-    pinned: bool = False
-    """Never leaves memory once it is loaded."""
-    safety: SafetyCard | None = None
-    """Withhold pictures that a checker finds; null: nothing is checked."""
-
-    @model_validator(mode="after")
-    def _agrees_with_its_limits(self) -> Self:
-        limits = self.limits
-        most = (
-            ("num_inference_steps", limits.max_steps),
-            ("guidance_scale", limits.max_guidance_scale),
-        )
-        for lora, (name, limit) in itertools.product(self.loras, most):
-            if (getattr(lora.defaults, name) or 0) > limit:
-                said = f"The {name} of its LoRA {lora.name!r} is beyond its limits: {limit:g}."
-                raise PydanticCustomError("out_of_range", said)
-        return self
 
 
 class _ModelsFile(Card):
@@ -134,6 +26,8 @@ class _ModelsFile(Card):
 
     models: tuple[ModelCard, ...] = ()
     default: str | None = None
+    aliases: dict[str, str] = Field({})
+    styles: Annotated[tuple[StyleCard, ...], AfterValidator(named_once)] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -147,6 +41,10 @@ class _ModelsFile(Card):
         if self.default is not None and self.default not in names + sources:
             said = f"The default {self.default!r} is none of its models: {', '.join(names)}."
             raise PydanticCustomError("not_one_of", said)
+        for alias, to in self.aliases.items():
+            if not {to, to.partition("+")[0]} & {"", *names, *sources}:
+                said = f"The alias {alias!r} stands for {to!r}, which is none of its models."
+                raise PydanticCustomError("not_one_of", said)
         return self
 
 
@@ -160,6 +58,8 @@ class Catalog:
         root: Path,
         vocabularies: Mapping[str, Vocabulary] | None = None,
         uploads: LoraFolder | None = None,
+        aliases: Mapping[str, str] | None = None,
+        styles: tuple[StyleCard, ...] = (),
     ) -> None:
         self.cards = {card.name: card for card in cards}
         self.root = root
@@ -167,6 +67,9 @@ class Catalog:
         """What models can draw, by their names; those without one draw anything."""
         self.uploads = uploads
         """Where clients put LoRAs beside those of the cards; None: they may not."""
+        self.aliases = aliases or {}
+        """The table of aliases, which foreign_names.py reads."""
+        self.styles = styles
         self._names = {name: card for card in cards for name in (card.name, *card.aliases)}
         self._names |= {card.source: card for card in cards if card.source not in self._names}
         self.default = self._names[default].name
@@ -174,7 +77,7 @@ class Catalog:
     @classmethod
     def read(cls, path: Path) -> "Catalog":
         """Read models.toml. Raises ModelsFileError, which tells all faults of the file at once."""
-        return cls.parse(_text(path), path)
+        return cls.parse(text_of(path), path)
 
     @classmethod
     def parse(cls, text: str, path: Path) -> "Catalog":
@@ -187,7 +90,8 @@ class Catalog:
             raise ModelsFileError(f"{path}: {' '.join(faults)}") from error
         vocabularies = dict(_vocabularies(file.models, path))
         default = file.default or file.models[0].name
-        return cls(list(file.models), default, path.parent, vocabularies)
+        told = vocabularies, None, file.aliases, file.styles
+        return cls(list(file.models), default, path.parent, *told)
 
     def find(self, name: str | None) -> ModelCard:
         """The card called `name`, by name, alias or source; the default for None.
@@ -253,20 +157,6 @@ def _vocabularies(cards: Sequence[ModelCard], path: Path) -> Iterator[tuple[str,
             except (OSError, ValueError) as error:
                 said = f"the vocabulary {card.vocabulary} of {card.name!r} cannot be read: {error}"
                 raise ModelsFileError(f"{path}: {said}.") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except FileNotFoundError as error:
-        raise ModelsFileError(
-            f"There is no file {path}. Name the one that lists your models: --models FILE or "
-            "DARKROOM_MODELS; docs/models.md says what is in it."
-        ) from error
-    except OSError as error:
-        raise ModelsFileError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ModelsFileError(f"{path} is no text in UTF-8.") from error
 
 
 def _content(text: str, path: Path) -> dict[str, Any]:

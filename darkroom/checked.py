@@ -3,7 +3,7 @@ and the commands that start it, knows no torch."""
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 
 
 class _Told(BaseModel):

@@ -14,6 +14,7 @@ class Code:
 
 
 CODES: Mapping[str, Code] = {
+    "batch_not_found": Code("No batch has this id, or none of its jobs is kept any more."),
     "busy": Code("The service has all the connections, waits or bodies that it takes.", True),
     "canceled": Code("A client canceled the job."),
     "cross_site": Code("A page of another site asked for a change."),
@@ -21,6 +22,12 @@ CODES: Mapping[str, Code] = {
     "decoders_busy": Code("All places where input pictures are decoded are taken.", True),
     "dependency_unavailable": Code("Something that the service needs is away, or short.", True),
     "expired": Code("It existed; its retention has passed, or it was one of too many."),
+    "file_not_found": Code("No file has this id."),
+    "files_full": Code("The files of the API key take all the room that they may."),
+    "forbidden": Code("The API key does not have the scope that this needs."),
+    "gpu_budget_spent": Code(
+        "The job would take more GPU seconds than the API key has left of this day.", True
+    ),
     "head_too_large": Code("The head of the request is too large."),
     "http_version_not_supported": Code("Only HTTP/1.0 and HTTP/1.1 are spoken."),
     "idempotency_mismatch": Code("The Idempotency-Key was used before, with another body."),
@@ -33,6 +40,7 @@ CODES: Mapping[str, Code] = {
     "lora_not_found": Code("No LoRA of this name was uploaded for the model."),
     "malformed_job": Code("What is stored of the job cannot be read."),
     "malformed_request": Code("The body is no JSON object in UTF-8."),
+    "message_not_found": Code("No message of a webhook that was given up has this id."),
     "method_not_allowed": Code("The path has no such method; `Allow` names those it has."),
     "misdirected_request": Code("The host that was asked is none of the service's names."),
     "model_load_failed": Code("The model cannot be loaded."),
@@ -51,14 +59,22 @@ CODES: Mapping[str, Code] = {
     "queue_full": Code("As many jobs wait as may.", True),
     "queue_unavailable": Code("Redis is away, or full.", True),
     "range_not_satisfiable": Code("`Range` asks for no part of the picture."),
+    "rate_limited": Code("The API key has made its requests of this minute.", True),
     "request_timeout": Code("The request came too slowly.", True),
     "safety_blocked": Code("All pictures were withheld by the safety checker."),
+    "shutting_down": Code("The service ends; the job goes on: follow it again.", True),
     "store_unavailable": Code("The image store cannot be used.", True),
-    "too_many_active_jobs": Code("One owner has as many active jobs as may be.", True),
+    "too_many_active_jobs": Code(
+        "As many jobs of the API key are queued or running as may be.", True
+    ),
     "too_many_at_once": Code("One address has as many connections or waits as may be.", True),
+    "too_many_queued_jobs": Code("As many jobs of the API key are queued as may be.", True),
+    "unauthenticated": Code("There is no API key, or none that is valid."),
     "unsupported": Code("The model cannot do what was asked."),
     "unsupported_media_type": Code("The body is no JSON, compressed, or not in UTF-8."),
     "uploads_off": Code("Nobody may upload LoRAs; `DARKROOM_LORA_UPLOADS` would allow it."),
+    "webhooks_off": Code("Nobody is told of jobs; `DARKROOM_WEBHOOKS` would allow it."),
+    "worker_not_found": Code("No worker of this name lives."),
 }
 """By the `code` of problem documents, of a job's `error` and of the event `error`. The codes of
 single fields are in field_errors.py."""

@@ -8,23 +8,18 @@ long something takes reads them here. What was not measured yet follows from wha
 
 from __future__ import annotations
 
-import bisect
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from darkroom.curves import Cost, Sides, curve
 from darkroom.families import entry
 from darkroom.hires import second_part
 from darkroom.networks import main_names
 
 if TYPE_CHECKING:
-    from darkroom.offers import ModelRecord
+    from darkroom.model_record import ModelRecord
 
-Sides = tuple[int, int]
-"""Width and height in pixels."""
 Enlarging = tuple[Mapping[str, Any], "ModelRecord | None"]
 """What another model does between the parts of a picture, as a request of its own, and the record
 of that model."""
@@ -34,12 +29,6 @@ DECODE: Literal["decode"] = "decode"
 """What a job does before its first step and after its last one, as modules of their own; their rows
 are pictures."""
 
-UNSURE = 3
-"""Passes that a measurement must have seen: the first ones may have warmed something up."""
-WEIGHT = 0.1
-"""How much the newest pass counts in the running mean, once there are many."""
-OUTLIER = 2.0
-"""A pass counts as no more than so many times the mean: somebody else had the machine."""
 MOST_COSTS = 96
 """Measurements kept of a model."""
 
@@ -47,7 +36,6 @@ AGEING = 3
 """1 would end nearly as first come first served, and more lets short jobs pass more long ones;
 `benchmarks/scheduling.py` tried 1 to 4."""
 
-_SQUARE = 512 * 512
 _USUAL_STEPS = 25
 _USUAL_SIDE = 512
 _CALLS_A_STEP = {
@@ -61,115 +49,6 @@ _CALLS_A_STEP = {
 _GUIDED = (2, 1)
 """Rows of a picture in each call, and calls of a step, where guidance is classifier-free; of a
 pipeline of which the table says no other."""
-
-
-class Cost(BaseModel):
-    """What passes of one kind took."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    module: str
-    """The network, such as `unet`; `encode` and `decode` are all that a job does before its first
-    step and after its last one."""
-    width: int
-    """Of the pictures, in pixels."""
-    height: int
-    """Of the pictures, in pixels."""
-    dtype: str
-    """The numbers that the model's weights are kept in."""
-    rows: int
-    """Rows that shared the pass: one for each picture, and one more for each that is guided. Of
-    `encode` and `decode`, pictures of the job."""
-    seconds: float
-    """A running mean."""
-    passes: int
-    """How many it saw."""
-
-    def seen(self, seconds: float) -> Cost:
-        """With one pass more. The first ones can only be too slow, so that the fastest counts."""
-        passes = self.passes + 1
-        if passes <= UNSURE:
-            mean = min(self.seconds, seconds)
-        else:
-            weight = max(1 / passes, WEIGHT)
-            mean = self.seconds + weight * (min(seconds, OUTLIER * self.seconds) - self.seconds)
-        return self.model_copy(update={"seconds": mean, "passes": passes})
-
-    def doubted(self) -> Cost:
-        """As if it had not been seen often enough to be sure: it is tried again, and what that
-        takes counts if it is less. If it is more, more passes will show."""
-        return self.model_copy(update={"passes": min(self.passes, UNSURE - 1)})
-
-
-def stated_s(pixels: int, rows: int) -> float:
-    """Seconds of a pass of which nothing is known: a tenth for one row of 512 x 512, half of which
-    more rows share."""
-    return 0.05 + 0.05 * rows * pixels / _SQUARE
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Seconds of a pass by its rows, for one module at one size. More rows never cost less."""
-
-    pixels: int
-    points: tuple[tuple[int, float, bool], ...] = ()
-    """Rows, seconds, whether that is sure; rows ascending, seconds never falling."""
-
-    @classmethod
-    def through(cls, costs: Iterable[Cost], pixels: int) -> Curve:
-        """The curve of measurements that differ in rows alone. What takes longer than more rows do
-        was measured badly: nothing makes a pass too fast."""
-        least, points = math.inf, []
-        for cost in sorted(costs, key=lambda cost: cost.rows, reverse=True):
-            least = min(least, cost.seconds)
-            points.append((cost.rows, least, cost.passes >= UNSURE))
-        return cls(pixels, tuple(reversed(points)))
-
-    def seconds(self, rows: int) -> float:
-        """As measured; in between on a line, beyond in the proportions of `stated_s`."""
-        at = bisect.bisect_left(self.points, rows, key=lambda point: point[0])
-        if at < len(self.points) and self.points[at][0] == rows:
-            return self.points[at][1]
-        if 0 < at < len(self.points):
-            (fewer, low, _), (more, high, _) = self.points[at - 1], self.points[at]
-            return low + (high - low) * (rows - fewer) / (more - fewer)
-        if not self.points:
-            return stated_s(self.pixels, rows)
-        known, took, _ = self.points[min(at, len(self.points) - 1)]
-        return took * stated_s(self.pixels, rows) / stated_s(self.pixels, known)
-
-    def hoped_s(self, rows: int) -> float:
-        """As `seconds`, but a number of rows that is not known well is taken to cost no more than
-        the next smaller one that is, so that it is tried."""
-        sure = [took for count, took, is_sure in self.points if is_sure and count <= rows]
-        return sure[-1] if sure else self.seconds(rows)
-
-    def at(self, pixels: int) -> Curve:
-        """What it is likely to be at another size."""
-        most, points = 0.0, []
-        for rows, took, _ in self.points:
-            most = max(most, took * stated_s(pixels, rows) / stated_s(self.pixels, rows))
-            points.append((rows, most, False))
-        return Curve(pixels, tuple(points))
-
-
-def curve(costs: Iterable[Cost], module: str, size: Sides, dtype: str | None = None) -> Curve:
-    """What passes of `module` cost at `size`: as measured there or, where nothing was, as follows
-    from the nearest size. `dtype` None: any."""
-    pixels = size[0] * size[1]
-    fitting = [cost for cost in costs if cost.module == module and dtype in (None, cost.dtype)]
-    if not fitting:
-        return Curve(pixels)
-
-    def distance(cost: Cost) -> tuple[float, bool]:
-        """In pixels; of the same number, first the same sides."""
-        far = abs(math.log(cost.width * cost.height / pixels))
-        return far, (cost.width, cost.height) != size
-
-    nearest = min(fitting, key=distance)
-    same = [c for c in fitting if (c.width, c.height) == (nearest.width, nearest.height)]
-    found = Curve.through(same, nearest.width * nearest.height)
-    return found if found.pixels == pixels else found.at(pixels)
 
 
 @dataclass(frozen=True)
@@ -191,6 +70,15 @@ class Work:
     """ControlNets that each of them waits for."""
     model: str | None = None
     """Who does it, where it is not the job's own model."""
+    edited: int = 0
+    """Pictures that it works from. How large each is when the network sees it follows from the size
+    of the one that is made, but for small ones of models that leave them small."""
+    layers: int = 0
+    """Transparent ones that each picture is taken apart into."""
+
+    def beside(self, module: str) -> int:
+        """How many pictures a pass of `module` works on, beside the one that is made."""
+        return max(self.layers - 1, 0) if module == DECODE else self.edited + self.layers
 
     @property
     def passes(self) -> int:
@@ -215,10 +103,12 @@ class Work:
     @classmethod
     def of(cls, request: Mapping[str, Any], record: ModelRecord | None) -> Work:
         """Of a request as its job keeps it; what it lacks is taken as usual for the model."""
-        count = request.get("num_images") or 1
-        images, rounds = (1, count) if request.get("deterministic") else (count, 1)
+        known, count = entry(record.pipeline if record else None), request.get("num_images") or 1
+        layers = request.get("layers") or known.get("layers", 0)
+        one_by_one = request.get("deterministic") or layers
+        images, rounds = (1, count) if one_by_one else (count, 1)
         is_guided = (request.get("guidance_scale") or 0) > 1
-        guided = entry(record.pipeline if record else None).get("guided", _GUIDED)
+        guided = known.get("guided", _GUIDED)
         rows, calls = guided if is_guided else (1, 1)
         strength = request.get("strength")
         steps = request.get("num_inference_steps") or _USUAL_STEPS
@@ -234,6 +124,8 @@ class Work:
             steps=steps,
             calls=calls * _CALLS_A_STEP.get(str(request.get("scheduler")), 1),
             controls=len(request.get("controls") or ()),
+            edited=len(request.get("images") or ()),
+            layers=layers,
         )
 
 
@@ -276,12 +168,29 @@ def solo_s(
     )
 
 
+def is_measured(
+    request: Mapping[str, Any], record: ModelRecord | None, enlarging: Enlarging | None = None
+) -> bool:
+    """Whether `solo_s` goes by steps of these models that were measured, at whatever size."""
+    return all(
+        _is_known(part, enlarging[1] if enlarging and part.model else record)
+        for part in Work.parts_of(request, record, enlarging)
+    )
+
+
+def _is_known(work: Work, record: ModelRecord | None) -> bool:
+    costs = record.costs if record else ()
+    network, dtype = network_in(costs), record.dtype if record else None
+    return bool(curve(costs, network, work.size, dtype, beside=work.beside(network)).points)
+
+
 def _part_s(work: Work, record: ModelRecord | None) -> float:
     costs = record.costs if record else ()
     dtype = record.dtype if record else None
 
     def took(module: str, rows: int) -> float:
-        return curve(costs, module, work.size, dtype).seconds(rows)
+        beside = work.beside(module)
+        return curve(costs, module, work.size, dtype, beside=beside).seconds(rows)
 
     return Takes.of(work, network_in(costs), took).solo_s(work)
 
@@ -301,4 +210,6 @@ def network_in(costs: Iterable[Cost]) -> str:
 def most_used(costs: Iterable[Cost]) -> tuple[Cost, ...]:
     """The measurements to keep: as many as a record may hold, those of the most passes."""
     kept = sorted(costs, key=lambda cost: cost.passes, reverse=True)[:MOST_COSTS]
-    return tuple(sorted(kept, key=lambda c: (c.module, c.width, c.height, c.dtype, c.rows)))
+    return tuple(
+        sorted(kept, key=lambda c: (c.module, c.width, c.height, c.beside, c.dtype, c.rows))
+    )

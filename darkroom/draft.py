@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from darkroom.errors import InvalidRequestError, UnsupportedError
 from darkroom.field_errors import field_errors
-from darkroom.job import JobOptions
+from darkroom.job_options import JobOptions
 from darkroom.offers import Offer
 from darkroom.request import Request
 from darkroom.tasks import TASKS, Task

@@ -7,16 +7,25 @@ DarkroomError
 ├── InvalidImageError            invalid_input_image      an input image cannot be read
 ├── UnsupportedError             unsupported              the model cannot do what was asked
 ├── UploadsOffError              uploads_off              the operator allows no uploads
+├── UnauthenticatedError         unauthenticated          no API key, or none that is valid
+├── ForbiddenError               forbidden                the API key lacks a scope
 ├── NotFoundError
 │   ├── JobNotFoundError         job_not_found
+│   ├── BatchNotFoundError       batch_not_found
 │   ├── ImageNotFoundError       image_not_found
 │   ├── ModelNotFoundError       model_not_found
-│   └── LoraNotFoundError        lora_not_found
+│   ├── LoraNotFoundError        lora_not_found
+│   ├── WorkerNotFoundError      worker_not_found
+│   └── NoSuchFileError          file_not_found
 ├── ExpiredError                 expired                  it existed, retention has passed
+├── FilesFullError               files_full               the files of one owner take all they may
 ├── IdempotencyMismatchError     idempotency_mismatch     same key, another body
 ├── OverloadError
 │   ├── QueueFullError           queue_full
-│   ├── TooManyActiveJobsError   too_many_active_jobs
+│   ├── TooManyActiveJobsError   too_many_active_jobs     of one owner, queued or running
+│   ├── TooManyQueuedJobsError   too_many_queued_jobs     of one owner
+│   ├── RateLimitedError         rate_limited             requests per minute of one API key
+│   │   └── GpuBudgetError       gpu_budget_spent         its GPU seconds per day
 │   └── TooManyAtOnceError       too_many_at_once         connections or waits of one address
 ├── BusyError                    busy                     connections, waits or bodies in all
 │   └── DecodersBusyError        decoders_busy            too many pictures are being decoded
@@ -73,7 +82,10 @@ class InvalidRequestError(DarkroomError):
     code = "invalid_parameters"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        told = [_cut(each) for each in errors[:MOST_ERRORS]]
+        told = [
+            FieldError(cut(e.pointer, LONGEST_POINTER), cut(e.detail, LONGEST_SENTENCE), e.code)
+            for e in errors[:MOST_ERRORS]
+        ]
         if more := len(errors) - len(told):
             told.append(FieldError("", f"And {more} more.", "more"))
         sentences = [f"{e.pointer or '/'}: {e.detail}" for e in told[:SUMMED_UP]]
@@ -83,17 +95,9 @@ class InvalidRequestError(DarkroomError):
         self.errors = tuple(told)
 
 
-MOST_ERRORS = 50
-SUMMED_UP = 3
-LONGEST_POINTER = 100
-LONGEST_SENTENCE = 600
+MOST_ERRORS, SUMMED_UP = 50, 3
+LONGEST_POINTER, LONGEST_SENTENCE = 100, 600
 """Characters. Together they keep an answer below 64 KiB, whatever a body held."""
-
-
-def _cut(error: FieldError) -> FieldError:
-    return FieldError(
-        cut(error.pointer, LONGEST_POINTER), cut(error.detail, LONGEST_SENTENCE), error.code
-    )
 
 
 def cut(text: str, longest: int) -> str:
@@ -113,6 +117,14 @@ class UploadsOffError(DarkroomError):
     code = "uploads_off"
 
 
+class UnauthenticatedError(DarkroomError):
+    code = "unauthenticated"
+
+
+class ForbiddenError(DarkroomError):
+    code = "forbidden"
+
+
 class NotFoundError(DarkroomError):
     code = "not_found"
 
@@ -121,26 +133,50 @@ class JobNotFoundError(NotFoundError):
     code = "job_not_found"
 
 
+class BatchNotFoundError(NotFoundError):
+    code = "batch_not_found"
+
+
 class ImageNotFoundError(NotFoundError):
     code = "image_not_found"
 
 
 class ModelNotFoundError(NotFoundError):
     """`near` holds the names most like the one asked for, best first; `known` all there are, where
-    whoever asks may see them."""
+    whoever asks may see them; `because` says what of the name is wrong. `errors` point at it, where
+    it stands in a body."""
 
     code = "model_not_found"
 
-    def __init__(self, name: str, near: Sequence[str] = (), known: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, near: Sequence[str] = (), known: Sequence[str] = (), *, because: str = ""
+    ) -> None:
+        reason = f": {because}" if because else ""
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         hint += f" There are: {', '.join(known)}." if known else ""
-        super().__init__(f"No model is called {name[:100]!r}.{hint}")
+        super().__init__(f"No model is called {name[:100]!r}{reason}.{hint}")
         self.name = name
         self.near = tuple(near)
+        self.errors: tuple[FieldError, ...] = ()
+
+    def point_at(self, pointer: str) -> None:
+        self.errors = (FieldError(pointer, str(self), "not_one_of"),)
 
 
 class LoraNotFoundError(NotFoundError):
     code = "lora_not_found"
+
+
+class WorkerNotFoundError(NotFoundError):
+    code = "worker_not_found"
+
+
+class NoSuchFileError(NotFoundError):
+    code = "file_not_found"
+
+
+class FilesFullError(DarkroomError):
+    code = "files_full"
 
 
 class ExpiredError(DarkroomError):
@@ -162,6 +198,24 @@ class QueueFullError(OverloadError):
 
 class TooManyActiveJobsError(OverloadError):
     code = "too_many_active_jobs"
+
+
+class TooManyQueuedJobsError(OverloadError):
+    code = "too_many_queued_jobs"
+
+
+class RateLimitedError(OverloadError):
+    """`retry_s`: whole seconds after which a request is let through again."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_s: int) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
+
+
+class GpuBudgetError(RateLimitedError):
+    code = "gpu_budget_spent"
 
 
 class TooManyAtOnceError(OverloadError):

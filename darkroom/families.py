@@ -7,12 +7,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_REFUSED = {
-    "QwenImageLayeredPipeline": "it takes a picture apart into several transparent ones, which is "
-    "none of the tasks; QwenImageEditPlusPipeline edits pictures",
-}
-"""Pipelines of pictures that somebody might look for, and why they are no use."""
-
 
 def tasks_of(pipeline: str | None, options: Mapping[str, Any]) -> tuple[str, ...]:
     """What models of a pipeline class do; `options` are those of their index."""
@@ -28,8 +22,6 @@ def refusal(pipeline: str | None) -> str | None:
     known = diffusers_table()["pipelines"]
     if pipeline is None or pipeline in known:
         return None
-    if pipeline in _REFUSED:
-        return f"the pipeline {pipeline!r} cannot be run: {_REFUSED[pipeline]}"
     return (
         f"the pipeline {pipeline[:80]!r} is not one of those that Darkroom can run: "
         f"{', '.join(known)}"

@@ -1,6 +1,7 @@
 """What holds of networks that were distilled to need few steps, and of their noise schedulers; used
 by service and worker, knows neither torch nor models."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from darkroom.cards import LoraCard, LoraDefaults
 from darkroom.errors import FieldError
 from darkroom.offers import Offer
+from darkroom.scheduler_table import FEW_STEPS
 from darkroom.schedulers import short
 
 DISTILLED = frozenset({"LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler"})
@@ -21,6 +23,9 @@ diffusers has it."""
 _PARTS = frozenset({"LCMScheduler", "TCDScheduler"})
 """Their steps are some of those."""
 
+_SOUNDS_FAST = re.compile(r"turbo|lightning|hyper|lcm|dmd|schnell|[1248][-_]?steps?", re.IGNORECASE)
+_SAYS_STEPS = re.compile(r"(?<![\d.])([1-8])[-_]?steps?(?![a-z])", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Inherited:
@@ -33,7 +38,8 @@ class Inherited:
 def inherit(asked: Mapping[str, Any], task: str, offer: Offer) -> Inherited:
     """What the cards of a body's LoRAs say, taken for fields that it leaves out. Of LoRAs that
     disagree the first named counts, and one at scale 0 brings nothing. A scheduler and its options
-    come from the same LoRA, and not at all where the body names a scheduler itself."""
+    come from the same LoRA, else from the card of the model, and not at all where the body names a
+    scheduler itself."""
     takes = offer.takes(task) - asked.keys()
     taken: dict[str, tuple[str, Any]] = {}
     warnings: list[str] = []
@@ -54,7 +60,8 @@ def inherit(asked: Mapping[str, Any], task: str, offer: Offer) -> Inherited:
                         f"{first!r}, which is named first, has its way."
                     )
     body = {name: value for name, (_, value) in taken.items()}
-    wanted, options = body.pop("scheduler", (None, {}))
+    usual = offer.card.scheduler_options.model_dump(exclude_none=True)
+    wanted, options = body.pop("scheduler", (None, usual if "scheduler" in takes else {}))
     given = asked.get("scheduler_options", {})
     if options and isinstance(given, Mapping):
         said = {name: value for name, value in given.items() if value is not None}
@@ -99,12 +106,65 @@ def refusals(values: Mapping[str, Any]) -> Iterator[FieldError]:
         yield FieldError("/num_inference_steps", detail, "out_of_range")
 
 
+def may_need_few(name: str) -> bool:
+    """Whether the name of a model or file sounds as if it was distilled."""
+    return bool(_SOUNDS_FAST.search(name))
+
+
+def steps_said(name: str) -> int | None:
+    """For how few steps a model or LoRA is, where its name says it: 4 of `sdxl_lightning_4step`."""
+    found = _SAYS_STEPS.search(name)
+    return int(found[1]) if found else None
+
+
 def warnings(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
-    """Of a model that is not known to be made for the scheduler that was asked for."""
+    """Of what only suits networks that were distilled, where another is asked, and the reverse."""
+    yield from _of_scheduler(values, offer)
+    yield from _of_model(values, offer)
+    yield from _of_loras(values, offer)
+
+
+def _of_scheduler(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
+    """Of a model that is not known to be made for the scheduler that was asked for: by its own
+    scheduler, by the few steps that its card asks for, or by a LoRA."""
     scheduler = values.get("scheduler")
-    if scheduler not in CONSISTENT or offer.scheduler in DISTILLED or values.get("loras"):
+    is_for_few = offer.scheduler in DISTILLED or (offer.steps or FEW_STEPS + 1) <= FEW_STEPS
+    if scheduler not in DISTILLED or is_for_few or values.get("loras"):
         return
+    then = "pictures are blurred" if scheduler in CONSISTENT else "it is DDIM that draws noise"
     yield (
         f"{short(scheduler)} is for models, or LoRAs, that were distilled for it: "
-        "with others pictures are blurred."
+        f"with others {then}."
     )
+
+
+def _of_model(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
+    """Of few steps without guidance, where the card asks for many with it. Nothing where the card
+    leaves one of the two to the pipeline's class, which distilled models share with others, or
+    where a name says that it may have been distilled."""
+    card = offer.card
+    usual, strong = card.defaults.num_inference_steps or 0, card.defaults.guidance_scale or 0.0
+    if usual <= FEW_STEPS or strong <= 1.0:
+        return
+    if may_need_few(f"{card.name} {card.source} {card.transformer or ''}"):
+        return
+    steps, guidance = values.get("num_inference_steps"), values.get("guidance_scale")
+    is_fast = steps and steps <= FEW_STEPS and guidance is not None and guidance <= 1.0
+    if is_fast and not any(lora["scale"] for lora in values.get("loras") or ()):
+        yield (
+            f"num_inference_steps {steps} with guidance_scale {guidance:g} is for models, or "
+            f"LoRAs, that were distilled for it: the card of {card.name!r} asks for {usual} "
+            f"and {strong:g}."
+        )
+
+
+def _of_loras(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
+    """Of many steps with a LoRA whose name says for how few it is, and whose card says nothing."""
+    steps = values.get("num_inference_steps") or 0
+    for lora in _named(values, offer):
+        says = steps_said(lora.name)
+        if says and steps > FEW_STEPS and lora.defaults.num_inference_steps is None:
+            yield (
+                f"The LoRA {lora.name!r} is for {says} steps by its name, not {steps}; its card "
+                "has no `defaults`: name scheduler, steps and guidance_scale in the request."
+            )

@@ -33,7 +33,9 @@ CODES = {
     "too_long": "Text has too many characters, or a number too many digits.",
     "too_many": "A list or an object has too many entries.",
     "too_many_pixels": "Width times height is too large.",
+    "too_much_work": "It takes more GPU seconds than the API key may take in a day.",
     "too_short": "Text has too few characters.",
+    "unfit_picture": "The model cannot work from a picture of this shape.",
     "unknown_field": "There is no such field.",
     "unknown_parameter": "There is no such query parameter.",
     "unsupported_field": "The model or the task takes no such field.",
@@ -135,8 +137,17 @@ def _field_error(
         where = ["width"]
     if code == "unknown_field" and also is not None:
         known = _fields_at(cls, where[:-1]) | (set(also) if len(where) == 1 else set())
-        sentence += did_you_mean(where[-1], known)
+        sentence += did_you_mean(where[-1], known) or _beside(cls, where)
     return FieldError(pointer(*where), sentence, code)
+
+
+def _beside(cls: type[BaseModel], where: list[str]) -> str:
+    """That a field stands in another one beside which it belongs; empty if it does not."""
+    inner = [part for part in where[:-1] if not part.isdecimal()]
+    above = where[: where.index(inner[-1])] if inner else None
+    if above is None or where[-1] not in _fields_at(cls, above):
+        return ""
+    return f" It belongs beside {inner[-1]}, not into it."
 
 
 def _path(loc: tuple[int | str, ...]) -> list[str]:

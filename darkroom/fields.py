@@ -73,3 +73,20 @@ class Fields(BaseModel):
         if not isinstance(values, Mapping):
             return values
         return {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}
+
+
+def with_nulls(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of such a class, with null beside the type of what may be left out."""
+    fields = schema["properties"]
+    optional = fields.keys() - {*schema.get("required", ())}
+    return {**schema, "properties": fields | {name: _or_null(fields[name]) for name in optional}}
+
+
+_ABOUT = ("title", "description", "default", "examples")
+
+
+def _or_null(field: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {k: v for k, v in field.items() if k not in _ABOUT}
+    if {"type": "null"} in kinds.get("anyOf", ()):
+        return dict(field)
+    return {k: v for k, v in field.items() if k in _ABOUT} | {"anyOf": [kinds, {"type": "null"}]}

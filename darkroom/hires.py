@@ -1,19 +1,15 @@
 """A picture that is made small, enlarged, and gone on with at its final size; used by service and
 worker, knows neither HTTP nor torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from darkroom.cards import Limits
 from darkroom.errors import FieldError
 from darkroom.fields import Fields
-
-if TYPE_CHECKING:
-    from darkroom.offers import Offer
 
 LATENT, LANCZOS = "latent", "lanczos"
 """What enlarges without another model."""
@@ -29,7 +25,7 @@ class Hires(Fields):
 
     scale: Annotated[float, Field(gt=1, le=4)] = 2.0
     """How many times as wide and high the final picture is. Its sides are rounded to multiples of
-    16."""
+    16, or of 8 or less where width and height are no more than that."""
     strength: Annotated[float, Field(gt=0, le=1)] = 0.7
     """As of image-to-image: how much is made anew. Enlarged latents are blurred, and stay so if it
     is low."""
@@ -68,18 +64,25 @@ def upscale_model(values: Mapping[str, Any]) -> str | None:
     return None if upscaler in (LATENT, LANCZOS) else upscaler
 
 
-def refusals(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldError]:
-    """Of a final picture beyond the model's limits, of latents that it does not go on from, and of
-    a second part without a step."""
-    if values.get("hires") and values["hires"]["upscaler"] == LATENT and not offer.resumes_latents:
+def refusals(
+    values: Mapping[str, Any], limits: Limits, *, resumes_latents: bool
+) -> Iterator[FieldError]:
+    """Of a final picture beyond the model's limits or no larger than the first, of latents that the
+    model does not go on from, and of a second part without a step."""
+    if values.get("hires") and values["hires"]["upscaler"] == LATENT and not resumes_latents:
         detail = "This model does not go on from latents: ask for lanczos."
         yield FieldError("/hires/upscaler", detail, "unsupported_field")
-    second, limits = second_part(values), offer.limits
+    second = second_part(values)
     if second is None:
         return
     width, height, steps = second["width"], second["height"], second["num_inference_steps"]
     would = f"Would become {width} x {height}; "
-    if max(width, height) > limits.max_size or width * height > limits.max_pixels:
+    if (width, height) == (values["width"], values["height"]):
+        shorter = min(width, height)
+        least = 1 + math.gcd(width, height, MULTIPLE) / (2 * shorter)
+        detail = f"Leaves {width} x {height} as it is: at least {_up(least):g} makes it larger."
+        yield FieldError("/hires/scale", detail, "out_of_range")
+    elif max(width, height) > limits.max_size or width * height > limits.max_pixels:
         detail = (
             f"{would}this model makes at most {limits.max_size} on a side and "
             f"{limits.max_pixels} pixels."
@@ -95,3 +98,8 @@ def refusals(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldError]:
         least = math.ceil(100 / steps) / 100
         detail = f"Leaves none of {steps} steps to make: at least {least:g} makes one."
         yield FieldError("/hires/strength", detail, "out_of_range")
+
+
+def _up(scale: float) -> float:
+    """The next larger number of three decimals."""
+    return math.ceil(scale * 1000) / 1000

@@ -89,15 +89,17 @@ class ImageStore:
             with _translated(), suppress(*_ABSENT):
                 stat = path.stat()
                 return StoredImage(image_id, _FORMATS[path.suffix], stat.st_size, stat.st_mtime)
-        raise _not_found(image_id)
+        raise no_image(image_id)
 
     def open(self, image: StoredImage) -> BinaryIO:
-        """A finished picture, to be read from any position. Raises ImageNotFoundError."""
+        """A picture that was found, to be read from any position. Raises ImageNotFoundError."""
+        is_input = INPUT_ID.fullmatch(image.id)
+        path = self._input(image.id) if is_input else self._image(image.id, image.format)
         with _translated():
             try:
-                return self._image(image.id, image.format).open("rb")
+                return path.open("rb")
             except FileNotFoundError as error:  # deleted this moment
-                raise _not_found(image.id) from error
+                raise no_image(image.id) from error
 
     def delete(self, image_ids: Iterable[str]) -> int:
         """Delete pictures; those already gone do not matter. Returns how many were there."""
@@ -150,9 +152,14 @@ class ImageStore:
                 _touch(path)
                 return path.open("rb")
             except _ABSENT as error:
-                raise InvalidImageError(
-                    f"No input image has the id {input_id[:80]!r}; send it again."
-                ) from error
+                raise no_input(input_id) from error
+
+    def find_input(self, input_id: str) -> StoredImage:
+        """Look for an input picture. Raises InvalidImageError."""
+        with _translated(), suppress(*_ABSENT):
+            stat = self._input(input_id).stat()
+            return StoredImage(input_id, "png", stat.st_size, stat.st_mtime)
+        raise no_input(input_id)
 
     def read_input(self, input_id: str) -> bytes:
         """The bytes of an input picture, as `open_input` has them."""
@@ -167,6 +174,20 @@ class ImageStore:
         """Delete input pictures that nobody sent or read for so many seconds, but those to keep."""
         old = self._files(_INPUTS, older_than_s)
         return self._unlink(path for path in old if path.stem not in keep)
+
+    def delete_untouched(self, input_ids: Iterable[str], for_s: float) -> set[str]:
+        """Delete these input pictures, but those that somebody sent or read within so many seconds;
+        returns those of them that are no more."""
+        latest, gone = time.time() - for_s, set()
+        for input_id in input_ids:
+            path = self._input(input_id)
+            with _translated():
+                with suppress(*_ABSENT):
+                    if path.stat().st_mtime > latest:
+                        continue
+                    path.unlink()
+                gone.add(input_id)
+        return gone
 
     # The store itself
 
@@ -257,8 +278,14 @@ def _touch(path: Path) -> None:
     os.utime(path, ns=(now, now))
 
 
-def _not_found(image_id: str) -> ImageNotFoundError:
+def no_image(image_id: str) -> ImageNotFoundError:
+    """What is told of a finished picture that is not there, or is not for who asks."""
     return ImageNotFoundError(f"No image has the id {image_id[:50]!r}.")
+
+
+def no_input(input_id: str) -> InvalidImageError:
+    """The same of an input picture."""
+    return InvalidImageError(f"No input image has the id {input_id[:80]!r}; send it again.")
 
 
 @contextmanager

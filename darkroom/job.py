@@ -3,15 +3,14 @@
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from uuid_utils import uuid7
 
 from darkroom.codes import retryable
-from darkroom.fields import Fields, at_most
 from darkroom.request import PictureFormat
-from darkroom.text import LINES, ONE_LINE
+from darkroom.webhook import Webhook
 
 Priority = Literal["high", "normal", "low"]
 
@@ -74,23 +73,6 @@ INPUT_ID = re.compile(r"file_[0-9a-f]{64}", re.ASCII)
 """The hash of an input picture: what requests hold in its place."""
 
 
-class JobOptions(Fields):
-    """What a client may say about a job besides what it asks for."""
-
-    priority: Priority = "normal"
-    """Which of the model's three queues the job waits in."""
-    tags: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=64), ONE_LINE]], at_most(16)
-    ] = Field([], max_length=16)
-    """Words to find the job by in listings."""
-    metadata: dict[
-        Annotated[str, Field(max_length=64), ONE_LINE], Annotated[str, Field(max_length=512), LINES]
-    ] = Field({}, max_length=16)
-    """Anything the client wants to get back with the job."""
-    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] | None = None
-    """Cancel the job if it is not done so many seconds after submission."""
-
-
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -117,8 +99,7 @@ class Progress(Frozen):
     step: int = 0
     """Denoising steps done, on the scale of `steps`."""
     steps: int = 0
-    """Denoising steps that this job makes: `num_inference_steps`, less where `strength` < 1, more
-    where `hires` adds a second part."""
+    """Those that it makes: `num_inference_steps`, less by `strength`, more by `hires`."""
     ratio: float = 0.0
     """0 to 1, never falling within an attempt: the share of the denoising steps, to which decoding
     and saving the pictures add one each. 1 when all pictures are stored."""
@@ -136,6 +117,10 @@ class Progress(Frozen):
         return f"{self.stage} {self.detail}{share}"
 
 
+PAUSED = "An operator paused its queue; it waits until they resume it."
+NO_WORKER = "No worker serves its model now; it waits until one does."
+
+
 class QueuePlace(Frozen):
     """Where a job waits."""
 
@@ -145,7 +130,10 @@ class QueuePlace(Frozen):
     """How many jobs of the same queue go first; 0 means next."""
     eta_s: float | None = None
     """Seconds until it has ended, estimated from the work ahead of it and what workers get through;
-    null while nobody serves its model."""
+    null while nobody can tell."""
+    reason: str | None = None
+    """Why nobody can tell: its queue is paused, or nobody serves its model. A sentence for
+    people."""
     work_s: float = UNKNOWN_WORK_S
     """Seconds that it is likely to take if it runs alone, estimated when it was accepted."""
 
@@ -205,6 +193,9 @@ class Timings(Frozen):
     """From pixels to files that are stored."""
     total: float | None = None
     """All of it."""
+    device: float | None = None
+    """Apart from these, seconds of work on its device, as measured: of a pass that it shared with
+    other jobs its share. Null where nobody measured them."""
 
 
 class JobUrls(Frozen):
@@ -253,11 +244,19 @@ class Job(Frozen):
     priority: Priority = "normal"
     """Which of the three queues of its model it waits in."""
     tags: list[str] = []
-    """As the client gave them."""
+    """As the client gave them, or changed them later."""
+    starred: bool = False
+    """Whether a client marked it, to find it again."""
     metadata: dict[str, Any] = {}
     """As the client gave it."""
     parent_id: str | None = None
     """The job that this one came from."""
+    batch_id: str | None = None
+    """The batch that it was asked for in."""
+    webhook: Webhook | None = None
+    """Who is told of it; null if nobody is, or the receiver wanted no more."""
+    ttl_s: int | None = None
+    """Seconds that it is kept after its end, as the client asked; null: as long as others."""
     created_at: datetime
     """When it was accepted."""
     started_at: datetime | None = None

@@ -9,10 +9,14 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from darkroom import logs
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom import logs, messenger
+from darkroom.catalog import Catalog
 from darkroom.errors import DependencyError
 from darkroom.images import ImageStore
+from darkroom.models_text import ModelsFileError
+from darkroom.outbound.client import Outbound
+from darkroom.outbound.policy import Policy
+from darkroom.queue import erasure, files, keeping
 from darkroom.queue.queue import Queue
 from darkroom.settings import Settings
 
@@ -22,6 +26,13 @@ TIDY_EVERY_S = 600.0
 """Seconds between two looks at the files, and from a fault to the next."""
 ORPHAN_AGE_S = 3600.0
 """A file that no job refers to may be one whose job is about to end, until it is so old."""
+
+LOOSE_AGE_S = 600.0
+"""An input picture that was let go of may be one whose next job is about to be accepted, until it
+was not sent or read for so long."""
+
+ERASING_STEPS = 50
+"""Of 100 jobs each, in one turn, so that what else is due need not wait for long."""
 
 ABANDONED_AFTER_S = 3600.0
 """A job whose model was taken out of models.toml waits so long for a worker that comes with a file
@@ -33,14 +44,19 @@ LOOKS_PER_LEASE = 8
 
 def run(stop: threading.Event, *, settings: Settings, queue: Queue) -> None:
     """Keep house until `stop` is set. Faults of Redis or of the store are waited out, and
-    what nobody foresaw keeps nothing but its own turn from being done."""
+    what nobody foresaw keeps nothing but its own turn from being done. Raises SettingsError."""
+    policy = Policy.of(settings)
     offered = partial(_models_on_offer, settings)
     keeper = Keeper(queue, ImageStore.of(settings), settings.retention_s, offered)
     every_s = settings.keeper_interval_s
     log.info("keeper_started", interval_s=every_s)
     # A store that is slow, or has many files, must hold up no job of a lost machine.
-    with ThreadPoolExecutor(1, "reaper") as pool:
+    # And no receiver of webhooks anything.
+    with ThreadPoolExecutor(2, "keeper") as pool:
         pool.submit(_go_round, stop, min(every_s, settings.lease_s / LOOKS_PER_LEASE), keeper.reap)
+        if settings.webhooks:
+            sending = partial(messenger.run, stop, settings, Outbound(policy))
+            pool.submit(_go_round, stop, every_s, sending)
         _go_round(stop, every_s, keeper.turn, keeper.put_off_tidying)
     log.info("keeper_stopped")
 
@@ -96,7 +112,11 @@ class Keeper:
         """Raises QueueUnavailableError, StoreUnavailableError."""
         for job_id in self._queue.expire_deadlines():
             log.info("deadline_passed", job_id=job_id)
+        for job_id in self._queue.cancel_left():
+            log.info("client_gone", job_id=job_id)
         self._forget_old_jobs()
+        self._queue.carry_out(files.drop_old())
+        self._go_on_erasing()
         if time.monotonic() >= self._tidy_at:
             self.put_off_tidying()
             self._end_abandoned()
@@ -109,17 +129,27 @@ class Keeper:
 
     def tidy(self) -> None:
         """Delete files that no job refers to: parts of pictures, pictures whose attempt lost, and
-        inputs that were not sent or read for as long as jobs are kept."""
+        inputs that were let go of, or not sent or read for as long as jobs are kept."""
         if not _belongs(self._store, self._queue):
             return
         unfinished = self._store.delete_unfinished(ORPHAN_AGE_S)
-        orphans = self._store.delete(self._orphans())
-        input_age = max(self._retention_s, ORPHAN_AGE_S)
-        inputs = 0
-        if any(self._store.input_ids(input_age)):
-            inputs = self._store.delete_inputs(input_age, keep=self._queue.input_ids())
+        unreferred = self._orphans()
+        orphans = self._store.delete(unreferred)
+        self._queue.forget_images(unreferred)
+        inputs = self._delete_inputs()
         if unfinished or orphans or inputs:
             log.info("files_deleted", unfinished=unfinished, orphans=orphans, inputs=inputs)
+
+    def _delete_inputs(self) -> int:
+        """Those that no job and no file refers to, and that were let go of, or are old."""
+        loose = self._queue.carry_out(keeping.loose_inputs())
+        old_s = max(self._retention_s, ORPHAN_AGE_S)
+        if not loose and not any(self._store.input_ids(old_s)):
+            return 0
+        kept = self._queue.input_ids()
+        gone = self._store.delete_untouched(loose - kept, LOOSE_AGE_S)
+        self._queue.carry_out(keeping.forget_loose(gone | (loose & kept)))
+        return len(gone) + self._store.delete_inputs(old_s, keep=kept)
 
     def _orphans(self) -> Collection[str]:
         """Pictures that no job refers to, twice in a row: a clock that jumps makes files old."""
@@ -134,6 +164,19 @@ class Keeper:
         if (offered := self._offered()) is not None:
             for job_id in self._queue.end_abandoned(offered, ABANDONED_AFTER_S):
                 log.warning("model_gone", job_id=job_id)
+
+    def _go_on_erasing(self) -> None:
+        """What is removed is so much that it was not all removed at once, or its service died."""
+        for asked in self._queue.carry_out(erasure.noted()):
+            below: int | None = None
+            for _ in range(ERASING_STEPS):
+                step = self._queue.carry_out(erasure.erase_some(asked, below))
+                self._store.delete(step.images)
+                below = step.next
+                if below is None:
+                    self._queue.carry_out(erasure.end(asked))
+                    log.info("data_erased", owner=asked.owner)
+                    break
 
     def _forget_old_jobs(self) -> None:
         for job_id, images in self._queue.sweep_retention().items():

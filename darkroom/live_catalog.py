@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darkroom import logs
-from darkroom.catalog import Catalog, ModelCard, ModelsFileError
+from darkroom.catalog import Catalog
 from darkroom.lora_folder import LoraFolder
+from darkroom.model_card import ModelCard
+from darkroom.models_text import ModelsFileError
 
 log = logs.get("catalog")
 
@@ -63,7 +65,8 @@ class LiveCatalog(Catalog):
 
     def _take(self, new: Catalog, old: Mapping[str, ModelCard]) -> None:
         cards = [old[name] if old.get(name) == card else card for name, card in new.cards.items()]
-        super().__init__(cards, new.default, new.root, new.vocabularies, self._uploads)
+        told = new.vocabularies, self._uploads, new.aliases, new.styles
+        super().__init__(cards, new.default, new.root, *told)
 
 
 def _mark(path: Path) -> Mark:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import structlog
 
 from darkroom.settings import Settings
+from darkroom.text import plain
 
 _LEVELS = logging.getLevelNamesMapping()
 LASTING = {
@@ -45,9 +46,9 @@ def setup(settings: Settings, **bound: Any) -> None:
         settings.log_format == "auto" and sys.stderr.isatty()
     )
     render = (
-        structlog.dev.ConsoleRenderer(colors=_in_colour())
+        [_on_its_line, structlog.dev.ConsoleRenderer(colors=_in_colour())]
         if as_text
-        else structlog.processors.JSONRenderer(sort_keys=False)
+        else [structlog.processors.JSONRenderer(sort_keys=False)]
     )
     lines = _Lines(sys.stderr)
     structlog.configure(
@@ -59,7 +60,7 @@ def setup(settings: Settings, **bound: Any) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("event"),
-            render,
+            *render,
         ],
         wrapper_class=_logger_class(_LEVELS[settings.log_level.upper()]),
         logger_factory=lambda *_: lines,
@@ -144,6 +145,19 @@ class Floods:
         return {**line, "left_out": left_out} if left_out else line
 
 
+def _on_its_line(
+    _logger: Any, _level: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A step of structlog's chain for lines that no JSON keeps apart: what a client wrote can begin
+    none of its own, and sends a terminal no commands."""
+    return {k: _shown(k, v) if isinstance(v, str) else v for k, v in line.items()}
+
+
+def _shown(name: str, text: str) -> str:
+    """A trace has lines of its own."""
+    return "\n".join(map(plain, text.split("\n"))) if name == "exception" else plain(text)
+
+
 def _in_colour() -> bool:
     """On a terminal whose user has not asked for none (no-color.org)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -161,10 +175,10 @@ def is_fault(line: str) -> bool:
 def readable(line: str) -> str:
     """A line of a log, as JSON or not, for people."""
     try:
-        said = dict(json.loads(line))
+        said = {k: _shown(k, str(v)) for k, v in dict(json.loads(line)).items()}
         told = f"{said.pop('timestamp')[11:19]} {said.pop('level')} {said.pop('event')}"
     except (ValueError, TypeError, LookupError):
-        return line
+        return plain(line)
     exception = said.pop("exception", "")
     details = " ".join(f"{name}={value}" for name, value in said.items() if name != "process")
     return "\n".join(part for part in (f"{told} {details}".rstrip(), exception) if part)

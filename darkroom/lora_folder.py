@@ -13,6 +13,7 @@ from darkroom.cards import LoraCard
 from darkroom.errors import ModelLoadError
 from darkroom.file_families import contents_of, fits
 from darkroom.file_kinds import LORA, header_of, refuse_others
+from darkroom.lora_keys import read_keys
 from darkroom.model_files import SAFETENSORS
 from darkroom.private import make_folder
 
@@ -51,19 +52,36 @@ class LoraFolder:
                     path.unlink()
         return self.root / model / f".{mark}{UNFINISHED}"
 
-    def keep(self, received: Path, model: str, name: str, family: str | None = None) -> bool:
+    def keep(
+        self,
+        received: Path,
+        model: str,
+        name: str,
+        family: str | None = None,
+        *,
+        only_new: bool = False,
+    ) -> bool:
         """Offer a received file under a name; whether it takes the place of another. It is judged
-        by its header first, also whether it is for models of `family`, where both are known.
+        by its header first: whether it is all there and of a kind that is read, and whether it is
+        for models of `family`, where both are known.
 
-        Raises ModelLoadError, OSError."""
+        Raises ModelLoadError, OSError, and with `only_new` FileExistsError where there is one."""
         refuse_others(received, LORA, wanted="LoRA")
-        families = contents_of(header_of(received)).families
+        header = header_of(received)
+        try:
+            read_keys(header)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{received.name}: {error}") from None
+        families = contents_of(header).families
         if families and family and not fits(families, family):
             made_for = " or ".join(families)
             raise ModelLoadError(
                 f"{received.name} is a LoRA for {made_for}, and the model {model!r} is {family}"
             )
         file = self.file(model, name)
+        if only_new:
+            os.link(received, file)  # unlike a rename it replaces nothing
+            return False
         is_new = not file.exists()
         received.replace(file)
         return not is_new
@@ -71,6 +89,12 @@ class LoraFolder:
     def delete(self, model: str, name: str) -> None:
         """Raises FileNotFoundError, OSError."""
         self.file(model, name).unlink()
+
+
+def mark_of(file: Path) -> str | None:
+    """The same as text; None: it is gone."""
+    state = state_of(file)
+    return state and f"{state[0]}-{state[1]}"
 
 
 def state_of(file: Path) -> tuple[int, int] | None:

@@ -67,6 +67,7 @@ def _counters(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
         ),
         "reaped": ("darkroom_jobs_reaped", "Jobs taken back from engines that died.", []),
         "released": ("darkroom_jobs_released", "Jobs given back by draining workers.", []),
+        "webhooks": ("darkroom_webhook_attempts", "Messages of webhooks, posted.", ["outcome"]),
         "fenced": ("darkroom_results_refused", "Results of engines without a lease.", []),
     }
     for event, (name, text, labels) in shapes.items():
@@ -86,6 +87,12 @@ def _queues(states: list[QueueState]) -> Iterator[Metric]:
         "How long the head of the queue has waited.",
         ["queue"],
         {(s.name,): s.oldest_age_s for s in states},
+    )
+    yield _gauge(
+        "darkroom_queue_paused",
+        "1 where an operator paused it: its jobs wait.",
+        ["queue"],
+        {(s.name,): int(s.paused) for s in states},
     )
     backlog: dict[tuple[str], float] = defaultdict(float)
     for state in states:

@@ -1,9 +1,10 @@
 """Which family a model of models.toml is of, by headers and configurations; used by all processes,
 knows neither torch nor diffusers."""
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
 from darkroom.file_families import UNETS, contents_of
+from darkroom.model_card import ModelCard
 from darkroom.model_files import ModelFiles
 from darkroom.weight_headers import read_header
 

@@ -1,102 +1,25 @@
-"""What a worker found out about each model, and what clients can therefore ask of it.
+"""What clients can ask of each model.
 
 Used by all processes; knows neither HTTP nor torch. A card says what an operator wants, a record
 what a worker saw when it loaded the model; an offer joins the two for checking requests.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from darkroom import named_loras
-from darkroom.cards import Limits, with_new
-from darkroom.catalog import Catalog, ModelCard
-from darkroom.costs import Cost
+from darkroom.cards import Limits
+from darkroom.catalog import Catalog
+from darkroom.current_adapters import current
+from darkroom.errors import FieldError
 from darkroom.families import diffusers_table, entry, refusal, tasks_of
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
 from darkroom.request import MAX_EDITED, Adapter, Argument, Besides, Need, needs
 from darkroom.tasks import TASKS, Task
 from darkroom.vocabulary import Vocabulary
-
-
-class ModelRecord(BaseModel):
-    """What a worker found when it loaded a model, or why it could not."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    name: str
-    """The model, by its name in models.toml."""
-    tasks: tuple[str, ...] = ()
-    """What it can do."""
-    schedulers: tuple[str, ...] = ()
-    """Noise schedulers that work with it, by diffusers class name."""
-    scheduler: str | None = None
-    """The model's own noise scheduler."""
-    sigmas: str | None = None
-    """The kind of sigmas that its configuration asks for; null: as they are."""
-    timestep_spacing: str | None = None
-    """How its configuration spaces timesteps; null if its class has no such option."""
-    width: int | None = None
-    """Its usual size, in pixels."""
-    height: int | None = None
-    """Its usual size, in pixels."""
-    size_multiple: int | None = None
-    """Both sides of its pictures must be multiples of this, whatever the card allows."""
-    latent_channels: int | None = None
-    """Of its VAE's latents; null if it has no VAE that tells."""
-    loras: tuple[str, ...] = ()
-    """Names of the LoRAs that can be used."""
-    controlnets: tuple[str, ...] = ()
-    """Names of the ControlNets that can be used."""
-    embeddings: tuple[str, ...] = ()
-    """Words that textual inversions added."""
-    reference: bool = False
-    """Whether it takes reference images."""
-    classes: int | None = None
-    """How many classes it knows, where it makes pictures of classes."""
-    faults: dict[str, str] = {}
-    """What of the card cannot be used, such as `lora:name`, and why; `files`: what a library had to
-    say of the model's weights when it loaded them."""
-    safety: str | None = None
-    """The checker at work; null if none is."""
-    pipeline: str | None = None
-    """The diffusers class."""
-    dtype: str | None = None
-    """The numbers that its weights are kept in."""
-    device: str | None = None
-    """Where it was loaded."""
-    source: str | None = None
-    """The folder or repository that was loaded."""
-    revision: str | None = None
-    """Which commit of its repository."""
-    config: str | None = None
-    """What said what a single file leaves out, where the card named it."""
-    transformer: str | None = None
-    """The file of its network, where the card named one."""
-    vae: str | None = None
-    """Its VAE, where the card named one."""
-    parameters: int | None = None
-    """How many weights it has."""
-    load_s: float | None = None
-    """Seconds that loading it took, with the picture that warms it up and what was compiled."""
-    compile_s: float | None = None
-    """Seconds of these that torch compiled for; null if the model is not compiled."""
-    load_pauses_others: bool = True
-    """Whether other jobs of its worker stand still while it is loaded or compiled, as they always
-    do in this version."""
-    step_s: float | None = None
-    """Seconds of a denoising step of one picture of its usual size, without guidance, as measured
-    lately."""
-    costs: tuple[Cost, ...] = ()
-    """What its passes took, as measured lately."""
-    error: str | None = None
-    """Why it could not be loaded; null if it could."""
-    worker: str | None = None
-    """Who loaded it."""
-    updated_at: str | None = None
-    """When this was written."""
-
 
 USUAL_SIDE = 512
 """Pixels, where a model that was loaded says nothing of its size."""
@@ -126,6 +49,14 @@ class Offer:
     vocabulary: Vocabulary | None = None
     edited: int = MAX_EDITED
     """How many pictures one edit can work from."""
+    edit_rules: Mapping[str, int] = field(default_factory=dict)
+    """What its pipeline takes of pictures to edit, beside what all take; see `edit_pictures`."""
+    edits_within_mask: bool = False
+    """Whether another pipeline of it does the edits of one picture that have a mask."""
+    multiple: int = 1
+    """What sides of its pictures are multiples of, whatever the card says."""
+    layers: int | None = None
+    """Into how many transparent pictures it takes one apart, unless told; None if it does not."""
     resumes_latents: bool = True
     """Whether it may go on from latents as it does from a picture."""
     sigmas: str | None = None
@@ -133,6 +64,12 @@ class Offer:
     """These two as the model's own noise scheduler has them, and the others after it."""
     refused: str | None = None
     """Why no worker can run it, where that is known beforehand."""
+    error: str | None = None
+    """Why no worker could load it, where one tried."""
+    takes_loras: bool = True
+    """Whether requests may name LoRAs, if it has some."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """Of its adapters those that cannot be used, such as `lora:name`, and why."""
     is_known: bool = True
     """Whether it is known what kind of model it is. Until then every task is offered, with every
     field that some model takes for it: the worker that loads the model has the last word."""
@@ -150,13 +87,18 @@ class Offer:
         """Whether the model may be one of diffusion, which takes DDIM, and no rectified flow."""
         return "DDIMScheduler" in self.schedulers
 
+    def wrong_loras(self, asked: Mapping[str, Any]) -> Iterator[FieldError]:
+        """See `named_loras.refusals`."""
+        return named_loras.refusals(asked, self.card.name, self.loras, self.faults)
+
 
 def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offer:
     """Join a card with its record or, until a worker has loaded the model, with what its files on
     this machine and the table of diffusers' classes say. What neither tells is left open."""
     loaded = record if record and _is_of(record, card) else None
-    known = loaded or _from_files(catalog, card) or _anything(card)
-    known = known.model_copy(update={"loras": named_loras.names(catalog, card, known.loras)})
+    known = current(loaded or _from_files(catalog, card) or _anything(card), card)
+    usable = named_loras.names(catalog, card, known.loras, loaded)
+    known = known.model_copy(update={"loras": usable})
     usual, limits = USUAL_SIDE if loaded else None, _limits(card, known)
     is_known = known.pipeline is not None or loaded is not None
     tasks = tuple(t for t in known.tasks if t in TASKS and (not card.tasks or t in card.tasks))
@@ -170,15 +112,22 @@ def offer(catalog: Catalog, card: ModelCard, record: ModelRecord | None) -> Offe
         height=nearest_allowed(limits, card.defaults.height or known.height or usual),
         limits=limits,
         **_defaults(card, known, is_known=is_known),
-        loras=with_new("lora", known.loras, card.loras, known.faults),
-        controlnets=with_new("controlnet", known.controlnets, card.controlnets, known.faults),
+        loras=known.loras,
+        controlnets=known.controlnets,
         classes=known.classes,
         vocabulary=catalog.vocabularies.get(card.name),
         edited=entry(known.pipeline).get("edited", MAX_EDITED),
+        edit_rules=entry(known.pipeline).get("edit_rules", {}),
+        edits_within_mask=entry(known.pipeline).get("edits_within_mask", False),
+        multiple=known.size_multiple or 1,
+        layers=entry(known.pipeline).get("layers"),
         resumes_latents=_resumes_latents(known),
         sigmas=known.sigmas,
         timestep_spacing=known.timestep_spacing,
         refused=None if loaded else refusal(known.pipeline),
+        error=record.error if record else None,
+        takes_loras=_can_take_loras(known, tasks),
+        faults={**known.faults, **named_loras.refused(catalog, card, loaded)},
         is_known=is_known,
     )
 
@@ -228,7 +177,7 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     if arguments is None:  # a class that this version does not know is taken to have what is usual
         arguments = [need.name for need in asked.values() if isinstance(need, Argument)]
     met: set[Need | None] = {None, *map(Argument, arguments), *map(Besides, known.tasks)}
-    if known.loras:
+    if known.loras and _can_take_loras(known, (task.name,)):
         met.add(Adapter("loras"))
     if known.reference and "ip_adapter_image" in arguments:
         met.add(Adapter("reference"))
@@ -237,9 +186,14 @@ def _fields(task: Task, known: ModelRecord) -> frozenset[str]:
     return task.brings | {name for name, need in asked.items() if need in met}
 
 
+def _can_take_loras(known: ModelRecord, tasks: Iterable[str]) -> bool:
+    """Whether any of the tasks may be asked for with LoRAs, of the model's pipeline as well."""
+    fields = (TASKS[task].request.model_fields for task in tasks)
+    return entry(known.pipeline).get("loras", True) and any("loras" in each for each in fields)
+
+
 def _resumes_latents(known: ModelRecord) -> bool:
-    """Its pipeline of image-to-image takes for latents what has as many channels as the table says,
-    or as the VAE has."""
+    """Its image-to-image takes for latents what has as many channels as table or VAE say."""
     if not (pipeline := entry(known.pipeline)):
         return True
     wanted = pipeline.get("latents")
@@ -266,8 +220,8 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
     own, vae = known.get("defaults", {}), catalog.vae_files(card)
     size = (own.get("width"), own.get("height"))
     width, height = size if all(size) else files.native_size(vae) or (None, None)
-    return _named(
-        card,
+    return ModelRecord(
+        name=card.name,
         pipeline=files.pipeline,
         tasks=tasks_of(files.pipeline, files.index),
         schedulers=tuple(each for each in names if each in known.get("schedulers", names)),
@@ -285,16 +239,5 @@ def _from_files(catalog: Catalog, card: ModelCard) -> ModelRecord | None:
 
 def _anything(card: ModelCard) -> ModelRecord:
     """What some model could do, of one that nothing is known of."""
-    return _named(card, tasks=tuple(TASKS), schedulers=tuple(diffusers_table()["schedulers"]))
-
-
-def _named(card: ModelCard, **known: Any) -> ModelRecord:
-    """A record that no worker wrote, with the adapters that the card names."""
-    return ModelRecord(
-        name=card.name,
-        loras=tuple(each.name for each in card.loras),
-        controlnets=tuple(each.name for each in card.controlnets),
-        embeddings=tuple(each.token for each in card.embeddings),
-        reference=card.ip_adapter is not None,
-        **known,
-    )
+    everything = tuple(diffusers_table()["schedulers"])
+    return ModelRecord(name=card.name, tasks=tuple(TASKS), schedulers=everything)

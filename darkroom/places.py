@@ -4,10 +4,11 @@ the command line, knows neither torch nor diffusers."""
 from pathlib import Path
 
 from darkroom import model_files, single_files
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
 from darkroom.families import refusal
 from darkroom.file_kinds import refuse_file
+from darkroom.model_card import ModelCard
 from darkroom.model_files import INDEX, PICKLES, SAFETENSORS, ModelFiles
 
 FILES = (SAFETENSORS, *PICKLES, ".gguf")

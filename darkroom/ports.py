@@ -1,7 +1,8 @@
-"""Ports of this machine: which are free; used by `up`, the embedded Valkey and the service."""
+"""Addresses and ports of this machine: which are its own alone, which are free; any process."""
 
 import errno
 import socket
+from ipaddress import ip_address
 
 from darkroom.errors import DarkroomError
 
@@ -32,6 +33,25 @@ def refuse_taken_port(host: str, port: int, *, another: str) -> None:
         raise CannotListenError(
             f"The API cannot listen on {host}, port {port}: {reason}. {remedy}"
         ) from error
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or address, in small letters, leads no further than to this machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    if not is_address(name):
+        return False
+    address = ip_address(name.strip("[]"))
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an address, in brackets or not."""
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _family(host: str) -> socket.AddressFamily:

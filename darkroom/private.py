@@ -8,7 +8,7 @@ FOLDER, FILE = 0o700, 0o600
 SHARED_FOLDER, SHARED_FILE = 0o2770, 0o660
 """The folder's group is the group of whatever is made in it."""
 
-STATE = {"demo", "images", "logs", "loras", "valkey"}
+STATE = {"demo", "first-key", "images", "logs", "loras", "valkey"}
 """What lies in a state directory."""
 
 

@@ -4,15 +4,14 @@ As in A1111 a tag is no word: it is taken out before the rest is read. Here it b
 the request's `loras`, so that the request shows what was done and repeats it.
 """
 
-import difflib
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from darkroom.errors import FieldError
+from darkroom.named_loras import nearest
 from darkroom.offers import Offer
 from darkroom.prompt_syntax import shown
 from darkroom.request import MAX_LORAS
@@ -22,8 +21,6 @@ MOST_TAGS = 64
 """Tags of a prompt that are looked at."""
 MOST_TOLD = 3
 """Tags of a prompt about which something is said each."""
-MOST_NAMED = 8
-"""LoRAs that a sentence names."""
 
 LORA_KINDS = frozenset({"lora", "lyco", "locon", "loha", "lokr"})
 """All of them are files of LoRA's family, which A1111 and its extensions tell apart by content."""
@@ -125,7 +122,6 @@ def _ask_for(made: Untagged, where: str, tags: Sequence[Tag], task: str, offer: 
         made.errors.append(FieldError(f"/{where}", detail, "too_many"))
         return
     made.body["loras"] = [*given, *loras]
-    made.warnings.extend(_added_up(loras, made.body["loras"]))
 
 
 def _reason_against(tag: Tag, where: str, task: str, offer: Offer) -> str | None:
@@ -134,16 +130,16 @@ def _reason_against(tag: Tag, where: str, task: str, offer: Offer) -> str | None
         return "Darkroom has no hypernetworks."
     if where != "prompt":
         return "a LoRA works on the whole picture; name it in prompt or in `loras`."
-    if _known_name(tag.name, [each.name for each in offer.card.loras]) and not _known_name(
-        tag.name, offer.loras
-    ):
-        return f"{model} cannot use this LoRA; its page under /api/v1/models says why."
+    listed = _known_name(tag.name, [each.name for each in offer.card.loras])
+    if listed and not _known_name(tag.name, offer.loras):
+        why = offer.faults.get(f"lora:{listed}")
+        return f"{model} cannot use this LoRA{f': {why}' if why else ''}."
     if not offer.loras:
         return f"{model} has no LoRAs."
     if "loras" not in offer.takes(task):
         return f"{model} takes no LoRAs for {task}."
     if not _known_name(tag.name, offer.loras):
-        return f"{model} has no LoRA of this name; it has {_nearest(tag.name, offer.loras)}."
+        return f"{model} has no LoRA of this name; it has {nearest(tag.name, offer.loras)}."
     return None
 
 
@@ -158,13 +154,6 @@ def _known_name(name: str, known: Sequence[str]) -> str | None:
 def _plain(name: str) -> str:
     file = re.split(r"[/\\]", name)[-1].casefold().removesuffix(".safetensors")
     return re.sub(r"[\s_-]+", "-", file.strip())
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name[:64], known, 3, 0.5)
-    named = [*near, *(each for each in known if each not in near)]
-    more = len(named) - MOST_NAMED
-    return ", ".join(named[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _scale(tag: Tag) -> tuple[float, list[str]]:
@@ -196,14 +185,6 @@ def _number(text: str) -> float | None:
     if not text.strip():
         return 1.0
     return float(text) if _NUMBER.fullmatch(text.strip()) else None
-
-
-def _added_up(tagged: Sequence[Mapping[str, Any]], loras: Sequence[Any]) -> Iterator[str]:
-    """What is said of LoRAs that are named more than once: a worker adds their scales."""
-    named = Counter(each.get("name") for each in loras if isinstance(each, dict))
-    for name in dict.fromkeys(each["name"] for each in tagged):
-        if named[name] > 1:
-            yield f"The LoRA {name!r} is named {named[name]} times; its scales are added."
 
 
 def _few(where: str, doubts: Sequence[str]) -> list[str]:

@@ -55,6 +55,8 @@ MAX_LORAS = 8
 MAX_CONTROLS = 4
 MAX_EDITED = 16
 """Pictures that one edit can work from."""
+MAX_LAYERS = 8
+"""Transparent pictures that a picture can be taken apart into."""
 
 
 class Output(Fields):
@@ -146,8 +148,8 @@ class FromImage(Controlled):
     prompt: Annotated[Text, Argument("prompt")] = ""
     """What the picture shows; see text-to-image. May be left out."""
     image: str
-    """The picture to start from: base64, a data URI, `file_<sha256>` of an earlier input, or
-    `img_...` of a finished picture."""
+    """The picture to start from: base64, a data URI, `file_<sha256>` of an earlier input, `img_...`
+    of a finished picture or, where the operator allows it, an https URL."""
     background: Colour = "#ffffff"
     """The colour that shows where pictures of the request are transparent."""
     strength: Annotated[Fraction, Argument("strength")] = 1.0
@@ -180,6 +182,9 @@ class Inpaint(FromImage):
     hole where to repaint. May be left out where `padding` is given."""
     mask_blur: int = Field(4, ge=0, le=256)
     """Pixels by which the mask's edge is softened. Beyond it the original is kept exactly."""
+    padding_mask_crop: int | None = Field(None, ge=0, le=4096)
+    """Make only the part around what is repainted, with so many pixels of the picture around it, at
+    `width` x `height`, and put it back into the picture, which keeps its size. Null: make all."""
     padding: Padding = Padding()
     """New canvas around the picture, to be filled."""
 
@@ -209,6 +214,9 @@ class Edit(Prompted):
     ] = None
     """How strongly to follow the pictures, beside the prompt; null is as the model's pipeline has
     it."""
+    layers: Annotated[int | None, Field(ge=1, le=MAX_LAYERS), Argument("layers")] = None
+    """Into how many transparent pictures to take the picture apart; null is as the model's pipeline
+    has it."""
 
 
 class Upscale(Request):

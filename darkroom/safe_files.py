@@ -1,6 +1,7 @@
 """Reads small files of a model that may be anything, without hanging and without taking all memory;
 used by all processes, knows neither torch nor diffusers."""
 
+import errno
 import json
 import os
 import stat
@@ -44,6 +45,14 @@ def size_of(path: Path) -> int:
         kind = next((name for test, name in _KINDS if test(found.st_mode)), "something")
         raise ModelLoadError(f"{path.name} is {kind}, not a file")
     return found.st_size
+
+
+def refuse_what_waits(path: Path) -> None:
+    """Raises OSError for a pipe, a socket or a device, whose opening or reading may never end."""
+    mode = path.stat().st_mode
+    for test, kind in _KINDS:
+        if test(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file")
 
 
 def read_start(path: Path, length: int) -> bytes:

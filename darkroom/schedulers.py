@@ -49,6 +49,16 @@ SCHEDULE_TYPES: Mapping[str, str] = MappingProxyType(
 )
 """What A1111 writes as `Schedule type`, by `sigmas`."""
 
+_LAYOUTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        **{each: {} for each in ("", "automatic", "usesamescheduler", "uniform", "normal")},
+        **{sigmas: {"sigmas": sigmas} for sigmas in SCHEDULE_TYPES},
+        "sgmuniform": {"timestep_spacing": "trailing"},
+    }
+)
+"""Options of a scheduler by the schedule types of A1111 and ComfyUI, without capitals and blanks;
+none where the model has its own way."""
+
 _SIGMAS = {"": None, "k": "karras", **{sigmas: sigmas for sigmas in SCHEDULE_TYPES}}
 
 
@@ -75,6 +85,12 @@ def resolve(name: str) -> tuple[str, str | None] | None:
     `dpmpp_2m_karras`, `k_euler_ancestral`, `DPMSolverMultistep`. Case does not matter, nor do
     spaces, hyphens and underscores. None: no such name."""
     return _meanings().get(_plain(name)) if len(name) <= LONGEST_NAME else None
+
+
+def layout(schedule_type: str) -> Mapping[str, str] | None:
+    """The options of a scheduler that a schedule type of A1111 or ComfyUI stands for: `Karras`,
+    `sgm_uniform`. Empty for one that leaves it to the model; None: there is no such here."""
+    return _LAYOUTS.get(_plain(schedule_type[:LONGEST_NAME]))
 
 
 def short(class_name: str, sigmas: str | None = None) -> str:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from darkroom.errors import DarkroomError
 from darkroom.lora_folder import LoraFolder
+from darkroom.ports import is_loopback
 from darkroom.request import MetadataLevel
 
 
@@ -52,7 +53,7 @@ def _device(name: str) -> str:
 ENV_FILE = ".env"
 PREFIX = "DARKROOM_"
 NO_SETTINGS = frozenset(
-    f"{PREFIX}{name}" for name in ("URL", "BIND", "QUEUE_PASSWORD", "WORKER_MEMORY")
+    f"{PREFIX}{name}" for name in ("URL", "KEY", "BIND", "QUEUE_PASSWORD", "WORKER_MEMORY")
 )
 """What clients and docker-compose.yml read that is called as settings are."""
 
@@ -85,6 +86,13 @@ class Settings(BaseSettings):
     """Address the API listens on."""
     port: int = Field(8000, ge=0, le=65535)
     """Port the API listens on; 0 takes a free one."""
+    keys: Literal["auto", "on", "off"] = "auto"
+    """Whether clients need an API key (`darkroom keys`). auto: unless the API listens on loopback,
+    where nobody else reaches it."""
+    published: str = ""
+    """Address under which a container's port is published, where auto looks instead."""
+    open_metrics: bool = False
+    """Let `/metrics` be read without a key."""
     allowed_hosts: str = ""
     """Names under which clients may reach the API, with commas, beside those of this machine;
     `*.example` is all below. Empty: any name, but while it listens on loopback no other (421)."""
@@ -112,7 +120,8 @@ class Settings(BaseSettings):
     max_waiting: int = Field(2048, ge=1)
     """Event streams and requests that wait for a job, in all; more are refused (503)."""
     max_waiting_per_address: int = Field(512, ge=1)
-    """The same for one address (429); this machine and trusted proxies excepted."""
+    """The same for one key or, without one, for one address (429); this machine and trusted proxies
+    excepted."""
     trusted_proxies: str = ""
     """Addresses and networks of proxies, with commas, whose `X-Forwarded-For` and
     `X-Forwarded-Proto` are believed."""
@@ -134,12 +143,29 @@ class Settings(BaseSettings):
     """Largest LoRA that may be uploaded, in MiB; larger ones are refused (413)."""
     max_loras: int = Field(100, ge=1)
     """How many LoRAs may be uploaded for each model; more are refused (422)."""
+    image_urls: bool = False
+    """Let requests name input images by https URLs, which the service then fetches."""
+    webhooks: bool = False
+    """Let requests name https URLs that are told of their jobs. The API and the keeper need it."""
+    outbound_networks: str = ""
+    """Networks, with commas, where the URLs of clients may lead beside the public internet, like
+    `10.1.0.0/16`; there on any port, and in plain http."""
+    outbound_hosts: str = ""
+    """Hosts that the URLs of clients may name, with commas; `*.example`: all below. Empty: any."""
+    outbound_http: bool = False
+    """Let the URLs of clients be plain http in the public internet too."""
     max_queued: int = Field(1000, ge=1)
     """Jobs that may wait in all queues together; more are refused (429)."""
     retention_s: float = Field(7 * 86400, ge=1)
     """Seconds that a finished job and its images are kept; after that they are gone (410)."""
     canceled_retention_s: float = Field(86400, ge=1)
     """Seconds that a canceled job is kept, which has no images; never longer than the others."""
+    file_retention_s: float = Field(30 * 86400, ge=1)
+    """Seconds that a file is kept that a client uploaded and did not upload again; jobs keep what
+    they use for as long as they are kept."""
+    max_files_mb: float = Field(1024, gt=0)
+    """MiB that the files of one API key may take together, or all of them where no keys are asked
+    for; more are refused (409)."""
     max_kept_jobs: int = Field(100_000, ge=1)
     """Ended jobs that are kept at most; beyond, those go first whose time would end first."""
     max_kept_mb: float = Field(512, gt=0)
@@ -154,6 +180,9 @@ class Settings(BaseSettings):
     room. 0: no limit on a CPU, on CUDA what the device has free."""
     prefer_loaded_s: float = Field(30, ge=0)
     """Seconds that a job of a model that is not in memory lets jobs of loaded ones go first."""
+    previews: Literal["off", "asked", "all"] = "asked"
+    """Of which jobs a worker shows early pictures: asked: those that ask for it; all: those that do
+    not decline it; off: none."""
     worker_name: str | None = None
     """Default: host name and process id."""
     worker_models: str = ""
@@ -189,6 +218,16 @@ class Settings(BaseSettings):
     def uploads(self) -> LoraFolder | None:
         """Where uploaded LoRAs lie; None where nobody may upload any."""
         return LoraFolder(self.lora_dir or self.state_dir / "loras") if self.lora_uploads else None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the API is reached from this machine alone."""
+        return is_loopback((self.published or self.host).lower())
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether clients of the API need a key."""
+        return not self.is_private if self.keys == "auto" else self.keys == "on"
 
     @property
     def serves(self) -> tuple[str, ...]:

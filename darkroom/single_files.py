@@ -6,8 +6,6 @@ scheduler is meant and how text becomes tokens is in a folder like one that diff
 without weights: `darkroom/configs` has one for each family of `SHIPPED`, a card can name another.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -15,18 +13,15 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darkroom.errors import ModelLoadError
 from darkroom.file_families import Contents, Prediction, contents_of
 from darkroom.file_kinds import CHECKPOINT, TRANSFORMER, UNET, VAE, header_of
+from darkroom.model_card import ModelCard
 from darkroom.model_files import ModelFiles, PartFiles, WeightFile
 from darkroom.networks import main_names
 from darkroom.safe_files import size_of
 from darkroom.weight_headers import Tensor
-
-if TYPE_CHECKING:
-    from darkroom.catalog import ModelCard  # which asks this module what its cards mean
 
 CONFIGS = Path(str(resources.files("darkroom"))) / "configs"
 SHIPPED = tuple(sorted(each.parent.name for each in CONFIGS.glob("*/model_index.json")))

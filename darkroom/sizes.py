@@ -29,7 +29,7 @@ def size_of(task: str, values: Mapping[str, Any], offer: Offer, image: Sides | N
     if rule is Size.TIMES_FOUR and image is not None:
         return _upscaled_size((width, height), image, offer)
     if rule is Size.OF_IMAGE and image is not None and width is None and height is None:
-        width, height = _size_like(_with_padding(image, values.get("padding")), offer)
+        width, height = size_like(_with_padding(image, values.get("padding")), offer)
     if rule is Size.AS_IMAGE and image is not None and width is None and height is None:
         return _size_as(image, offer)
     return width or offer.width, height or offer.height
@@ -84,7 +84,7 @@ def _bounds(limits: Limits) -> Sides:
     return -(-limits.min_size // step) * step, limits.max_size // step * step
 
 
-def _size_like(image: Sides, offer: Offer) -> MaybeSides:
+def size_like(image: Sides, offer: Offer) -> MaybeSides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
     if offer.width is None or offer.height is None:
         return None, None

@@ -27,6 +27,21 @@ MOST_NAMED = 5
 """Characters that are named in one sentence."""
 
 
+_HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+
+def plain(text: str) -> str:
+    """Text of a client on one line: what would move the cursor, end the line or turn the direction
+    of writing is shown as its code."""
+    return "".join(
+        char if char.isprintable() or char in _HARMLESS else _code(char) for char in text
+    )
+
+
+def _code(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
 def _lines(text: str) -> str:
     """With one kind of line break."""
     text = _LINE_BREAK.sub("\n", text)

@@ -30,7 +30,8 @@ def resolved(draft: Draft, offers: Callable[[], Iterable[Offer]]) -> tuple[Draft
             found = replace(draft, values={**draft.values, "hires": hires})
             _refuse_misfit(found.values, offer)
             return found, offer
-    there_are = [LATENT, LANCZOS, *(each.card.name for each in able if each.is_known)]
+    usable = [each.card.name for each in able if each.is_known and not each.error]
+    there_are = [LATENT, LANCZOS, *usable]
     detail = f"No model of this name does upscale. Must be one of: {', '.join(there_are)}."
     raise InvalidRequestError([FieldError("/hires/upscaler", detail, "not_one_of")])
 

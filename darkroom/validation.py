@@ -6,23 +6,26 @@ job is submitted, `completed` all that is still lacking once a worker has the mo
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from darkroom import few_steps, hires, prompts, scheduler_table, schedulers
+from darkroom import few_steps, hires, named_loras, prompts, scheduler_table, schedulers
+from darkroom.cards import StyleCard
+from darkroom.current_adapters import reasons_for
 from darkroom.draft import Draft
 from darkroom.errors import FieldError, InvalidRequestError, UnsupportedError
 from darkroom.families import diffusers_table
 from darkroom.field_errors import field_errors, pointer
 from darkroom.forms import form
-from darkroom.job import JobOptions
+from darkroom.job_options import JobOptions
 from darkroom.offers import Offer
 from darkroom.request import MAX_SEED, Request, needs
 from darkroom.sizes import MaybeSides, Sides, size_of
+from darkroom.styles import apply
 from darkroom.tasks import FIELDS, LISTS, TASKS, meant
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,14 +41,19 @@ def no_others() -> Iterable[Offer]:
 
 
 def parse(
-    body: Mapping[str, Any], offer: Offer, others: Offers = no_others, *, tags: bool = True
+    body: Mapping[str, Any],
+    offer: Offer,
+    others: Offers = no_others,
+    *,
+    tags: bool = True,
+    styles: Sequence[StyleCard] = (),
 ) -> Draft:
     """Check a client's `body` against what a model offers and fill in what it left out, but for
     the seed, the size where it follows an input picture, and what is not known of the model yet.
 
     `others` are all offers, asked for only to say which models can what this one cannot; without
-    `tags` a `<lora:...>` in a prompt is words. Raises InvalidRequestError with one entry per wrong
-    field."""
+    `tags` a `<lora:...>` in a prompt is words; `styles` are those that the body may name. Raises
+    InvalidRequestError with one entry per wrong field."""
     said = {k: v for k, v in body.items() if not _says_nothing(k, v)}
     given = {k: v for k, v in said.items() if k in JobOptions.model_fields}
     asked = {k: v for k, v in said.items() if k not in given}
@@ -55,19 +63,22 @@ def parse(
     asked |= {"task": task, "model": offer.card.name}
     not_taken = {error.pointer: error for error in _not_taken(asked, task, offer, others)}
     asked = {k: v for k, v in asked.items() if pointer(k) not in not_taken}
-    plain = prompts.prepare(_plain_scheduler(asked), task, offer, tags)
+    styled = apply(_plain_scheduler(asked), given.get("style"), styles, task, offer)
+    plain = prompts.prepare(styled.body, task, offer, tags)
     inherited = few_steps.inherit(plain.body, task, offer)
     filled, wrong = _check(form(task, offer), inherited.body)
     options, wrong_options = _check(JobOptions, given)
-    told = {error.pointer for error in plain.errors}
+    better = [*plain.errors, *offer.wrong_loras(inherited.body)]
+    told = {error.pointer for error in better}
     wrong = [error for error in wrong if error.pointer not in told]
-    errors = [*not_taken.values(), *plain.errors, *wrong, *wrong_options]
+    errors = [*not_taken.values(), *styled.errors, *better, *wrong, *wrong_options]
     if filled is None or options is None or errors:
         raise InvalidRequestError(errors)
     values = filled.model_dump(mode="json")
     if errors := list(_disagreements(values, offer)):
         raise InvalidRequestError(errors)
     warnings = (
+        *styled.warnings,
         *plain.warnings,
         *inherited.warnings,
         *prompts.warnings(values, offer),
@@ -111,6 +122,8 @@ def completed(draft: Draft, offer: Offer, image_size: Sides | None) -> Request:
     values = _with_seed(_given(draft, offer))
     if errors := list(_not_taken(values, draft.task, offer, no_others)):
         raise InvalidRequestError(errors)
+    if errors := list(offer.wrong_loras(values)):  # what was there may be gone since
+        raise InvalidRequestError(errors)
     narrow = form(draft.task, offer)
     known = _valid_or_raise(narrow, values).model_dump()
     width, height = _size_of(replace(draft, values=known), offer, image_size)
@@ -124,11 +137,16 @@ def _size_of(draft: Draft, offer: Offer, image_size: Sides | None) -> MaybeSides
     return size_of(draft.task, draft.values, offer, image_size)
 
 
+def drawn_seed() -> int:
+    """A seed for who asks for none."""
+    return secrets.randbelow(2**32)
+
+
 def _with_seed(values: Mapping[str, Any]) -> dict[str, Any]:
     """With a seed drawn, where there is none."""
     if values.get("seed") is not None:
         return dict(values)
-    return {**values, "seed": secrets.randbelow(2**32)}
+    return {**values, "seed": drawn_seed()}
 
 
 def _given(draft: Draft, offer: Offer) -> dict[str, Any]:
@@ -182,7 +200,7 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
             yield FieldError(pointer("scheduler_options", name), detail, "unsupported_field")
     yield from scheduler_table.refusals(values, offer)
     yield from few_steps.refusals(values)
-    yield from hires.refusals(values, offer)
+    yield from hires.refusals(values, offer.limits, resumes_latents=offer.resumes_latents)
     for i, each in enumerate(values.get("controls", ())):
         if each["start"] >= each["end"]:
             yield FieldError(f"/controls/{i}/end", "Must be greater than start.", "empty_range")
@@ -190,12 +208,21 @@ def _disagreements(values: Mapping[str, Any], offer: Offer) -> Iterator[FieldErr
     if scheduler == "FlowMatchHeunDiscreteScheduler" and strength < 1.0:
         detail = "Flow match Heun begins with noise alone, at strength 1; take Flow match Euler."
         yield FieldError("/scheduler", detail, "unsupported_field")
+    if offer.layers and values["output"]["format"] == "jpeg":
+        detail = "A jpeg holds no transparency, as this model's layers have it: png or webp."
+        yield FieldError("/output/format", detail, "unsupported_field")
+    if offer.layers and values.get("mask_image"):
+        detail = "This model takes pictures apart into layers, and changes no part of one."
+        yield FieldError("/mask_image", detail, "unsupported_field")
     seed, last = values["seed"], values["num_images"] - 1
     if seed is not None and seed + last > MAX_SEED:
         detail = (
             f"Picture {last + 1} would take the seed {seed} + {last}; {MAX_SEED} is the largest."
         )
         yield FieldError("/seed", detail, "out_of_range")
+    if values.get("padding_mask_crop") is not None and any(values["padding"].values()):
+        detail = "Goes with no padding: what lies beyond the picture is no part of it."
+        yield FieldError("/padding_mask_crop", detail, "unsupported_field")
     if "padding" in values and not values["mask_image"] and not any(values["padding"].values()):
         detail = "This field is required unless padding adds canvas to fill."
         yield FieldError("/mask_image", detail, "missing")
@@ -212,6 +239,7 @@ def warnings_about(values: Mapping[str, Any], offer: Offer) -> Iterator[str]:
     if second := hires.second_part(values):
         yield from (f"hires: {each}" for each in scheduler_table.warnings(second, offer))
     yield from few_steps.warnings(values, offer)
+    yield from named_loras.added_up(values)
     guidance = values.get("guidance_scale") or 0.0
     if guidance > SATURATED_GUIDANCE:
         yield (
@@ -242,6 +270,12 @@ def _not_taken(
     for name in sorted((asked.keys() & known) - offer.takes(task) - _SIZE):
         who = _who_can(others, partial(_takes, task, name))
         detail = f"The model {offer.card.name!r} takes no {name} for {task}.{who}"
+        reasons = " ".join(reasons_for(name, offer.faults))
+        if name == "loras" and offer.takes_loras and not offer.loras:
+            lacking = f"No LoRA of the model {offer.card.name!r} can be used. {reasons}"
+            detail = lacking if reasons else f"The model {offer.card.name!r} has no LoRAs.{who}"
+        elif reasons:
+            detail += f" What it has for them cannot be used. {reasons}"
         yield FieldError(pointer(name), detail, "unsupported_field")
     for name in sorted(asked.keys() - known):
         if able := [each for each, row in TASKS.items() if name in row.request.model_fields]:
@@ -256,7 +290,8 @@ def _takes(task: str, name: str, offer: Offer) -> bool:
 def _who_can(others: Offers, can: Callable[[Offer], bool]) -> str:
     """Which models can, of those that are known; nothing if nobody was asked."""
     asked = list(others())
-    able = sorted(each.card.name for each in asked if each.is_known and can(each))
+    usable = [each for each in asked if each.is_known and not each.error]
+    able = sorted(each.card.name for each in usable if can(each))
     if not asked:
         return ""
     return f" These do: {', '.join(able)}." if able else " No model on offer does."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from darkroom.prompt_syntax import parse, shown, text_of
+from darkroom.safe_files import refuse_what_waits
 
 MOST_BYTES = 1 << 20
 MOST_NAMED = 5
@@ -43,6 +44,7 @@ class Vocabulary:
         with + holds words that may be said of things, one with # says nothing.
 
         Raises OSError, ValueError."""
+        refuse_what_waits(path)
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:

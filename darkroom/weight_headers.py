@@ -75,15 +75,16 @@ def read_header(path: Path) -> Header:
     entries = parse_json(content, f"the header of {path.name}")
     if not isinstance(entries, dict):
         raise _damaged(path, "its header is no object")
-    said = entries.pop("__metadata__", None)
-    texts = said.items() if isinstance(said, dict) else ()
+    said = entries.pop("__metadata__", {})
+    if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
+        raise _damaged(path, "its metadata is something other than texts")
     spans = [(*_span(path, name, entry), name) for name, entry in entries.items()]
     _check_order(path, sorted(spans), size - 8 - length)
     tensors = {
         name: Tensor(entry["dtype"], tuple(entry["shape"]), end - begin, 8 + length + begin)
         for (begin, end, name), entry in zip(spans, entries.values(), strict=True)
     }
-    return Header(tensors, {key: text for key, text in texts if isinstance(text, str)})
+    return Header(tensors, said)
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
@@ -110,9 +111,13 @@ def _check_order(path: Path, spans: list[tuple[int, int, str]], size: int) -> No
             raise _damaged(path, f"{name[:80]!r} overlaps another or leaves a gap")
         at = end
     if at > size:
-        raise _damaged(path, f"{at - size:,} bytes are missing at its end; download it again")
+        raise _damaged(path, f"{_bytes(at - size)} missing at its end; download it again")
     if at < size:
-        raise _damaged(path, f"{size - at:,} bytes follow after its end")
+        raise _damaged(path, f"{_bytes(size - at)} there after its end")
+
+
+def _bytes(count: int) -> str:
+    return "1 byte is" if count == 1 else f"{count:,} bytes are"
 
 
 def _damaged(path: Path, why: str) -> ModelLoadError:

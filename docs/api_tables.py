@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from darkroom import field_errors
+from darkroom.batch import Batch
 from darkroom.codes import CODES
-from darkroom.events import EVENTS
-from darkroom.job import Job, JobOptions
+from darkroom.events import kind_of
+from darkroom.job import Job
+from darkroom.job_options import JobOptions
 from darkroom.tasks import TASKS
 from service.documentation import _MODELS_OWN
+from service.examples import EVENTS
 from service.problems import TOLD
 
 
 def of_api() -> dict[str, str]:
     """Each table by its name."""
     tables = {"codes": _codes(), "field codes": _field_codes(), "job": _job(), "events": _events()}
-    return tables | {"request": _request(), "options": _options()}
+    return tables | {"request": _request(), "options": _options(), "batch": _batch()}
 
 
 def _codes() -> str:
@@ -39,12 +42,20 @@ def _job() -> str:
     return _table(_field_rows(schema, schema["$defs"], ""))
 
 
+def _batch() -> str:
+    """The same of a batch."""
+    schema = Batch.model_json_schema(mode="serialization")
+    return _table(_field_rows(schema, schema["$defs"], ""))
+
+
 def _events() -> str:
-    """What `data` of each kind of event holds."""
-    rows = ["| event | data | what |", "| --- | --- | --- |"]
-    for kind, shape in EVENTS.items():
-        names = ", ".join(f"`{name}`" for name in shape.model_fields)
-        rows.append(f"| `{kind}` | {names} | {_in_one_line(shape.__doc__)} |")
+    """What `data` of each kind of event holds, with an example."""
+    rows = ["| event | data | what | for example |", "| --- | --- | --- | --- |"]
+    for event in EVENTS:
+        names = ", ".join(f"`{name}`" for name in type(event).model_fields)
+        shown = event.model_dump(mode="json", exclude={"job"})
+        about = f"{_in_one_line(type(event).__doc__)} | `{json.dumps(shown)}`"
+        rows.append(f"| `{kind_of(event)}` | {names} | {about} |")
     return "\n".join(rows) + "\n"
 
 
@@ -72,7 +83,7 @@ def _request() -> str:
 
 def _options() -> str:
     schema = JobOptions.model_json_schema()
-    return _table(_field_rows(schema, {}, ""))
+    return _table(_field_rows(schema, schema["$defs"], ""))
 
 
 def _table(rows: Iterator[str]) -> str:

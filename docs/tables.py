@@ -125,7 +125,7 @@ def _settings() -> str:
 
 def _cards() -> str:
     """The fields of a card and of what stands in it, such as `limits.max_size`."""
-    from darkroom.catalog import ModelCard
+    from darkroom.model_card import ModelCard
 
     rows = ["| field | default | what |", "| --- | --- | --- |", *_card_rows(ModelCard, "")]
     return "\n".join(rows) + "\n"

@@ -14,11 +14,12 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from darkroom import logs, streams
+from darkroom import heap, logs, streams
 from darkroom.errors import DarkroomError
 from darkroom.ports import refuse_taken_port
 from darkroom.settings import Settings
 from service.app import create_app
+from service.auth import require_key
 from service.connection import Connection, without_noise
 from service.crowd import Crowd, trusted
 
@@ -134,7 +135,7 @@ def _allow_files() -> None:
 def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` gets the URL once it listens; port 0 takes a free one.
 
-    Raises CannotListenError, and what `create_app` raises."""
+    Raises CannotListenError, NoKeysError, and what `create_app` raises."""
     log = logs.get("service")
     _allow_files()
     logging.getLogger("uvicorn.error").addFilter(without_noise)
@@ -146,6 +147,7 @@ def serve(settings: Settings, *, ready: Callable[[str], None] | None = None) -> 
 
     # uvicorn would end the process in words of its own.
     refuse_taken_port(settings.host, settings.port, another="--port 8001, or DARKROOM_PORT")
+    require_key(settings)
     Server(create_app(settings), settings, listening).run()
     log.info("stopped")
 
@@ -154,6 +156,8 @@ def main() -> None:
     streams.guard()
     settings = Settings()
     logs.setup(settings, process="service")
+    heap.keep_large_apart()
+    heap.keep_small()
     try:
         serve(settings)
     except DarkroomError as error:  # what an operator has to mend

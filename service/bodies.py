@@ -6,7 +6,7 @@ and the rest is counted before anything is made of it.
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 from anyio import to_thread
@@ -78,17 +78,25 @@ def require_json(http: Request) -> None:
         raise HTTPException(415, "JSON is sent in UTF-8; leave the charset out of Content-Type.")
 
 
-async def read_body(http: Request, most_text: int) -> tuple[dict[str, Any], int]:
+async def read_body(
+    http: Request, most_text: int, pictures: Collection[str] = PICTURE_FIELDS
+) -> tuple[dict[str, Any], int]:
     """The JSON object in the body of a request, and how many bytes it had. `most_text`: how many
-    of them may be no pictures.
+    of them may be no pictures, which stand in the fields `pictures`.
 
     Raises what `read_object` does, and HTTPException for a compressed body (415)."""
+    require_uncompressed(http)
+    raw = await http.body()
+    body = await in_thread_if_large(len(raw), lambda: read_object(raw, most_text, pictures))
+    return body, len(raw)
+
+
+def require_uncompressed(http: Request) -> None:
+    """Raises HTTPException 415."""
     coding = ",".join(http.headers.getlist("content-encoding")).strip().lower()
     if coding not in ("", "identity"):
         detail = "Send the body as it is, uncompressed and without the header Content-Encoding."
         raise HTTPException(415, detail, {"Accept-Encoding": "identity"})
-    raw = await http.body()
-    return await in_thread_if_large(len(raw), lambda: read_object(raw, most_text)), len(raw)
 
 
 async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
@@ -96,7 +104,9 @@ async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
     return await to_thread.run_sync(work) if size > LARGE_BYTES else work()
 
 
-def read_object(raw: bytes, most_text: int) -> dict[str, Any]:
+def read_object(
+    raw: bytes, most_text: int, pictures: Collection[str] = PICTURE_FIELDS
+) -> dict[str, Any]:
     """The JSON object in a body (RFC 8259: UTF-8), with or without a byte order mark. Whole
     numbers are ints, however they are written: 42, 42.0, 4.2e1.
 
@@ -110,7 +120,7 @@ def read_object(raw: bytes, most_text: int) -> dict[str, Any]:
         raise MalformedRequestError("The body must be a JSON object.")
     if faults := list(_faults(body)):
         raise InvalidRequestError(faults)
-    if sum(map(len, _texts(body))) > most_text:
+    if sum(map(len, _texts(body, pictures))) > most_text:
         raise _too_much_text(most_text)
     return body
 
@@ -121,17 +131,17 @@ def _too_much_text(most: int) -> PayloadTooLargeError:
     )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any, pictures: Collection[str]) -> Iterator[str]:
     """The texts of a body that are no pictures."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for entry in value:
-            yield from _texts(entry)
+            yield from _texts(entry, pictures)
     elif isinstance(value, dict):
         for name, entry in value.items():
-            if name not in PICTURE_FIELDS:
-                yield from _texts(entry)
+            if name not in pictures:
+                yield from _texts(entry, pictures)
 
 
 def text_bytes(raw: bytes, enough: int) -> int:

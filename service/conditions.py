@@ -42,6 +42,19 @@ def require_match(headers: Headers, tag: str) -> None:
         raise changed()
 
 
+def require_presence(headers: Headers, *, is_there: bool) -> None:
+    """The same for what has no ETag, of which nothing but `*` can say that it is there."""
+    known = listed(headers, "if-match")
+    is_known = known is None or (is_there and "*" in _tags(known))
+    if not is_known or (is_there and wants_none(headers)):
+        raise changed()
+
+
+def wants_none(headers: Headers) -> bool:
+    """Whether a client wants to put something where nothing is, and only there."""
+    return "*" in _tags(listed(headers, "if-none-match"))
+
+
 def changed() -> HTTPException:
     return HTTPException(412, "It is in another state than your request says; read it again.")
 

@@ -23,8 +23,9 @@ def trusted(settings: Settings) -> list[Network]:
 
 
 class Crowd:
-    """Counts those who are here and refuses more than `most`, or `most_each` of one address. This
-    machine and the networks of `exempt` are bound by `most` alone; `what` names what is counted."""
+    """Counts those who are here and refuses more than `most`, or `most_each` of one address or of
+    whoever goes by a name. This machine and the networks of `exempt` are bound by `most` alone;
+    `what` names what is counted."""
 
     def __init__(
         self, what: str, most: int, most_each: int, exempt: Collection[Network] = ()
@@ -37,13 +38,13 @@ class Crowd:
         self._by_address: Counter[str] = Counter()
 
     def enter(self, host: str | None) -> None:
-        """One more, of the address `host`. Raises BusyError, TooManyAtOnceError."""
+        """One more, of the address or the name `host`. Raises BusyError, TooManyAtOnceError."""
         if self.size >= self.most:
             raise BusyError(f"{self.most} {self._what} are open, no more may be: try again soon.")
         address = self._whose(host)
         if address and self._by_address[address] >= self._most_each:
             raise TooManyAtOnceError(
-                f"Your address has {self._most_each} {self._what} open: close some first."
+                f"You have {self._most_each} {self._what} open: close some first."
             )
         self.size += 1
         if address:
@@ -72,7 +73,7 @@ class Crowd:
             return None
         try:
             address = ip_address(host)
-        except ValueError:  # what a trusted proxy calls its client
+        except ValueError:  # a key, or what a trusted proxy calls its client
             return host[:LONGEST_NAME]
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or address

@@ -7,13 +7,18 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Depends, Header, Path, Query, Request
+from pydantic import Field
 
-from darkroom.catalog import Catalog, ModelCard
-from darkroom.errors import JobNotFoundError
+from darkroom.batch import BATCH_ID
+from darkroom.catalog import Catalog
+from darkroom.errors import BatchNotFoundError, ForbiddenError, JobNotFoundError
 from darkroom.images import ImageStore
 from darkroom.job import JOB_ID
 from darkroom.live_catalog import LiveCatalog
-from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer, offer
+from darkroom.outbound.client import Outbound
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
 from darkroom.queue.model_records import all_records
@@ -22,10 +27,15 @@ from darkroom.queue.shared_read import SharedRead
 from darkroom.queue.workers import WorkerInfo, living
 from darkroom.settings import Settings
 from service.access import Asker, Jobs, who_asks
+from service.batch_access import Batches
 from service.crowd import Crowd
-from service.parameters import NUMBER
+from service.doctor import Check
+from service.file_access import Files
+from service.known_keys import Keys
+from service.parameters import NUMBER, TRUE_OR_FALSE
 from service.pictures.intake import InputImages
 from service.preferences import EVENT_ID, LONGEST_WAIT_S
+from service.signatures import Signatures
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,11 @@ class Darkroom:
     feed: EventFeed
     outlook: SharedRead[Outlook]
     waiting: Crowd
+    keys: Keys
+    doctor: SharedRead[list[Check]]
+    outbound: Outbound | None
+    """For webhooks; None where there are none."""
+    signatures: Signatures
 
     @property
     def catalog(self) -> Catalog:
@@ -48,11 +63,17 @@ class Darkroom:
         return self.models
 
     def place(self, http: Request) -> AbstractContextManager[None]:
-        """Among those who wait. Raises BusyError, TooManyAtOnceError."""
-        return self.waiting.place(http.client and http.client.host)
+        """Among those who wait, counted by their key or, without one, their address. Raises
+        BusyError, TooManyAtOnceError."""
+        asker: Asker = http.scope["asker"]
+        return self.waiting.place(asker.owner or (http.client and http.client.host))
 
     def jobs(self, asker: Asker) -> Jobs:
         return Jobs(asker, self.client, self.feed, self.store, self.inputs, self.outlook)
+
+    def files(self, asker: Asker) -> Files:
+        most = int(self.settings.max_files_mb * 2**20)
+        return Files(asker, self.client, self.store, self.inputs, most)
 
     async def records(self) -> dict[str, ModelRecord]:
         """What workers found out about the models, by name."""
@@ -89,6 +110,17 @@ async def _job_id(
     return job_id
 
 
+async def _batch_id(
+    batch_id: Annotated[
+        str,
+        Path(description="The batch's id.", examples=["batch_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2d"]),
+    ],
+) -> str:
+    if not BATCH_ID.fullmatch(batch_id):
+        raise BatchNotFoundError("No batch has this id.")
+    return batch_id
+
+
 Here = Annotated[Darkroom, Depends(_darkroom)]
 
 
@@ -96,21 +128,38 @@ async def _jobs(here: Here, asker: Annotated[Asker, Depends(who_asks)]) -> Jobs:
     return here.jobs(asker)
 
 
+async def _files(here: Here, asker: Annotated[Asker, Depends(who_asks)]) -> Files:
+    return here.files(asker)
+
+
+async def _batches(jobs: Annotated[Jobs, Depends(_jobs)]) -> Batches:
+    return Batches(jobs)
+
+
 async def _place(http: Request, here: Here) -> AsyncIterator[None]:
     with here.place(http):
         yield
 
 
+async def _admin(asker: Annotated[Asker, Depends(who_asks)]) -> None:
+    if not asker.is_admin:
+        raise ForbiddenError("This needs an API key with the scope admin.")
+
+
 TheirJobs = Annotated[Jobs, Depends(_jobs)]
+TheirFiles = Annotated[Files, Depends(_files)]
+TheirBatches = Annotated[Batches, Depends(_batches)]
+WhoAsks = Annotated[Asker, Depends(who_asks)]
+ForAdmins = Depends(_admin)
+"""Of a route: it takes a key with the scope admin."""
 Place = Depends(_place)
 """A place among those who wait, until the answer is sent."""
 JobId = Annotated[str, Depends(_job_id)]
+BatchId = Annotated[str, Depends(_batch_id)]
 Wait = Annotated[
-    float | None,
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
     NUMBER,
     Query(
-        ge=0,
-        allow_inf_nan=False,
         description=f"Seconds to wait; more than {LONGEST_WAIT_S} is taken as {LONGEST_WAIT_S}.",
         examples=[30],
     ),
@@ -122,6 +171,14 @@ Prefer = Annotated[
         f"{LONGEST_WAIT_S} is taken as {LONGEST_WAIT_S}, and `Preference-Applied` says so. "
         "`respond-async`: do not wait.",
         examples=["wait=30"],
+    ),
+]
+IsDryRun = Annotated[
+    bool,
+    TRUE_OR_FALSE,
+    Query(
+        description="`true`: no job is made; the answer, 200, tells what would come of it.",
+        examples=[True],
     ),
 ]
 IdempotencyKey = Annotated[
@@ -154,6 +211,14 @@ LastEventId = Annotated[
     Header(
         pattern=EVENT_ID,
         description="The `id` of the last event you have; those after it follow.",
+        examples=["1763724543000-0"],
+    ),
+]
+After = Annotated[
+    str | None,
+    Query(
+        pattern=EVENT_ID,
+        description="Stands in for `Last-Event-ID`.",
         examples=["1763724543000-0"],
     ),
 ]

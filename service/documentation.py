@@ -2,18 +2,23 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 from darkroom.events import EVENTS
-from darkroom.job import JobOptions
+from darkroom.fields import with_nulls
+from darkroom.job_options import JobMarks, JobOptions
+from darkroom.request_parts import Preprocess
 from darkroom.tasks import TASKS
+from service.batch_documentation import BATCH_SHAPES
 from service.examples import ANSWERS
+from service.key_documentation import tell_keys
 from service.problems import EVERYWHERE, Responses, of_codes
-from service.responses import PICTURE, FieldProblem, Listing, Problem
+from service.responses import PICTURE, BatchDryRun, DryRun, FieldProblem, Listing, Problem
+from service.signatures import SigningWish
 
 DESCRIPTION = """Turns prompts into pictures with latent diffusion models.
 
@@ -26,7 +31,11 @@ and fields that do not exist are refused.
 TAGS = [
     {"name": "jobs", "description": "Ask for pictures, follow how they are made, end it."},
     {"name": "images", "description": "Finished pictures."},
+    {"name": "files", "description": "Pictures of yours, to be named in requests."},
+    {"name": "me", "description": "Who you are here, and what is yours, as a whole."},
+    {"name": "signed URLs", "description": "For who has no key, for a while."},
     {"name": "models", "description": "What can be asked for, and of which model."},
+    {"name": "webhooks", "description": "What becomes of jobs, told to a server of yours."},
     {"name": "queue", "description": "What waits, and who works."},
     {"name": "operation", "description": "For machines that watch over this one."},
 ]
@@ -64,7 +73,7 @@ _MODELS_OWN = (
 def _body(task: str) -> dict[str, Any]:
     """The fields of a task. Bounds and defaults are the model's: see `GET /api/v1/models/{id}`."""
     schema = TASKS[task].request.model_json_schema(ref_template=_REF)
-    options = JobOptions.model_json_schema()
+    options = JobOptions.model_json_schema(ref_template=_REF)
     fields = schema["properties"] | options["properties"]
     for name in fields.keys() & set(_MODELS_OWN):
         fields[name] = {k: v for k, v in fields[name].items() if k != "default"}
@@ -80,7 +89,11 @@ def _parts() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name, task in TASKS.items():
         parts |= task.request.model_json_schema(ref_template=_REF).get("$defs", {})
-        parts[task.request.__name__] = _body(name)
+        parts[task.request.__name__] = with_nulls(_body(name))
+    parts |= BATCH_SHAPES
+    parts |= JobOptions.model_json_schema(ref_template=_REF)["$defs"]
+    for body in (JobMarks, Preprocess, SigningWish):
+        parts[body.__name__] = with_nulls(body.model_json_schema(ref_template=_REF))
     parts["Region"]["properties"]["box"]["items"] = {"type": "number"}  # linters want it
     return parts
 
@@ -114,12 +127,84 @@ JOB_BODY = {
     }
 }
 
+RETRY_BODY = {
+    "requestBody": {
+        "required": False,
+        "description": "Fields of a body of `POST /api/v1/jobs`, in place of those of the job; "
+        "null for what shall be chosen anew.",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "examples": {
+                    "other": {"summary": "Other pictures", "value": {"seed": None}},
+                    "more": {"summary": "With more steps", "value": {"num_inference_steps": 40}},
+                },
+            }
+        },
+    }
+}
+
+MARKS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=JobMarks.__name__)},
+                "example": {"tags": ["poster"], "starred": True},
+            }
+        },
+    }
+}
+
+CONTROL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model="Preprocess")},
+                "example": {"image": TASKS["image-to-image"].example["image"], "width": 64}
+                | {"height": 64},
+            }
+        },
+    }
+}
+
+SIGNING_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=SigningWish.__name__)},
+                "example": {
+                    "paths": ["/api/v1/images/img_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2c"],
+                    "expires_s": 3600,
+                },
+            }
+        },
+    }
+}
+
+CONTROL_PICTURE: Responses = {
+    200: {
+        "description": "The map, a PNG.",
+        "content": {"image/png": PICTURE["image/png"]},
+    },
+}
+
 _JOB = {"application/json": {"schema": {"$ref": "#/components/schemas/Job"}}}
 
 PICTURE_OR_JOB: Responses = {
     200: {
-        "description": "Done in time: the job, or with `Accept: image/png` its first picture.",
-        "content": _JOB | PICTURE,
+        "description": "Done in time: the job, or with `Accept: image/png` its first picture. With "
+        "`dry_run=true` what would come of it.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "anyOf": [{"$ref": _REF.format(model=name)} for name in ("Job", "DryRun")]
+                }
+            }
+        }
+        | PICTURE,
     },
     202: {"description": "Accepted; `Location` leads to the job.", "content": _JOB},
 }
@@ -132,10 +217,19 @@ JOB_OR_PICTURE: Responses = {
     304: {"description": "It is as you have it."},
 }
 
-JOB_EVENTS: Responses = {
-    200: {
-        "description": "A stream of events; `data` is JSON, by kind of event: "
-        + ", ".join(f"`{kind}` `{shape.__name__}`" for kind, shape in EVENTS.items())
+EARLY_PICTURE: Responses = {
+    200: {"description": "The picture.", "content": {"image/webp": PICTURE["image/webp"]}},
+    204: {"description": "There is none."},
+    304: {"description": "It is as you have it."},
+}
+
+
+def _stream(kinds: Iterable[str], besides: str = "") -> dict[str, Any]:
+    """What is said of an answer that tells events of these kinds."""
+    shapes = {kind: EVENTS[kind].__name__ for kind in kinds}
+    return {
+        "description": f"A stream of events; `data` is JSON{besides}, by kind of event: "
+        + ", ".join(f"`{kind}` `{shape}`" for kind, shape in shapes.items())
         + ".",
         "content": {
             "text/event-stream": {
@@ -144,15 +238,19 @@ JOB_EVENTS: Responses = {
                     "description": "Lines as in the HTML standard, 9.2: `event`, `data`, `id`, "
                     "`retry`, and comments that keep the connection open.",
                     "x-data-of-events": {
-                        kind: {"$ref": _REF.format(model=shape.__name__)}
-                        for kind, shape in EVENTS.items()
+                        kind: {"$ref": _REF.format(model=shape)} for kind, shape in shapes.items()
                     },
                 },
             }
         },
-    },
+    }
+
+
+JOB_EVENTS: Responses = {
+    200: _stream(kind for kind in EVENTS if kind != "missed"),
     204: {"description": "The job is done and nothing was missed."},
 }
+ALL_EVENTS: Responses = {200: _stream(EVENTS, ", with the `job_id` of whose it is")}
 
 _HEADERS = {
     "Accept-Ranges": ("Which ranges can be asked for.", "bytes"),
@@ -167,10 +265,16 @@ _HEADERS = {
         'Where to go on: `rel="next"` is the next page, `rel="item"` a picture of the job.',
         '</api/v1/jobs?limit=20&cursor=1763724543000>; rel="next"',
     ),
-    "Location": ("The job.", "/api/v1/jobs/job_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"),
+    "Location": ("The job, or the file.", "/api/v1/jobs/job_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b"),
     "Preference-Applied": ("The wait that counts, where one was asked for.", "wait=30"),
+    "RateLimit": (
+        "How many requests are left, and in how many seconds all are.",
+        '"default";r=42;t=18',
+    ),
+    "RateLimit-Policy": ("How many requests a key may make in a minute.", '"default";q=60;w=60'),
     "Retry-After": ("Seconds after which to ask again.", "1"),
     "Vary": ("The headers of a request that the answer depends on.", "Accept, Prefer"),
+    "WWW-Authenticate": ("How to send a key.", "Bearer"),
     "X-Request-Id": (
         "An id of the request: yours, where you send one, else a new one.",
         "req_019a5c6e7f1a7c3e8d2b4a6c8e0f1a2b",
@@ -186,26 +290,50 @@ _NO_PICTURE = ("Location", "Preference-Applied", "Vary")
 _SENT = {
     ("create_job", "200"): (*_ACCEPTED, "Accept-Ranges", "Content-Disposition"),
     ("create_job", "202"): (*_ACCEPTED[:-3], "Retry-After"),
+    ("retry_job", "200"): (*_ACCEPTED, "Accept-Ranges", "Content-Disposition"),
+    ("retry_job", "202"): (*_ACCEPTED[:-3], "Retry-After"),
+    ("create_batch", "202"): ("Location", "Idempotency-Replayed", "ETag", "Retry-After"),
+    ("read_batch", "200"): ("ETag", "Retry-After"),
+    ("read_batch", "304"): ("ETag", "Retry-After"),
+    ("cancel_batch", "200"): ("ETag",),
+    ("cancel_batch", "202"): ("ETag",),
     ("list_jobs", "200"): ("Link",),
+    ("list_images", "200"): ("Link",),
+    ("list_files", "200"): ("Link",),
+    ("upload_file", "200"): ("Location",),
+    ("upload_file", "201"): ("Location",),
     ("read_job", "200"): (*_JOB_ANSWER, "Retry-After", "Accept-Ranges", "Content-Disposition"),
     ("read_job", "304"): ("ETag", "Preference-Applied", "Retry-After", "Vary", "Content-Location"),
+    ("mark_job", "200"): ("ETag", "Retry-After"),
     ("cancel_job", "200"): ("ETag",),
+    ("read_preview", "200"): ("ETag",),
+    ("read_preview", "304"): ("ETag",),
     ("cancel_job", "202"): ("ETag",),
-    ("read_image", "200"): _PICTURE_ANSWER,
-    ("read_image", "206"): (*_PICTURE_ANSWER, "Content-Range"),
-    ("read_image", "304"): ("ETag",),
+    ("read_image", "200"): (*_PICTURE_ANSWER, "Vary"),
+    ("read_image", "206"): (*_PICTURE_ANSWER, "Vary", "Content-Range"),
+    ("read_image", "304"): ("ETag", "Vary"),
+    ("read_image", "406"): ("Vary",),
     ("read_image", "416"): ("Content-Range",),
+    ("read_file_content", "200"): _PICTURE_ANSWER,
+    ("read_file_content", "206"): (*_PICTURE_ANSWER, "Content-Range"),
+    ("read_file_content", "304"): ("ETag",),
+    ("read_file_content", "416"): ("Content-Range",),
 } | {
     (operation, status): _NO_PICTURE
-    for operation in ("create_job", "read_job")
+    for operation in ("create_job", "retry_job", "read_job")
     for status in ("406", "409", "500", "502", "504")
 }
 """The headers of an answer, beside those of its status."""
 
-_SENT_WITH = {"default": ("Allow", "Retry-After"), "429": ("Retry-After",), "503": ("Retry-After",)}
+_SENT_WITH = {
+    "default": ("Allow", "Retry-After"),
+    "401": ("WWW-Authenticate",),
+    "429": ("RateLimit", "RateLimit-Policy", "Retry-After"),
+    "503": ("Retry-After",),
+}
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, *, asks_for_keys: bool) -> None:
     """Let the OpenAPI document say all that clients may rely on. It is made once."""
     made_by_fastapi = app.openapi
 
@@ -213,6 +341,7 @@ def describe(app: FastAPI) -> None:
         if not app.openapi_schema or "servers" not in app.openapi_schema:
             # Parts that several routes share become parts of their own.
             document = json.loads(json.dumps(made_by_fastapi()))
+            tell_keys(document, asks_for_keys=asks_for_keys)
             _complete(document)
             app.openapi_schema = document
         return app.openapi_schema
@@ -248,7 +377,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _shapes() -> dict[str, Any]:
     """The schemas of problems and events."""
-    shapes: list[type[BaseModel]] = [Problem, FieldProblem, *EVENTS.values()]
+    shapes: list[type[BaseModel]] = [Problem, FieldProblem, DryRun, BatchDryRun, *EVENTS.values()]
     return {
         shape.__name__: {
             k: v

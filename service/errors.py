@@ -18,6 +18,8 @@ from darkroom.errors import (
     DependencyError,
     ExpiredError,
     FieldError,
+    FilesFullError,
+    ForbiddenError,
     IdempotencyMismatchError,
     InvalidImageError,
     InvalidRequestError,
@@ -26,10 +28,13 @@ from darkroom.errors import (
     NotFoundError,
     OverloadError,
     PayloadTooLargeError,
+    RateLimitedError,
+    UnauthenticatedError,
     UnsupportedError,
     UploadsOffError,
 )
 from darkroom.field_errors import in_our_words, pointer
+from darkroom.webhook import WebhooksOffError
 from service.problems import PROBLEM
 from service.responses import FieldProblem, Problem
 
@@ -37,14 +42,18 @@ log = logs.get("service")
 
 STATUS: dict[type[DarkroomError], int] = {
     MalformedRequestError: 400,
+    UnauthenticatedError: 401,
+    ForbiddenError: 403,
     NotFoundError: 404,
     PayloadTooLargeError: 413,
     ExpiredError: 410,
+    FilesFullError: 409,
     IdempotencyMismatchError: 422,
     InvalidImageError: 422,
     InvalidRequestError: 422,
     UnsupportedError: 422,
     UploadsOffError: 403,
+    WebhooksOffError: 403,
     OverloadError: 429,
     BusyError: 503,
     DependencyError: 503,
@@ -94,10 +103,11 @@ class Fault:
 
 
 _FORMS = {
-    "after": "Must be the `id` of an event of this job.",
+    "after": "Must be the `id` of an event of this stream.",
+    "batch": "Must be the id of a batch: batch_ and 32 characters of 0-9 and a-f.",
     "cursor": "Must be the `next_cursor` of the page before.",
     "idempotency-key": "Must be 1 to 255 visible ASCII characters, without blanks.",
-    "last-event-id": "Must be the `id` of an event of this job.",
+    "last-event-id": "Must be the `id` of an event of this stream.",
 }
 """What parameters that have a form must be, instead of the regular expression that checks it."""
 
@@ -105,15 +115,22 @@ Writer = Callable[[Request, Fault], Response]
 
 
 def answer(http: Request, fault: Fault) -> Response:
-    """The fault as the route that was asked writes it: routes of a compatible API have a static
-    method `write_fault` (a `route_class` of their router), all others get a problem document."""
-    write: Writer = getattr(http.scope.get("route"), "write_fault", write_problem)
+    """The fault as clients of the path expect it: below the prefix of a compatible API as that has
+    it, elsewhere a problem document."""
+    write = _writer(http)
     response = write(http, fault)
     response.headers["Cache-Control"] = "no-store"
     if fault.status in RETRY_AFTER_S:
         response.headers["Retry-After"] = RETRY_AFTER_S[fault.status]
     response.headers.update(fault.headers)
     return response
+
+
+def _writer(http: Request) -> Writer:
+    app = http.scope.get("app")
+    writers: Mapping[str, Writer] = getattr(app.state, "writers", {}) if app else {}
+    path = f"{http.scope.get('path', '')}/"
+    return next((writers[each] for each in writers if path.startswith(f"{each}/")), write_problem)
 
 
 def write_problem(http: Request, fault: Fault) -> Response:
@@ -134,9 +151,11 @@ def write_problem(http: Request, fault: Fault) -> Response:
     return Response(document.model_dump_json(), fault.status, media_type=PROBLEM)
 
 
-def add_handlers(app: FastAPI) -> None:
+def add_handlers(app: FastAPI, writers: Mapping[str, Writer] | None = None) -> None:
     """For what routes raise, and for what the middlewares around them do: `Exception` is asked last
-    of all, and Starlette's own answer would be plain text."""
+    of all, and Starlette's own answer would be plain text. `writers`: by the prefixes of paths, who
+    writes errors there, of routes or of none."""
+    app.state.writers = writers or {}
     for kind in (DarkroomError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
 
@@ -190,9 +209,19 @@ def _darkroom_fault(error: DarkroomError, status: int) -> Fault:
         status,
         error.code,
         _detail(error),
-        errors=error.errors if isinstance(error, InvalidRequestError) else (),
+        errors=error.errors if isinstance(error, InvalidRequestError | ModelNotFoundError) else (),
+        headers=_headers(error),
         more={"near": list(error.near)} if isinstance(error, ModelNotFoundError) else {},
     )
+
+
+def _headers(error: DarkroomError) -> dict[str, str]:
+    match error:
+        case UnauthenticatedError():
+            return {"WWW-Authenticate": "Bearer"}
+        case RateLimitedError():
+            return {"Retry-After": str(error.retry_s)}
+    return {}
 
 
 def _detail(error: DarkroomError) -> str:

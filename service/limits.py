@@ -28,6 +28,8 @@ BYTES_PER_S = 16 * 1024
 """What a body must bring on average once its first seconds are over."""
 
 _CLOSE = {"Connection": "close"}
+_UNSHARED = "private, no-cache"
+"""Of answers that say nothing else: shared caches may keep what was asked for with `X-API-Key`."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -155,6 +157,7 @@ class RequestContext:
                 headers = MutableHeaders(raw=message["headers"])
                 for name, value in safe_headers(request_id).items():
                     headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", _UNSHARED)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -61,7 +61,7 @@ async def as_wished(
     if not job.status.terminal and preferences.takes_job(http.headers):
         return unless_known(http, job_response(job, pending, **headers))
     if job.status is not JobStatus.SUCCEEDED or not job.kept:
-        return answer(http, about(job, _no_picture(job), headers))
+        return answer(http, about(job, no_picture(job), headers))
     try:
         return await _picture(http, store, jobs, job, headers)
     except (ImageNotFoundError, StoreUnavailableError) as error:
@@ -111,7 +111,7 @@ async def _picture(
     return unless_known(http, ImageFile(store, image, **headers), last_modified(image))
 
 
-def _no_picture(job: Job) -> Fault:
+def no_picture(job: Job) -> Fault:
     """Why there is no picture, to a client that wants nothing else."""
     if not job.status.terminal:
         detail = (

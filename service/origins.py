@@ -7,7 +7,6 @@ asked for is checked, and what changes something is refused to pages of other si
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -16,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from darkroom import logs
+from darkroom.ports import is_address, is_loopback
 from darkroom.settings import Settings, SettingsError
 from service.errors import Fault, answer
 
@@ -31,8 +31,13 @@ EXPOSED = (
     "Link",
     "Location",
     "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
+    "WWW-Authenticate",
+    "X-Darkroom-Job-Id",
     "X-Request-Id",
+    "X-Should-Retry",
 )
 """Headers of answers that pages of other sites may read, beside those they always may."""
 
@@ -147,36 +152,19 @@ def names(settings: Settings) -> Callable[[str], bool]:
                 f"DARKROOM_ALLOWED_HOSTS: {name!r} is no host name; write names without scheme and "
                 "port, like darkroom.example, or *.example for all below."
             )
-    here = _is_loopback(settings.host)
+    here = is_loopback(settings.host)
 
     def is_ours(host: str) -> bool:
         if not (found := _HOST.fullmatch(host)):
             return False
         name = found[1].removesuffix(".")
-        if _is_loopback(name) or "*" in allowed or name in allowed:
+        if is_loopback(name) or "*" in allowed or name in allowed:
             return True
         if any(name.endswith(each.removeprefix("*")) for each in allowed if each[0] == "*"):
             return True
-        return not here and (not allowed or _is_address(name))
+        return not here and (not allowed or is_address(name))
 
     return is_ours
-
-
-def _is_loopback(name: str) -> bool:
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    if not _is_address(name):
-        return False
-    address = ip_address(name.strip("[]"))
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _not_ours(host: str) -> str:

@@ -36,6 +36,16 @@ NUMBER = _in_digits("float_parsing")
 """What a parameter that is a number is checked for before pydantic reads it."""
 
 
+def _true_or_false(text: Any) -> Any:
+    """Refuses what pydantic alone takes for it: `yes`, `on`, `1`."""
+    if isinstance(text, str) and text not in ("true", "false"):
+        raise PydanticKnownError("bool_parsing")
+    return text
+
+
+TRUE_OR_FALSE = BeforeValidator(_true_or_false)
+
+
 async def refuse_others(http: Request) -> None:
     """A dependency of every route. A parameter that is not read would leave its client with
     another answer than was asked for: all jobs, say, where `tag` was written `tags`.

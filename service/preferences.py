@@ -1,7 +1,7 @@
 """What clients say in headers about the answer they would like; in the service only."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -23,6 +23,11 @@ def wait_s(headers: Headers) -> int | None:
         if found := _WAIT.fullmatch(preference):
             return min(int(found[1]), LONGEST_WAIT_S)
     return None
+
+
+def wants_wait(headers: Headers) -> bool:
+    """Whether a client says `Prefer: wait`, without saying how long."""
+    return "wait" in _preferences(headers)
 
 
 def clamped(wait: float) -> float:
@@ -56,9 +61,29 @@ def answer(headers: Headers, image_format: str) -> Literal["picture", "job"] | N
     return None if other_pictures and not (picture or job) else "job"
 
 
+def picture_format(headers: Headers, own: str, formats: Iterable[str]) -> str | None:
+    """In which of `formats` to send a picture: its own where that will do, else the most welcome
+    one; None where pictures are asked for and none of these. Who asks for no pictures gets one all
+    the same, as it is."""
+    asked = _asked_types(headers)
+    weights = {each: _weight(asked, f"image/{each}", "image/*", "*/*") for each in formats}
+    if weights[own]:
+        return own
+    best = max(weights, key=lambda each: weights[each])
+    if weights[best]:
+        return best
+    return None if any(kind.startswith("image/") for kind in asked) else own
+
+
 def takes_job(headers: Headers) -> bool:
     """Whether the job's JSON is welcome at all."""
     return _job_weight(_asked_types(headers)) > 0
+
+
+def applied(headers: Headers) -> dict[str, str]:
+    """Tells which wait counts, where one was asked for (RFC 7240, section 3)."""
+    asked_s = wait_s(headers)
+    return {} if asked_s is None else {"Preference-Applied": f"wait={asked_s}"}
 
 
 def wants_page(headers: Headers) -> bool:

@@ -26,13 +26,20 @@ class Told:
 
 TOLD: dict[str, Told] = {
     "malformed_request": Told(400, "The body must be a JSON object."),
+    "unauthenticated": Told(401, "This is no API key that is valid here."),
     "cross_site": Told(403, "Pages of http://example.org may not change anything here."),
+    "forbidden": Told(403, "This needs an API key with the scope submit."),
     "uploads_off": Told(403, "Nobody may upload LoRAs here; DARKROOM_LORA_UPLOADS would allow it."),
+    "webhooks_off": Told(403, "There are no webhooks here; DARKROOM_WEBHOOKS would allow them."),
     "not_found": Told(404, "There is no such path; GET / says where everything is."),
     "job_not_found": Told(404, "No job has this id."),
+    "batch_not_found": Told(404, "No batch has this id."),
     "image_not_found": Told(404, "No image has this id."),
     "model_not_found": Told(404, "No model is called 'emoj'. Did you mean emoji?"),
+    "worker_not_found": Told(404, "No worker that lives is called 'studio-2'."),
     "lora_not_found": Told(404, "No LoRA 'ink' was uploaded for this model."),
+    "file_not_found": Told(404, "No file has the id 'file_0f343b0931126a20'."),
+    "message_not_found": Told(404, "No message that was given up has this id."),
     "method_not_allowed": Told(
         405, "The path has no such method; the header Allow names those it has."
     ),
@@ -46,6 +53,7 @@ TOLD: dict[str, Told] = {
     ),
     "request_timeout": Told(408, "The body comes too slowly."),
     "canceled": Told(409, "The job was canceled before it was done."),
+    "files_full": Told(409, "Your files take 1023.2 of 1024 MiB; delete some first."),
     "expired": Told(410, "The job's retention has passed."),
     "precondition_failed": Told(
         412, "It is in another state than your request says; read it again."
@@ -67,6 +75,12 @@ TOLD: dict[str, Told] = {
     "overload": Told(429, "Too much is asked."),
     "queue_full": Told(429, "1000 jobs are queued, which is all that may wait."),
     "too_many_active_jobs": Told(429, "20 of your jobs are queued or running."),
+    "too_many_queued_jobs": Told(429, "10 of your jobs are queued, as many as may be."),
+    "rate_limited": Told(429, "This API key may make 60 requests a minute."),
+    "gpu_budget_spent": Told(
+        429,
+        "12.5 of your 3600 GPU seconds of this day (UTC) are left; this job takes about 40.0.",
+    ),
     "too_many_at_once": Told(429, "Too many connections come from your address."),
     "head_too_large": Told(431, "The head is too large."),
     "internal": Told(500, "Something failed here; quote the request_id."),
@@ -78,6 +92,7 @@ TOLD: dict[str, Told] = {
     "decoders_busy": Told(503, "Other pictures are being decoded; send it again soon."),
     "dependency_unavailable": Told(503, "Try again soon."),
     "out_of_memory": Told(503, "The job did not fit into the device's memory."),
+    "shutting_down": Told(503, "The service is shutting down. Jobs go on: follow them again."),
     "queue_unavailable": Told(503, "The queue cannot be used now; try again soon."),
     "store_unavailable": Told(503, "The image store cannot be used now; try again soon."),
     "deadline_exceeded": Told(504, "The deadline passed before the job was done."),
@@ -88,6 +103,7 @@ TOLD: dict[str, Told] = {
 EVERYWHERE = (
     "malformed_request",
     "cross_site",
+    "not_found",
     "method_not_allowed",
     "request_timeout",
     "payload_too_large",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.workers import WorkerInfo, WorkerState
 
 

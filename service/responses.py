@@ -21,6 +21,9 @@ from darkroom import field_errors
 from darkroom.codes import CODES
 from darkroom.images import SUFFIXES, ImageStore, StoredImage
 from darkroom.job import Job
+from darkroom.kept_file import KeptFile
+from darkroom.queue.jobs import QueueState
+from darkroom.queue.pausing import Paused
 from service.conditions import satisfiable
 
 Item = TypeVar("Item")
@@ -40,8 +43,24 @@ class Listing(BaseModel, Generic[Item]):
     """The things themselves."""
 
 
+class QueueListing(Listing[QueueState]):
+    """All queues, and what of them is paused."""
+
+    paused: Paused
+    """What an operator paused; also models whose queues got no job yet."""
+
+
 class JobPage(Listing[Job]):
     """Some jobs, newest first; `next_cursor` asks for the ones after them."""
+
+    next_cursor: str | None
+    """Asks for the page after this one; null on the last."""
+    has_more: bool
+    """Whether there is one."""
+
+
+class FilePage(Listing[KeptFile]):
+    """Some files, newest first; `next_cursor` asks for the ones after them."""
 
     next_cursor: str | None
     """Asks for the page after this one; null on the last."""
@@ -53,6 +72,54 @@ def _listed(codes: Mapping[str, str]) -> Any:
     """For OpenAPI: all that a code can be, and what each means."""
     meanings = "\n".join(f"- `{code}`: {meaning}" for code, meaning in codes.items())
     return Field(description=meanings, json_schema_extra={"enum": list(codes)})
+
+
+class DryRun(BaseModel):
+    """What would come of a body, were it submitted now."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    object: Literal["dry_run"] = "dry_run"
+    """What this is."""
+    request: dict[str, Any]
+    """The request that the job would have. Where no seed is asked for, each run draws another;
+    input pictures are named by their hashes, but not kept."""
+    warnings: list[str]
+    """The job's."""
+    work_s: float
+    """Seconds that it is likely to take if it runs alone, without loading its model."""
+    work_source: Literal["measured", "stated"]
+    """measured: from passes of its model on some worker; stated: nobody knows its model that well,
+    and this is a rule of thumb."""
+    queue: str
+    """Where it would wait: model and priority."""
+    position: int
+    """How many jobs of that queue would go first."""
+    eta_s: float | None
+    """Seconds until it would have ended, as in a job's `queue`; null while nobody can tell."""
+    reason: str | None
+    """Why nobody can tell: its queue is paused, or nobody serves its model."""
+    workers: list[str]
+    """Names of the workers that serve its model."""
+    loaded: bool
+    """Whether one of them has the model in memory."""
+    replays: str | None
+    """The earlier job that would be the answer, for the sake of its `Idempotency-Key`."""
+
+
+class BatchDryRun(BaseModel):
+    """What would come of the body of a batch, were it submitted now."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    object: Literal["batch_dry_run"] = "batch_dry_run"
+    """What this is."""
+    jobs: list[DryRun]
+    """Of each job, in order. None of them replays another."""
+    work_s: float
+    """Seconds that all of them are likely to take, one after the other."""
+    replays: str | None
+    """The earlier batch that would be the answer, for the sake of its `Idempotency-Key`."""
 
 
 class FieldProblem(BaseModel):

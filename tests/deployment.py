@@ -17,8 +17,10 @@ from redis import Redis
 from darkroom.command.valkey import RedisServer
 from darkroom.ports import free_port
 from darkroom.queue.connection import connect
+from tests.chaos.spawn import Forked, Zygote
 
 Value = TypeVar("Value")
+Process = subprocess.Popen[bytes] | Forked
 ROOT = Path(__file__).parent.parent
 
 
@@ -27,10 +29,14 @@ class Deployment:
 
     Each process writes its log to `<folder>/<name>.log`, which a failing test should show."""
 
-    def __init__(self, folder: Path, models: Path, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, models: Path, zygote: Zygote | None = None, **settings: Any
+    ) -> None:
+        """`zygote`: what forks its processes; without one, each starts from nothing."""
         self.folder = folder
         self.valkey = RedisServer(folder)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
+        self._zygote = zygote
         self.url = ""
         self._models = models
         self._settings = settings
@@ -73,10 +79,15 @@ class Deployment:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DARKROOM_")}
         return {**kept, **own, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
-    def start(self, name: str, *command: str, **settings: Any) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *command: str, **settings: Any) -> Process:
         """Start `python -m <command>`."""
         log = (self.log_to or self.folder / f"{name}.log").open("ab")
         self._logs.append(log)
+        if self._zygote:
+            order = {"module": command[-1], "cold": False, "log": str(log.name), "cwd": str(ROOT)}
+            order["env"] = self.environment(**settings)
+            self.processes[name] = Forked(self._zygote, self._zygote.start(order))
+            return self.processes[name]
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=ROOT,
@@ -100,7 +111,7 @@ class Deployment:
         self.http.base_url = self.url
         return self.url
 
-    def start_worker(self, name: str = "worker", **settings: Any) -> subprocess.Popen[bytes]:
+    def start_worker(self, name: str = "worker", **settings: Any) -> Process:
         """Start a worker and wait until its engine takes jobs."""
         process = self.start(name, "worker", worker_name=name, **settings)
         self.until(lambda: self.worker(name).get("state") in ("idle", "busy"), f"{name} is up")
@@ -111,13 +122,10 @@ class Deployment:
         workers = self.http.get("/api/v1/workers").raise_for_status().json()["data"]
         return next((worker for worker in workers if worker["name"] == name), {})
 
-    def engine_pid(self, supervisor: subprocess.Popen[bytes]) -> int:
-        """The process id of a supervisor's engine, by its command line."""
-        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text()
-        for pid in map(int, children.split()):
-            if b"worker.engine" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-        raise AssertionError(f"supervisor {supervisor.pid} has no engine")
+    def engine_pid(self, supervisor: Process) -> int:
+        """The process id of a supervisor's engine, its only child."""
+        [pid] = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+        return int(pid)
 
     def submit(self, **request: Any) -> dict[str, Any]:
         answer = self.http.post("/api/v1/jobs", json=request)

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.cards import ControlNetCard, IPAdapterCard, LoraCard
+from darkroom.catalog import Catalog
 from darkroom.errors import InvalidRequestError
-from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer, offer
 from darkroom.validation import completed, parse
 
 FILE = "file_" + "0" * 64
@@ -20,7 +23,20 @@ USUAL = ("DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler
 def offered(
     pipeline: str, tasks: tuple[str, ...], schedulers: tuple[str, ...] = USUAL, **record: Any
 ) -> Offer:
-    card = ModelCard(name=pipeline.lower(), source="x", limits=SMALL)
+    places = dict.fromkeys(record.get("loras", ()), "x")
+    for what, why in record.get("faults", {}).items():
+        places |= {what.removeprefix("lora:"): why.partition(": ")[0]}
+    loras = [LoraCard(name=name, source=place) for name, place in places.items()]
+    nets = [ControlNetCard(name=name, source="x") for name in record.get("controlnets", ())]
+    eye = IPAdapterCard(source="x", weight_name="x") if record.get("reference") else None
+    card = ModelCard(
+        name=pipeline.lower(),
+        source="x",
+        limits=SMALL,
+        loras=loras,
+        controlnets=nets,
+        ip_adapter=eye,
+    )
     known = ModelRecord(
         name=card.name,
         pipeline=pipeline,

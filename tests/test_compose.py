@@ -103,10 +103,24 @@ def test_every_service_has_bounds(compose: dict[str, Any]) -> None:
         assert service["logging"]["options"]["max-size"], name
 
 
-def test_keeper_and_queue_have_no_way_out(compose: dict[str, Any]) -> None:
+def test_the_queue_has_no_way_out_and_the_keeper_has_one_for_webhooks(
+    compose: dict[str, Any],
+) -> None:
     assert compose["networks"]["queue"]["internal"] is True
-    for name in ("keeper", "valkey"):
-        assert compose["services"][name]["networks"] == ["queue"]
+    assert compose["services"]["valkey"]["networks"] == ["queue"]
+    assert compose["services"]["keeper"]["networks"] == ["queue", "default"]
+
+
+def test_what_is_published_elsewhere_asks_for_keys(compose: dict[str, Any]) -> None:
+    """The container itself listens on all addresses: that of its port decides."""
+    api = compose["services"]["api"]
+    published, default = re.match(r"(\$\{DARKROOM_BIND:-(.*?)\})", api["ports"][0]).groups()
+    assert api["environment"]["DARKROOM_PUBLISHED"] == published
+    inside = {"host": "0.0.0.0", "_env_file": None}
+    assert "DARKROOM_HOST=0.0.0.0" in dict(dockerfile("service"))["ENV"]
+    assert not Settings(published=default, **inside).asks_for_keys
+    assert Settings(published="0.0.0.0", **inside).asks_for_keys
+    assert Settings(**inside).asks_for_keys
 
 
 @pytest.mark.long

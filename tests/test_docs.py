@@ -11,10 +11,12 @@ from pathlib import Path
 import httpx2
 import pytest
 from PIL import Image, ImageChops, ImageStat
+from typer.main import get_command
 
 from darkroom import __version__
 from darkroom.catalog import Catalog
 from darkroom.codes import CODES
+from darkroom.command.cli import app as commands
 from darkroom.draft import load_request
 from darkroom.settings import Settings
 from docs import pictures, tables
@@ -24,7 +26,7 @@ from tests.running import RunningUp, environment
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -95,8 +97,51 @@ def test_example_of_the_api_works(language: str, number: int, url: str, tmp_path
             assert image.format == "PNG"
 
 
+OF_CLIENTS = [
+    (page.name, language, number)
+    for page, language in (
+        (ROOT / "docs" / "clients" / "python.md", "python"),
+        (ROOT / "docs" / "clients" / "typescript.md", "js"),
+    )
+    for number in range(len(examples(language, page.read_text())))
+]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("page", "language", "number"), OF_CLIENTS)
+def test_example_of_our_clients_works(
+    page: str, language: str, number: int, url: str, tmp_path: Path
+) -> None:
+    """It ends well and says something, or writes a picture."""
+    if language == "js":
+        _install_the_typescript_client(tmp_path)
+    text = (ROOT / "docs" / "clients" / page).read_text()
+    script = examples(language, text)[number].replace(DEFAULT_URL, url)
+    assert url in script
+    command = [*RUN[language], script]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or (tmp_path / "apple-1.png").exists()
+
+
+def _install_the_typescript_client(folder: Path) -> None:
+    client = ROOT / "clients" / "typescript"
+    if shutil.which("node") is None or not (client / "node_modules").is_dir():
+        pytest.skip("it is not installed: npm ci --prefix clients/typescript")
+    own = folder / "node_modules" / "darkroom-client"
+    build = ["npx", "tsc", "-p", "tsconfig.build.json", "--outDir", str(own / "dist")]
+    subprocess.run(build, cwd=client, check=True)
+    shutil.copy(client / "package.json", own)
+
+
 def test_the_api_is_shown_in_each_language() -> None:
-    assert [len(examples(language, API)) for language in RUN] == [8, 8, 7]
+    assert [len(examples(language, API)) for language in RUN] == [17, 9, 7]
 
 
 def test_all_of_the_api_is_told() -> None:
@@ -173,7 +218,7 @@ def test_example_of_a_task_makes_its_picture(body: dict, name: str, url: str) ->
 @pytest.mark.parametrize("body", NOT_SHOWN.values(), ids=NOT_SHOWN)
 def test_example_of_a_task_is_a_request(body: dict) -> None:
     tasks = {"gligen": "layout-to-image", "dit": "class-to-image", "ldm": "unconditional"}
-    tasks |= {"kontext": "edit"}
+    tasks |= {"kontext": "edit", "layered": "edit"}
     left_out = {
         "model": "any",
         "width": 64,
@@ -198,6 +243,16 @@ def test_examples_of_models_can_be_read(page: Path, tmp_path: Path) -> None:
     for example in found:
         (tmp_path / "models.toml").write_text(example)
         assert Catalog.read(tmp_path / "models.toml").cards
+
+
+def test_commands_that_readme_lists_are_those_that_there_are() -> None:
+    listed = re.findall(r"`(\w+) ([a-z]+(?:\|[a-z]+)+)`", README)
+    groups = {
+        name: set(group.commands)
+        for name, group in get_command(commands).commands.items()
+        if hasattr(group, "commands")
+    }
+    assert {name: set(subcommands.split("|")) for name, subcommands in listed} == groups
 
 
 def test_table_of_endpoints_is_the_api() -> None:

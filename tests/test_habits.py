@@ -96,3 +96,10 @@ def test_a_source_file_has_a_test_of_its_name(path: Path) -> None:
 def test_tests_that_contributing_names_exist() -> None:
     named_tests = re.findall(r"^  - `[\w/]+\.py` in `([\w/]+\.py)`", CONTRIBUTING, re.MULTILINE)
     assert [name for name in named_tests if not (ROOT / name).is_file()] == []
+
+
+def test_no_test_replaces_the_clock_of_its_process() -> None:
+    """Servers run in threads of it: who looked at the clock just then would sleep for hours."""
+    replaced = re.compile(r'setattr\((?:time,|"time\.)')
+    tests = (ROOT / "tests").rglob("*.py")
+    assert [named(path) for path in tests if replaced.search(path.read_text())] == []

@@ -2,9 +2,12 @@
 
 import ast
 import importlib.util
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator, Set
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,7 @@ ENGINE = {f"worker.{path.stem}" for path in (ROOT / "worker").glob("[a-z]*.py")}
 # A folder or file, and what is not imported in it.
 FORBIDDEN = {
     "darkroom": {*HTTP, *TENSORS, "service", "worker", "training", "benchmarks"},
+    "darkroom/client": {"darkroom.queue", "darkroom.command", "PIL", "numpy"},
     "service": {*TENSORS, "worker", "training", "benchmarks"},
     "training": {"service", "benchmarks", "darkroom.command"},
     "worker": {*HTTP, "service", "training", "benchmarks"},
@@ -45,7 +49,7 @@ ONLY_IN = {
 }
 
 IMPORT_ALL = """
-import importlib, os, sys, tempfile
+import gc, importlib, os, sys, tempfile
 
 writes = []
 
@@ -65,6 +69,7 @@ if "torch" in sys.modules:  # makes its own scratch folder on import and asks wh
     own = (f"{tempfile.gettempdir()}/", "ldconfig")
     writes = [write for write in writes if not any(each in write for each in own)]
 assert not writes, writes
+assert gc.isenabled()
 loaded = [name for name in forbidden if name in sys.modules]
 assert not loaded, f"imported on the way: {loaded}"
 if torch := sys.modules.get("torch"):
@@ -82,8 +87,13 @@ def modules(package: str) -> list[str]:
     return [".".join(n[:-1] if n[-1] == "__init__" else n) for n in names]
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Modules that a file imports, wherever in it; `from a import b` may import `a.b`."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -116,6 +126,19 @@ def test_only_one_folder_imports(module: str) -> None:
     assert breaches(sources(ONLY_IN[module]), {module}), "a rule about nothing"
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also where only types are imported: two files that need each other are one, or three."""
+    packages = ("darkroom", "service", "worker", "training", "benchmarks")
+    paths = dict(itertools.chain(*(zip(modules(p), sources(p), strict=True) for p in packages)))
+    drawn = {name: {_module(each, paths) for each in imports(paths[name])} for name in paths}
+    TopologicalSorter({name: to - {name} for name, to in drawn.items()}).prepare()
+
+
+def _module(imported: str, known: Container[str]) -> str:
+    """The module that `a.b.c` is of: itself, or `a.b`."""
+    return imported if imported in known else imported.rpartition(".")[0]
+
+
 def test_rules_name_modules_that_exist() -> None:
     named = {name for names in FORBIDDEN.values() for name in names} | set(ONLY_IN)
     assert [name for name in sorted(named) if importlib.util.find_spec(name) is None] == []
@@ -142,6 +165,12 @@ def test_modules_import_with_an_empty_environment(
 @pytest.mark.parametrize("module", ["worker.__main__", "worker.batcher"])
 def test_module_does_not_bring_torch(module: str, tmp_path: Path) -> None:
     _import_in_a_new_process([module], TENSORS, tmp_path)
+
+
+def test_a_client_brings_nothing_that_others_need(tmp_path: Path) -> None:
+    """A program that has a client starts as quickly as that can be."""
+    others = {*HTTP, *TENSORS, "redis", "rq", "typer", "rich", "PIL", "numpy", "structlog"}
+    _import_in_a_new_process(["darkroom.client"], others | {"pydantic_settings"}, tmp_path)
 
 
 def _import_in_a_new_process(names: list[str], forbidden: set[str], folder: Path) -> None:

@@ -49,7 +49,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.pipelines import LoadedModel
@@ -57,6 +58,8 @@ from worker.loading.pipelines import LoadedModel
 IMAGE_SIZE = 16
 LATENT_SIZE = 8
 MAX_TOKENS = 16
+ROUNDING = 32 if torch.cuda.is_available() else 1
+"""Levels of 255 by which a picture may differ when it is made among another number of rows."""
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SDXL = {
     "cross_attention_dim": 32,

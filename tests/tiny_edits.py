@@ -23,6 +23,19 @@ def klein() -> diffusers.Flux2KleinPipeline:
     return tiny_families.flux2_klein()
 
 
+def keen_klein() -> diffusers.Flux2KleinPipeline:
+    """The same, with attention that tells the pictures apart and weighs much: with weights as they
+    are drawn, another picture changes the result by a tenth of a level."""
+    made = klein()
+    with torch.no_grad():
+        for name, parameter in tiny_transformers.awake(made.transformer).named_parameters():
+            if "norm_q" in name or "norm_added_q" in name:
+                parameter.mul_(8)
+            if "to_out" in name or "to_add_out" in name or "proj_out" in name:
+                parameter.mul_(20)
+    return made
+
+
 def flux2() -> diffusers.Flux2Pipeline:
     """Shaped like FLUX.2 dev: guidance as an embedding, prompts read by a larger encoder, and by a
     processor in the place of a tokenizer."""
@@ -65,8 +78,21 @@ def qwen_edit() -> diffusers.QwenImageEditPipeline:
     return diffusers.QwenImageEditPipeline(**_qwen())
 
 
+def qwen_edit_8() -> diffusers.QwenImageEditPipeline:
+    """With latents as small as the real ones, so that pictures can be as large."""
+    return diffusers.QwenImageEditPipeline(**_qwen() | {"vae": tiny_families.qwen_vae(levels=4)})
+
+
 def qwen_edit_plus() -> diffusers.QwenImageEditPlusPipeline:
     return diffusers.QwenImageEditPlusPipeline(**_qwen(zero_cond_t=True))
+
+
+def qwen_layered() -> diffusers.QwenImageLayeredPipeline:
+    """Its VAE reads and makes transparent pictures, of as many channels as others' tiny latents."""
+    channels = {"in_channels": 4 * 8, "out_channels": 8}
+    parts = _qwen(use_additional_t_cond=True, use_layer3d_rope=True, **channels)
+    vae = tiny_families.qwen_vae(8, input_channels=4)
+    return diffusers.QwenImageLayeredPipeline(**parts | {"vae": vae})
 
 
 def longcat_edit() -> diffusers.LongCatImageEditPipeline:
@@ -96,10 +122,13 @@ def z_image_omni() -> diffusers.ZImageOmniPipeline:
 
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "klein": klein,
+    "keen-klein": keen_klein,
     "flux2": flux2,
     "sdxl-pix2pix": sdxl_pix2pix,
     "qwen-edit": qwen_edit,
+    "qwen-edit-8": qwen_edit_8,
     "qwen-edit-plus": qwen_edit_plus,
+    "qwen-layered": qwen_layered,
     "longcat-edit": longcat_edit,
     "kandinsky5-edit": kandinsky5_edit,
     "fibo-edit": fibo_edit,

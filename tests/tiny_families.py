@@ -94,15 +94,17 @@ def lm(name: str, *, suffix: str = "Model", **config: Any) -> transformers.PreTr
     return getattr(transformers, name + suffix)(made).eval()
 
 
-def qwen_vae() -> diffusers.AutoencoderKLQwenImage:
+def qwen_vae(channels: int = 4, levels: int = 2, **config: Any) -> diffusers.AutoencoderKLQwenImage:
+    """`channels` of its latents, whose sides are halved at each of its levels but the first."""
     return diffusers.AutoencoderKLQwenImage(
         base_dim=8,
-        z_dim=4,
-        dim_mult=[1, 2],
+        z_dim=channels,
+        dim_mult=[1, *[2] * (levels - 1)],
         num_res_blocks=1,
-        temperal_downsample=[False],
-        latents_mean=[0.0] * 4,
-        latents_std=[1.0] * 4,
+        temperal_downsample=[False] * (levels - 1),
+        latents_mean=[0.0] * channels,
+        latents_std=[1.0] * channels,
+        **config,
     )
 
 
@@ -543,10 +545,14 @@ def kolors(folder: Path) -> DiffusionPipeline:
         original_rope=True,
         torch_dtype="float32",
     )
+    encoder = ChatGLMModel(config, empty_init=False).eval()
+    for name, parameter in encoder.named_parameters():
+        if "norm" in name:  # its class leaves whatever is in memory there
+            torch.nn.init.ones_(parameter)
     sizes = {"projection_class_embeddings_input_dim": 6 * 8 + 16, "cross_attention_dim": 16}
     return diffusers.KolorsPipeline(
         vae=tiny._vae(),
-        text_encoder=ChatGLMModel(config).eval(),
+        text_encoder=encoder,
         tokenizer=ChatGLMTokenizer(str(folder / "tokenizer.model")),
         unet=tiny.unet(**tiny.SDXL | sizes),
         scheduler=diffusers.EulerDiscreteScheduler(**tiny.BETAS),

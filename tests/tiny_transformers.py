@@ -26,12 +26,16 @@ TEXT = 16
 
 def qwen_image(**config: object) -> QwenImageTransformer2DModel:
     return QwenImageTransformer2DModel(
-        in_channels=16,
-        out_channels=4,
         attention_head_dim=16,
         joint_attention_dim=TEXT,
         axes_dims_rope=(4, 6, 6),
-        **{"num_layers": 2, "num_attention_heads": 2, **config},
+        **{
+            "in_channels": 16,
+            "out_channels": 4,
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            **config,
+        },
     )
 
 

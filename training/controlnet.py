@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from darkroom.control_maps import canny
 from training.autoencoder import UNSEEN_SEED
 from training.data import compose
 from training.diffusion import draw_captions
@@ -31,7 +32,6 @@ from training.run import (
     stage_parser,
 )
 from training.text import tokenize
-from worker.making.edges import canny
 
 MODEL = Path("models/emoji")
 TARGET = Path("models/emoji-canny")

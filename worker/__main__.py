@@ -1,7 +1,8 @@
 """The supervisor: starts the engine, watches it, restarts it, gives its jobs back; no torch here.
 
-`python -m worker`. SIGTERM or SIGINT drains: no new jobs, running ones finish or go back to the
-queue within the grace period, exit 0. A second signal stops at once.
+`python -m worker`. SIGTERM or SIGINT drains, and so does who asks for it over Redis: no new jobs,
+running ones finish or go back to the queue within the grace period, exit 0. A second signal stops
+at once.
 """
 
 import os
@@ -16,9 +17,9 @@ from typing import Any
 
 from darkroom import __version__, logs, streams
 from darkroom.back_off import back_off_s
-from darkroom.catalog import ModelsFileError
 from darkroom.errors import ModelNotFoundError, QueueUnavailableError
 from darkroom.live_catalog import LiveCatalog
+from darkroom.models_text import ModelsFileError
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers, worker_name
@@ -49,7 +50,8 @@ class Supervisor:
         self._announced_at = 0.0
         self._announced: WorkerInfo | None = None
         self._drain_until: float | None = None
-        self._signal = ""
+        self._why = ""
+        self._signaled = False
         self._to_reap: dict[str, frozenset[str]] = {}
         """Dead engines, and the claims that they were at work on."""
         self._wake, self._waker = os.pipe()
@@ -100,7 +102,7 @@ class Supervisor:
                 engine.read()
                 if self._drain_until is not None and not draining:
                     draining = True
-                    log.info("draining", signal=self._signal, grace_s=self._settings.grace_s)
+                    log.info("draining", why=self._why, grace_s=self._settings.grace_s)
                     engine.drain()
                 if self._overdue():
                     log.error("engine_did_not_drain", engine=engine.id)
@@ -160,7 +162,8 @@ class Supervisor:
             return
         self._announced_at = now
         try:
-            self._workers.announce(info, ttl_s=ANNOUNCED_FOR_S)
+            if self._workers.announce(info, ttl_s=ANNOUNCED_FOR_S) and self._drain_until is None:
+                self._drain("asked for over the API")
             self._announced = info
         except QueueUnavailableError as error:
             log.warning("cannot_announce", reason=str(error))
@@ -173,15 +176,19 @@ class Supervisor:
             self._workers.leave(self.name)
         except QueueUnavailableError as error:
             log.warning("cannot_sign_off", reason=str(error))
-        log.info("stopped", signal=self._signal)
+        log.info("stopped", why=self._why)
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         """Logs nothing: it may have interrupted the writing of a line, which holds a lock."""
-        if self._drain_until is None:
-            self._drain_until = time.monotonic() + self._settings.grace_s
-            self._signal = signal.Signals(number).name
-        else:
+        if self._signaled:
             self._drain_until = time.monotonic() - EXTRA_GRACE_S
+        elif self._drain_until is None:
+            self._drain(signal.Signals(number).name)
+        self._signaled = True
+
+    def _drain(self, why: str) -> None:
+        self._why = why
+        self._drain_until = time.monotonic() + self._settings.grace_s
 
     def _overdue(self) -> bool:
         return (

@@ -1,7 +1,9 @@
 """Which of the jobs that wait may begin: those that may have taken an engine down run alone, and
 nobody is overtaken for ever; engine thread of the worker, no torch."""
 
-from collections.abc import Callable, Collection, Iterable
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -9,6 +11,7 @@ from darkroom.catalog import Catalog
 from darkroom.costs import score
 from darkroom.errors import Released
 from darkroom.job import Priority
+from darkroom.queue.claim import Claim
 from worker.beginning import Beginning
 from worker.running import RunningJob
 
@@ -16,23 +19,35 @@ PRIORITIES = get_args(Priority)
 """The first goes first."""
 
 PATIENCE = 8
-"""One in so many begins goes to whoever has waited longest; as in `claim.lua`."""
+"""One in so many begins goes to whoever was held longest; as in `claim.lua`."""
 
 
-def in_order(waiting: Iterable[RunningJob], loaded: Collection[str]) -> list[RunningJob]:
+def in_order(
+    waiting: Iterable[RunningJob], loaded: Collection[str], under_way: Iterable[RunningJob] = ()
+) -> list[RunningJob]:
     """First the jobs that have to run alone, then by priority, then those whose model is in memory,
-    the shorter first; among equals as they came."""
+    then those of clients with the least of their share under way, the shorter first; among equals
+    as they came."""
 
-    def precedence(job: RunningJob) -> tuple[bool, int, bool, float]:
+    now, begun = time.monotonic(), Counter(job.claim.owner for job in under_way)
+
+    def precedence(job: RunningJob) -> tuple[bool, int, bool, float, float]:
         claim = job.claim
         return (
             not claim.must_run_alone,
             PRIORITIES.index(claim.priority),
             job.model not in loaded,
-            score(claim.work_s, job.waited_s),
+            begun[claim.owner] / claim.weight,
+            score(claim.work_s, now - job.claimed_at),
         )
 
     return sorted(waiting, key=precedence)
+
+
+def places_due(claims: Iterable[Claim], places: int) -> Mapping[str, float]:
+    """How many of the places are due to each of these owners."""
+    weights = {claim.owner: claim.weight for claim in claims}
+    return {owner: places * weight / sum(weights.values()) for owner, weight in weights.items()}
 
 
 def must_wait(job: RunningJob, under_way: Collection[RunningJob]) -> bool:
@@ -76,11 +91,10 @@ class Admission:
         agreed."""
         waiting = [job for job in jobs if not job.is_under_way]
         left = list(waiting)
-        while left:
-            job = self._next(left)
+        while left := [job for job in left if self._has_place(job, jobs)]:
             under_way = [each for each in jobs if each.is_under_way]
-            staying = [each for each in under_way if not each.is_leaving]
-            if len(staying) >= self._places_for(job) or must_wait(job, under_way):
+            job = self._next(left, under_way)
+            if must_wait(job, under_way):
                 return
             busy = {name for each in under_way for name in each.models}
             if not self._has_to_stand_back(job, waiting, busy):
@@ -91,18 +105,26 @@ class Admission:
                 return
             left.remove(job)
 
-    def _places_for(self, job: RunningJob) -> int:
-        """One of high priority need not wait for a place, since the batcher lets it go first; but
-        no more than half as many again, who would slow one another down."""
-        return self.places + (self.places // 2 if job.claim.priority == "high" else 0)
+    def _has_place(self, job: RunningJob, jobs: Collection[RunningJob]) -> bool:
+        """Whether it may begin beside those of `jobs` that have. One of high priority, or of a
+        client that has less under way than its share, need not wait for a place, since the batcher
+        lets it go first; but no more than half as many again, who would slow one another down."""
+        under_way = [each for each in jobs if each.is_under_way]
+        begun = sum(each.claim.owner == job.claim.owner for each in under_way)
+        due = places_due((each.claim for each in jobs), self.places)[job.claim.owner]
+        goes_first = job.claim.priority == "high" or begun < due
+        more = max(self.places // 2, 1) if goes_first else 0
+        return sum(not each.is_leaving for each in under_way) < self.places + more
 
-    def _next(self, waiting: Collection[RunningJob]) -> RunningJob:
-        """The first in order, but now and then the one of its priority that has waited longest."""
-        first = in_order(waiting, self.loaded())[0]
+    def _next(
+        self, waiting: Collection[RunningJob], under_way: Collection[RunningJob]
+    ) -> RunningJob:
+        """The first in order, but now and then the one of its priority that was held longest."""
+        first = in_order(waiting, self.loaded(), under_way)[0]
         if self._turns % PATIENCE < PATIENCE - 1 or first.claim.must_run_alone:
             return first
         equals = [job for job in waiting if job.claim.priority == first.claim.priority]
-        return max(equals, key=lambda job: job.waited_s)
+        return min(equals, key=lambda job: job.claimed_at)
 
     def _has_to_stand_back(
         self, job: RunningJob, waiting: Collection[RunningJob], busy: Collection[str]

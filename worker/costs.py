@@ -7,22 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from darkroom import logs
-from darkroom.costs import (
-    DECODE,
-    ENCODE,
-    UNSURE,
-    Cost,
-    Curve,
-    Sides,
-    Takes,
-    Work,
-    curve,
-    most_used,
-    network_in,
-)
+from darkroom.costs import DECODE, ENCODE, Takes, Work, most_used, network_in
+from darkroom.curves import UNSURE, Cost, Curve, Sides, curve
 from darkroom.errors import QueueUnavailableError
+from darkroom.model_record import ModelRecord, RefusedUpload
 from darkroom.networks import NETWORKS, stage_of
-from darkroom.offers import ModelRecord
 from darkroom.queue.model_records import ModelRecords
 from worker.running import RunningJob
 from worker.speed import Speed
@@ -44,6 +33,7 @@ WORTH_TELLING = 0.1
 class _Kind(NamedTuple):
     module: str
     size: Sides
+    beside: int
     rows: int
 
 
@@ -56,8 +46,8 @@ class Costs(Vital):
         self._kept = records
         self._records: dict[str, ModelRecord] = {}
         self._costs: dict[str, dict[_Kind, Cost]] = defaultdict(dict)
-        self._curves: dict[tuple[str, str, Sides], Curve] = {}
-        self._passes: Counter[tuple[str, str, Sides]] = Counter()
+        self._curves: dict[tuple[str, str, Sides, int], Curve] = {}
+        self._passes: Counter[tuple[str, str, Sides, int]] = Counter()
         self._tried: dict[tuple[str, _Kind], int] = {}
         """The number of the last pass, of those of its module and size."""
         self._written: dict[str, tuple[Cost, ...]] = {}
@@ -83,9 +73,13 @@ class Costs(Vital):
         seen = [(job, job.work, job.progress.stage) for job in jobs]
         first, work, _ = seen[0]
 
+        shares = [part.rows if module in NETWORKS else 1 for _, part, _ in seen]
+
         def saw(seconds: float) -> None:
+            for (job, _, _), share in zip(seen, shares, strict=True):
+                job.device_s += seconds * share / sum(shares)
             if module in NETWORKS:
-                self._learn(work.model or first.model, work.size, module, rows, seconds)
+                self._learn(first, work, module, rows, seconds)
                 for job, part, _ in seen:
                     self.speed.did(self.curve(job, module, part).seconds(part.rows))
                     self._learn_apart(job, part, ENCODE, job.apart_s.pop(ENCODE, 0.0))
@@ -103,12 +97,12 @@ class Costs(Vital):
         """What passes of `module` cost at the size of `work`, or of the part of the job that is
         made now, as far as is known."""
         work = work or job.work
-        model, size = work.model or job.model, work.size
-        name = (model, module, size)
+        model, size, beside = work.model or job.model, work.size, work.beside(module)
+        name = (model, module, size, beside)
         found = self._curves.get(name)
         if found is None:
             costs = self._costs[model].values()
-            self._curves[name] = found = curve(costs, module, size)
+            self._curves[name] = found = curve(costs, module, size, beside=beside)
         return found
 
     def takes(self, job: RunningJob, work: Work | None = None) -> Takes:
@@ -130,15 +124,16 @@ class Costs(Vital):
     def _learn_apart(self, job: RunningJob, work: Work, stage: str, seconds: float) -> None:
         """What a job did before or after its steps, which it shares with nobody."""
         if seconds and work.rounds == 1:
-            self._learn(work.model or job.model, work.size, stage, work.images, seconds)
+            self._learn(job, work, stage, work.images, seconds)
 
-    def _learn(self, model: str, size: Sides, module: str, rows: int, seconds: float) -> None:
-        kind = _Kind(module, size, rows)
+    def _learn(self, job: RunningJob, work: Work, module: str, rows: int, seconds: float) -> None:
+        model, size = work.model or job.model, work.size
+        kind = _Kind(module, size, work.beside(module), rows)
         with self._lock:
             known = self._costs[model].get(kind)
             if known is None:
                 dtype = self._records[model].dtype or ""
-                sides = {"width": size[0], "height": size[1]}
+                sides = {"width": size[0], "height": size[1], "beside": kind.beside}
                 new = Cost(
                     module=module, **sides, dtype=dtype, rows=rows, seconds=seconds, passes=1
                 )
@@ -149,13 +144,13 @@ class Costs(Vital):
 
     def _doubt(self, model: str, seen: _Kind) -> None:
         """Now and then let go of what was not tried for long."""
-        module = (model, seen.module, seen.size)
+        module = (model, *seen[:3])
         self._passes[module] += 1
         count = self._tried[model, seen] = self._passes[module]
         if count % DOUBT_AFTER:
             return
         for kind, cost in self._costs[model].items():
-            is_alike = kind[:2] == seen[:2]
+            is_alike = kind[:3] == seen[:3]
             if is_alike and self._tried.get((model, kind), 0) <= count - DOUBT_AFTER:
                 self._costs[model][kind] = cost.doubted()
 
@@ -197,8 +192,11 @@ class Costs(Vital):
         step_s = None
         if known and record.width and record.height:
             size = (record.width, record.height)
-            step_s = curve(known, network_in(known), size).seconds(1)
-        self._kept.put(record.model_copy(update={"costs": known, "step_s": step_s}))
+            edits = int(record.tasks == ("edit",))
+            step_s = curve(known, network_in(known), size, beside=edits).seconds(1)
+        refused = _refused_by_all(record, self._kept.all().get(name))
+        news = {"costs": known, "step_s": step_s, "refused_uploads": refused}
+        self._kept.put(record.model_copy(update=news))
         self._written[name] = known
 
     def _known(self, name: str) -> tuple[Cost, ...]:
@@ -209,7 +207,15 @@ class Costs(Vital):
 
 
 def _kind(cost: Cost) -> _Kind:
-    return _Kind(cost.module, (cost.width, cost.height), cost.rows)
+    return _Kind(cost.module, (cost.width, cost.height), cost.beside, cost.rows)
+
+
+def _refused_by_all(record: ModelRecord, kept: ModelRecord | None) -> dict[str, RefusedUpload]:
+    """What other workers found of uploads that this one may not have tried, too. Where a file has
+    changed since it counts for nothing, whoever found it."""
+    if kept is None or (kept.source, kept.revision) != (record.source, record.revision):
+        return record.refused_uploads
+    return {**kept.refused_uploads, **record.refused_uploads}
 
 
 def _place(record: ModelRecord) -> tuple[str | None, ...]:

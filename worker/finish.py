@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from PIL import Image
 
 from darkroom import logs
 from darkroom.back_off import AFTER_A_FAULT_S
+from darkroom.encoding import encode
 from darkroom.errors import (
     QueueUnavailableError,
     SafetyBlockedError,
@@ -26,9 +28,9 @@ from darkroom.provenance import describe, least
 from darkroom.queue.queue import Queue
 from darkroom.request import MetadataLevel
 from worker.at_work import AtWork
-from worker.encode import encode
 from worker.held import HeldJobs
-from worker.running import RunningJob, unexpected
+from worker.job_errors import unexpected
+from worker.running import RunningJob
 from worker.vital import or_exit
 
 log = logs.get("finish")
@@ -68,7 +70,7 @@ class Finisher:
         pictures: Sequence[np.ndarray],
         reproducibility: dict[str, object],
     ) -> None:
-        """Store `pictures` (uint8, height x width x 3 each) and commit the job."""
+        """Store `pictures` (uint8, height x width x 3 or x 4 each) and commit the job."""
         self._submit(job, lambda: self._save(job, pictures, reproducibility))
 
     def fail(self, job: RunningJob, error: JobError) -> None:
@@ -121,10 +123,11 @@ class Finisher:
         records: list[ImageRecord] = []
         try:
             for index, picture in enumerate(pictures):
+                number = index * job.request.num_images // len(pictures)  # layers share one
                 if job.flagged and job.flagged[index]:
-                    records.append(_withheld_record(job, index, picture))
+                    records.append(_withheld_record(job, number, picture))
                 else:
-                    records.append(self._store_picture(job, index, picture, reproducibility))
+                    records.append(self._store_picture(job, number, picture, reproducibility))
         except StoreUnavailableError as error:
             log.error("store_unavailable", job_id=job.id, reason=str(error))
             self._store_is_full.set()
@@ -138,14 +141,14 @@ class Finisher:
         return outcome
 
     def _store_picture(
-        self, job: RunningJob, index: int, picture: np.ndarray, reproducibility: dict[str, object]
+        self, job: RunningJob, number: int, picture: np.ndarray, reproducibility: dict[str, object]
     ) -> ImageRecord:
         output = job.request.output
         # As it was stored: posted back it is accepted, with all its defaults it may not be.
-        told = describe(job.stored, index, least(output.metadata, self._metadata))
+        told = describe(job.stored, number, least(output.metadata, self._metadata))
         with self._at_work.on(job.claim.token):
-            encoded = encode(picture, output, told)
-        job.warnings.extend(each for each in encoded.warnings if each not in job.warnings)
+            encoded = encode(Image.fromarray(picture), output.format, output.quality, told)
+        job.warn(encoded.warnings)
         image_id = new_image_id()
         self._store.put(image_id, encoded.data, output.format)
         return ImageRecord(
@@ -153,7 +156,7 @@ class Finisher:
             url=f"/api/v1/images/{image_id}",
             width=picture.shape[1],
             height=picture.shape[0],
-            seed=job.request.seed + index,
+            seed=job.request.seed + number,
             format=output.format,
             bytes=len(encoded.data),
             sha256=hashlib.sha256(encoded.data).hexdigest(),
@@ -214,14 +217,14 @@ class Finisher:
             log.warning("left_for_the_keeper", reason=str(error))
 
 
-def _withheld_record(job: RunningJob, index: int, picture: np.ndarray) -> ImageRecord:
+def _withheld_record(job: RunningJob, number: int, picture: np.ndarray) -> ImageRecord:
     """The record of a picture that nobody gets to see and that is not stored."""
     return ImageRecord(
         id=new_image_id(),
         url=None,
         width=picture.shape[1],
         height=picture.shape[0],
-        seed=job.request.seed + index,
+        seed=job.request.seed + number,
         bytes=None,
         sha256=None,
         flagged=True,
@@ -237,5 +240,5 @@ def _why_blocked(job: RunningJob) -> JobError | None:
         message = "The safety checker flagged every picture of this job; none was kept."
         return JobError(code=SafetyBlockedError.code, message=message)
     were = "1 picture was" if count == 1 else f"{count} pictures were"
-    job.warnings.append(f"{were} withheld: flagged by the safety checker.")
+    job.warn([f"{were} withheld: flagged by the safety checker."])
     return None

@@ -3,7 +3,9 @@
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 from darkroom import logs
 from darkroom.back_off import AFTER_A_FAULT_S
@@ -18,6 +20,7 @@ from darkroom.images import ImageStore
 from darkroom.job import JobError, JobStatus
 from darkroom.queue.claim import Claim
 from darkroom.queue.queue import Queue, engine_bell, queue_bell, queue_names, room_bell
+from worker.admission import places_due
 from worker.held import HeldJobs
 from worker.running import RunningJob
 from worker.vital import Vital
@@ -28,6 +31,8 @@ LET_IDLE_WORKERS_FIRST_S = 0.02
 """A job must have waited so long before an engine that is busy already may take it."""
 LET_WORKERS_WITH_ROOM_FIRST_S = 0.5
 """The same for an engine that would only hold it, all its places being taken."""
+LET_WORKERS_WITH_PLACES_FIRST_S = 0.1
+"""The same for one that would begin it beside all that have their places."""
 ROOM_NEEDED = 8 * 2**20
 """Bytes that a store must take again after it was full, so that jobs are not made in vain."""
 
@@ -71,6 +76,8 @@ class Intake(Vital):
     def close(self) -> None:
         """Claim no more; a claim under way still arrives."""
         self._closed.set()
+        with suppress(QueueUnavailableError):  # then no thread of ours sleeps on a bell for long
+            self._jobs.ring(engine_bell(self._engine))
 
     def work(self) -> None:
         while not self._closed.is_set():
@@ -80,6 +87,8 @@ class Intake(Vital):
             except QueueUnavailableError as error:
                 log.warning("queue_unavailable", reason=str(error))
                 self._closed.wait(AFTER_A_FAULT_S)
+        # The engine's loop may wait for the end of this thread.
+        self._held.wake()
 
     def take_what_fits(self) -> None:
         """Claim as many jobs as the engine may hold, or as there are.
@@ -97,11 +106,14 @@ class Intake(Vital):
                 min_wait_s=self._min_wait_s(),
                 prefer_loaded_s=self._prefer_loaded_s,
                 take_from_others=self._has_place and not self._to_begin and self._is_ready(),
+                enough=self._with_enough(),
             )
             if claim is None:
                 return
-            self._token = uuid.uuid4().hex
+            was_full, self._token = self._is_full, uuid.uuid4().hex
             self._admit(claim, claimed_at)
+            if was_full and claim.priority != "high":
+                return  # the next one may be for another engine
 
     @property
     def _at_hand(self) -> list[RunningJob]:
@@ -117,22 +129,34 @@ class Intake(Vital):
     def _has_place(self) -> bool:
         return len(self._at_hand) < self._places
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether no more is claimed but what begins before a place is free."""
+        return len(self._at_hand) >= self._places + self._look_ahead
+
     def _queues(self) -> list[str]:
-        """Those to claim from, none if enough is held. A job of high priority is claimed before its
-        place is free, since it goes before those that wait for one; none is claimed beside one that
-        has to run alone."""
+        """Those to claim from, none if enough is held; none is claimed beside one that has to run
+        alone."""
         held = self._at_hand
         if any(job.claim.must_run_alone for job in held):
             return []
-        names = queue_names(self._serves())
-        if len(held) < self._places + self._look_ahead:
-            return names
-        urgent = [name for name in names if name.endswith(".high")]
-        return urgent if len(held) < 2 * self._places + self._look_ahead else []
+        is_enough = len(held) >= 2 * self._places + self._look_ahead
+        return [] if is_enough else queue_names(self._serves())
+
+    def _with_enough(self) -> list[str]:
+        """Once the engine is full: clients of whose jobs it holds as many as are due to them.
+        Those of others are claimed before a place is free, as those of high priority are."""
+        if not self._is_full:
+            return []
+        claims = [job.claim for job in self._at_hand]
+        held, due = Counter(claim.owner for claim in claims), places_due(claims, self._places)
+        return [owner for owner in held if held[owner] >= due[owner]]
 
     def _min_wait_s(self) -> float:
         if not self._at_hand:
             return 0.0
+        if self._is_full:
+            return LET_WORKERS_WITH_PLACES_FIRST_S
         return LET_IDLE_WORKERS_FIRST_S if self._has_place else LET_WORKERS_WITH_ROOM_FIRST_S
 
     def _wait(self) -> None:

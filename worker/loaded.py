@@ -11,15 +11,18 @@ from functools import partial
 import torch
 
 from darkroom import logs
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import (
     DarkroomError,
     DeviceMemoryError,
     ModelLoadError,
     ModelNotFoundError,
     QueueUnavailableError,
+    UnsupportedError,
 )
-from darkroom.offers import ModelRecord
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
+from darkroom.request import Request
 from worker.device import free_device_memory, is_out_of_memory, is_shared
 from worker.gathering.gather import Gather
 from worker.loading import pipelines
@@ -81,14 +84,21 @@ class LoadedModels:
         entry.used = next(self._uses)
         return entry.model
 
-    def measure(self, name: str) -> None:
-        """The model called `name`, which is in memory, takes more or less of it by now."""
-        entry = self._loaded[name]
-        entry.size = self._room.taken(entry.card, entry.model)
+    def bring(self, name: str, request: Request, *, alone: bool) -> None:
+        """Let the model called `name`, which is in memory, read the uploads that a request names;
+        `alone`: no other job of it runs. Raises UnsupportedError, and tells all why."""
+        entry, adapters = self._loaded[name], self.get(name).adapters
+        try:
+            if adapters.bring(request, alone=alone):
+                entry.size = self._room.taken(entry.card, entry.model)
+        except UnsupportedError:
+            entry.model = entry.model.tells(refused_uploads=adapters.refused_uploads)
+            self._tell(entry.model.record)
+            raise
 
-    def card(self, name: str) -> ModelCard:
-        """The card of the model called `name`, which is in memory."""
-        return self._loaded[name].card
+    def entry(self, name: str) -> Entry:
+        """What there is of the model called `name`, which is in memory."""
+        return self._loaded[name]
 
     def load(self, name: str) -> pipelines.LoadedModel:
         """The model called `name`, loaded now if need be, and used last of all (LRU).
@@ -102,7 +112,7 @@ class LoadedModels:
         """As `load`, but models in `busy` have jobs and stay where they are: None if there will
         only be room once those have ended."""
         if name in self._loaded:
-            if not self._is_outdated(name):
+            if not (self._is_outdated(name) or self._loaded[name].is_overwritten):
                 return self.use(name)
             if name in busy:
                 return None
@@ -123,12 +133,11 @@ class LoadedModels:
     def load_together(
         self, names: Sequence[str], busy: Collection[str]
     ) -> list[pipelines.LoadedModel] | None:
-        """The models of one job, by their own names, which needs them at the same time; as
-        `load_beside`."""
+        """The models of one job, by their own names, needed at once; as `load_beside`."""
         models: list[pipelines.LoadedModel] = []
         for name in names:
             if name not in self._catalog.cards:
-                raise ModelNotFoundError(name)
+                raise ModelNotFoundError(name, because="it is in models.toml no more")
             model = self.load_beside(name, {*busy, *names[: len(models)]})
             if model is None:
                 self._refuse_in_vain(name, names)
@@ -137,8 +146,7 @@ class LoadedModels:
         return models
 
     def _refuse_in_vain(self, name: str, names: Collection[str]) -> None:
-        """Raises DeviceMemoryError if a model would have no room beside the others of `names` even
-        if all the rest had left."""
+        """Raises DeviceMemoryError if only others of `names` leave a model no room."""
         leaving = self._evictable(names)
         need, left = self._room.need(self._catalog.find(name)), self._left(leaving)
         if name not in self._loaded and (need > left or not leaving):
@@ -237,10 +245,11 @@ class LoadedModels:
         fault: DarkroomError
         try:
             with self.loading(card.name):
+                marks = self._room.marks(card)
                 place = (self._catalog, self._gather, self._device, self._refused)
                 model = prepare(card, *place, partial(self._progress, card.name))
             states = tuple(each for each in self._gather.states if each not in before)
-            return Entry(card, model, states, self._room.taken(card, model), next(self._uses))
+            return self._room.entry(card, model, states, next(self._uses), marks)
         except (ModelLoadError, DeviceMemoryError) as error:
             fault = type(error)(str(error))
         except Exception as error:  # no model may take down an engine that serves others
@@ -278,9 +287,8 @@ class LoadedModels:
 
     def _evictable(self, busy: Collection[str]) -> list[Entry]:
         """The models that may leave while `busy` ones have jobs."""
-        return [
-            each for name, each in self._loaded.items() if name not in busy and not each.card.pinned
-        ]
+        loaded = self._loaded.items()
+        return [each for name, each in loaded if name not in busy and not each.card.pinned]
 
     def _tell(self, record: ModelRecord) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")

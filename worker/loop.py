@@ -31,15 +31,17 @@ from worker.finish import Finisher
 from worker.gathering.gather import Ended, Gather
 from worker.held import HeldJobs
 from worker.intake import Intake
+from worker.job_errors import job_error
 from worker.leases import Leases
 from worker.loaded import LoadedModels
 from worker.loading.pipelines import LoadedModel
 from worker.making import tasks
 from worker.news import Newsroom
 from worker.passes import Passes
+from worker.previews import previews_of
 from worker.pulse import Pulse
 from worker.report import Report
-from worker.running import RunningJob, job_error
+from worker.running import RunningJob
 
 log = logs.get("engine")
 
@@ -98,9 +100,9 @@ class Engine:
 
     def drain(self) -> None:
         """Claim no more; give back what has not begun. Called from another thread."""
-        self.intake.close()
         self._drain_at = time.monotonic() + self.settings.grace_s
         self.held.wake()
+        self.intake.close()
 
     def report(self) -> Report:
         """How the engine is; from any thread."""
@@ -197,8 +199,7 @@ class Engine:
                 asked = between(job.stored, self._offer(models[1]))
                 upscaler = tasks.Upscaler(models[1], asked)
             _rest(models)
-            if model.adapters.bring(job.request, alone=job.model not in self._busy):
-                self.models.measure(job.model)
+            self.models.bring(job.model, job.request, alone=job.model not in self._busy)
         except DarkroomError as error:
             self._hand_on(job)
             self.finisher.fail(job, job_error(error))
@@ -209,6 +210,8 @@ class Engine:
         job.started, job.parts = True, Work.parts_of(job.stored, model.record, enlarging)
         job.step_s = tuple(part.calls * self.costs.takes(job, part).pass_s for part in job.parts)
         job.begins(0)
+        size, shown = (job.request.width, job.request.height), self.settings.previews
+        job.previews = previews_of(job.claim.preview, size, model, shown, job.warn)
         job.enter("encode")
         self.gather.start(
             job.claim.token, lambda: _make(job, model, upscaler), alone=job.request.deterministic
@@ -238,8 +241,12 @@ class Engine:
             self._hand_on(job)
             model, *others = (self.models.use(name) for name in job.models)
             _rest([model, *others])
-            if ended.error is None:
-                job.warnings.extend(ended.value.warnings)
+            entries = map(self.models.entry, job.models)
+            if ended.error is None and any(each.is_overwritten for each in entries):
+                # Some of its steps may have been made with one network and some with another.
+                self._end_interrupted(job, Released())
+            elif ended.error is None:
+                job.warn(ended.value.warnings)
                 repeatable = self._repeatable(job, ended, model)
                 self.finisher.succeed(job, ended.value.pictures, repeatable)
             elif isinstance(ended.error, JobInterrupt):

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from darkroom import logs
 from darkroom.back_off import AFTER_A_FAULT_S
 from darkroom.errors import QueueUnavailableError
+from darkroom.events import Previewed
+from darkroom.queue.previews import Preview
 from darkroom.queue.queue import News, Queue
 from worker.held import HeldJobs
 from worker.running import RunningJob
@@ -54,6 +56,7 @@ class Newsroom(Vital):
             self._jobs.tell([News(job.claim, event, job.spent_so_far()) for job, event in told])
             for job, event in told:
                 job.told(event)
+        self._jobs.show(preview for job in jobs if (preview := _preview(job)))
 
     def _complete(self, job: RunningJob) -> None:
         """Before it is told that the job goes on, so that who reads it then finds all of it."""
@@ -61,3 +64,13 @@ class Newsroom(Vital):
         if request is not None and job.claim.token not in self._completed:
             self._jobs.complete(job.claim, request)
             self._completed.add(job.claim.token)
+
+
+def _preview(job: RunningJob) -> Preview | None:
+    """The early picture of a job that there is since the last time."""
+    early = job.previews.take() if job.previews else None
+    if early is None:
+        return None
+    (width, height), url = early.size, f"/api/v1/jobs/{job.id}/preview"
+    event = Previewed(url=url, width=width, height=height, step=early.step, steps=early.steps)
+    return Preview(job.claim, event, early.data)

@@ -11,17 +11,20 @@ import torch
 
 from darkroom import logs
 from darkroom.costs import DECODE, ENCODE
+from darkroom.curves import Curve
 from darkroom.networks import stage_of
 from worker.at_work import AtWork
-from worker.batcher import Candidate, choose
+from worker.batcher import Candidate, PassCost, choose
 from worker.costs import Costs
 from worker.device import Stopwatch, is_shared
 from worker.gathering.gather import Call, Gather
 from worker.gathering.ladder import higher
 from worker.gathering.runner import Parts, Runner
+from worker.job_errors import too_large
+from worker.ledger import Ledger
 from worker.loaded import LoadedModels
 from worker.loading.tuning import Compiling
-from worker.running import RunningJob, too_large
+from worker.running import RunningJob
 
 log = logs.get("passes")
 
@@ -45,25 +48,29 @@ class Passes:
         self._gather, self._costs, self._models = gather, costs, models
         self._device, self._stopwatch = device, Stopwatch(device)
         self._at_work, self._max_jobs = at_work, max_jobs
+        self._ledger = Ledger()
 
     def make(self, jobs: Mapping[Hashable, RunningJob], busy: Collection[str]) -> None:
         """Make the next pass of parked calls, each of which belongs to one of `jobs`. Models in
         `busy` stay in memory."""
         self._stopwatch.tell()
         parked = self._gather.parked
+        claims = [jobs[owner].claim for owner in parked]
+        self._ledger.present({claim.owner: claim.weight for claim in claims})
         costs = {
-            call.key: self._costs.curve(jobs[call.owner], call.module_name).hoped_s
+            call.key: self._hoped_s(self._costs.curve(jobs[call.owner], call.module_name))
             for call in parked.values()
             if call.joinable
         }
-        chosen = choose(
+        choice = choose(
             [self._candidate(call, jobs[call.owner]) for call in parked.values()],
             max_jobs=self._max_jobs,
             most_rows=self.runner.most_rows,
             costs=costs,
             behind=len(jobs) - len(parked),
+            ahead=self._ledger.ahead,
         )
-        self._run([parked[owner] for owner in chosen], jobs, busy)
+        self._run([parked[owner] for owner in choice.owners], jobs, busy, choice.worth)
 
     def _candidate(self, call: Call, job: RunningJob) -> Candidate:
         if stage := stage_of(call.module_name):
@@ -89,22 +96,29 @@ class Passes:
             passes=passes,
             remaining_s=remaining_s,
             solo_s=sum(takes.solo_s(work) for work, takes in parts),
-            waited_s=job.waited_s,
             held_s=now - job.claimed_at,
             priority=job.claim.priority,
             deadline_in_s=job.deadline and job.deadline - now,
-            max_jobs=self._models.card(job.made_by).max_jobs,
+            max_jobs=self._models.entry(job.made_by).card.max_jobs,
+            client=job.claim.owner,
+            weight=job.claim.weight,
         )
 
     def _run(
-        self, calls: Sequence[Call], jobs: Mapping[Hashable, RunningJob], busy: Collection[str]
+        self,
+        calls: Sequence[Call],
+        jobs: Mapping[Hashable, RunningJob],
+        busy: Collection[str],
+        worth: Mapping[str, float],
     ) -> None:
-        """Run `calls` as one; their jobs tell which rung of the memory ladder they needed, and
-        one for which nothing helped fails."""
+        """Run `calls` as one, which is `worth` so much to clients; their jobs tell which rung of
+        the memory ladder they needed, and one for which nothing helped fails."""
         first, sharing = calls[0], [jobs[call.owner] for call in calls]
         model = sharing[0].made_by
         parts = Parts(model, self._models.get(model).components)
-        rows = sum(call.rows for call in calls) if first.joinable else sharing[0].work.rows
+        rows = sharing[0].work.rows
+        if first.joinable:
+            rows = self._gather.padded(sum(call.rows for call in calls))
 
         def run() -> bool:
             """Whether all went as it usually does."""
@@ -113,7 +127,7 @@ class Passes:
             for outcome in outcomes:
                 job = jobs[outcome.owner]
                 if outcome.rung is not None:
-                    job.memory = higher(job.memory, outcome.rung)
+                    job.needed(higher(job.memory, outcome.rung))
                 if outcome.error is not None:
                     # Models without jobs have left by now, unless they always stay.
                     others = any(other.started for other in jobs.values() if other is not job)
@@ -122,14 +136,25 @@ class Passes:
                     self._gather.throw(outcome.owner, error)
             return not outcomes and not compiling.seconds
 
+        learn = self._costs.seeing(sharing, first.module_name, rows)
+
+        def took(seconds: float) -> None:
+            learn(seconds)
+            self._ledger.passed(seconds, worth)
+
         self._at_work.turn_to(job.claim.token for job in sharing)
-        self._stopwatch.time(run, self._costs.seeing(sharing, first.module_name, rows))
+        self._stopwatch.time(run, took)
+
+    def _hoped_s(self, curve: Curve) -> PassCost:
+        """What passes cost by their rows, all of which that are padded to the same are one kind: 14
+        rows that were slow once must not seem dearer than 16, nor the other way round."""
+        return lambda rows: curve.hoped_s(self._gather.padded(rows))
 
     @contextmanager
     def _compiling(self, jobs: Sequence[RunningJob]) -> Iterator[Compiling]:
         """Around a pass of `jobs`: where torch compiles within, it has the time of a load, and they
         tell that."""
-        if not self._models.card(jobs[0].made_by).compile:
+        if not self._models.entry(jobs[0].made_by).card.compile:
             yield Compiling()  # not entered, as that imports much of torch
             return
         with ExitStack() as load, Compiling(lambda: self._call_it_loading(jobs, load)) as compiling:

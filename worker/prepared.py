@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.model_card import ModelCard
 from darkroom.offers import offer
 from worker import trial
 from worker.device import is_out_of_memory
@@ -16,6 +17,7 @@ from worker.loading import pipelines
 from worker.loading.complaints import first_lines
 from worker.loading.parts import Told, untold
 from worker.loading.pipelines import LoadedModel
+from worker.loading.preview_colours import colours
 from worker.loading.safety import SafetyChecker
 from worker.loading.tuning import Compiling, compile_fault
 
@@ -32,6 +34,8 @@ def prepare(
     been read. Raises ModelLoadError, DeviceMemoryError, and whatever reading a model can raise."""
     began = time.monotonic()
     model = pipelines.load(card, catalog, gather, device, refused, told)
+    where = "cpu" if model.offload is not None else str(device)
+    model = model.tells(preview=colours(model.components.get("vae"), where))
     if card.safety:
         checker = SafetyChecker.read(card.safety, catalog, device)
         gather.wrap(checker.network, "safety_checker")

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.places import files_of
 from worker.device import room_left, size
 from worker.gathering.gather import ModuleState
 from worker.loading.memory import expected_bytes, held_bytes, in_words
 from worker.loading.pipelines import LoadedModel
 from worker.loading.weights import dtype_of, is_offloaded, modules_of, vae_files
+from worker.mapped_files import Marks, are_overwritten, marks_of
 
 
 @dataclass(eq=False)
@@ -26,6 +28,13 @@ class Entry:
     """Bytes of its weights on the device."""
     used: int
     """Grows with every use of any model."""
+    marks: Marks
+    """Of the files that its weights are pages of."""
+
+    @property
+    def is_overwritten(self) -> bool:
+        """Whether it changed with its files."""
+        return are_overwritten(self.marks)
 
 
 class Room:
@@ -58,6 +67,22 @@ class Room:
         modules = [*modules_of(model.components), *model.adapters.modules]
         checker = [model.safety.network] if model.safety else []
         return held_bytes([*(module for _, module in modules), *checker])
+
+    def entry(
+        self,
+        card: ModelCard,
+        model: LoadedModel,
+        states: tuple[ModuleState, ...],
+        used: int,
+        marks: Marks,
+    ) -> Entry:
+        """What is kept of a model that was loaded."""
+        return Entry(card, model, states, self.taken(card, model), used, marks)
+
+    def marks(self, card: ModelCard) -> Marks:
+        """Of the files that the weights of a model will be pages of. Raises ModelLoadError."""
+        is_mapped = self._device.type == "cpu" or is_offloaded(card, self._device)
+        return marks_of(card, self._catalog) if is_mapped else {}
 
     def left(
         self, there: Iterable[Entry], leaving: Iterable[Entry] = (), *, head_room: bool = False

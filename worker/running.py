@@ -2,53 +2,31 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from darkroom.costs import Work
 from darkroom.draft import Draft, stored
-from darkroom.errors import DarkroomError, DeviceMemoryError, JobInterrupt
+from darkroom.errors import DarkroomError, JobInterrupt
+from darkroom.events import Logged
 from darkroom.hires import upscale_model
 from darkroom.input_images import Place, first_of
-from darkroom.job import COMPILING, JobError, Progress, Stage, Timings
+from darkroom.job import COMPILING, Progress, Stage, Timings
 from darkroom.offers import Offer
 from darkroom.queue.claim import Claim
 from darkroom.request import Request
 from darkroom.validation import completed, warnings_about
 
+if TYPE_CHECKING:  # they bring torch
+    from worker.loading.schedulers import Look
+    from worker.previews import Previews
+
 LAST_STEPS = 2
 """Denoising steps: about what it takes until another job has begun and encoded its prompt."""
-
-
-def unexpected(error: BaseException) -> JobError:
-    """What a client is told of an error that we did not foresee. Messages of libraries can hold
-    the prompt; the log has the trace, the client gets the class. It would come again: what passes
-    by itself, such as a Redis or a store that is away, has errors of its own."""
-    message = f"The job ended with an unexpected {type(error).__name__}; the worker's log has more."
-    return JobError(code="internal", message=message)
-
-
-def job_error(error: BaseException) -> JobError:
-    """What a client is told of an error that ended a job."""
-    if isinstance(error, DarkroomError):
-        return JobError(code=error.code, message=str(error), retryable=error.retryable)
-    return unexpected(error)
-
-
-def too_large(job: "RunningJob", error: DeviceMemoryError, *, retryable: bool) -> DeviceMemoryError:
-    """What a client is told when nothing made a call of the job fit into memory. `retryable`:
-    whether others had a part of the memory."""
-    request = job.request
-    return DeviceMemoryError(
-        f"The model {request.model!r} has too little memory for {request.num_images} x "
-        f"{job.work.size[0]} x {job.work.size[1]}: {error}, and nothing that was tried helped. "
-        "Ask for a smaller size or fewer pictures.",
-        retryable=retryable,
-    )
 
 
 @dataclass(frozen=True)
@@ -104,15 +82,19 @@ class RunningJob:
     """The part of it that is made now."""
     apart_s: dict[Stage, float] = field(default_factory=dict)
     """Seconds of its calls that it shared with nobody, by stage, until they are told."""
+    device_s: float = 0.0
+    """Seconds of the device that were its own in this attempt, as measured."""
+    previews: "Previews | None" = None
+    """Its early pictures, where it shows some."""
     telling: threading.Lock = field(default_factory=threading.Lock)
     """Held while its news are told, so that nothing is told twice."""
 
     stored: Mapping[str, Any] = field(init=False)
     """What the job and its pictures say of the request: posted back it gives the same ones."""
     _clock: _Clock = field(init=False)
-    _left: tuple[Progress, ...] = ()
-    """How far it was when it left each stage."""
-    _told: tuple[Progress, ...] = ()
+    _left: tuple[Progress | Logged, ...] = ()
+    """How far it was when it left each stage, and what turned out meanwhile."""
+    _told: tuple[Progress | Logged, ...] = ()
 
     def __post_init__(self) -> None:
         self.stored = self.claim.request
@@ -167,9 +149,21 @@ class RunningJob:
         request = completed(kept, offer, image.size if image else None)
         self.stored = stored(request, offer)
         if isinstance(self.asked, Draft):
-            late = warnings_about(self.stored, offer)
-            self.warnings.extend(each for each in late if each not in self.claim.warnings)
+            self.warn(warnings_about(self.stored, offer))
         self.asked = request
+
+    def warn(self, sentences: Iterable[str]) -> None:
+        """Tell the client what may not be as it thinks, each of it once."""
+        known = {*self.claim.warnings, *self.warnings}
+        new = [each for each in dict.fromkeys(sentences) if each not in known]
+        self.warnings += new
+        self._left += tuple(Logged(level="warning", message=each) for each in new)
+
+    def needed(self, rung: str) -> None:
+        """A pass of it found room by this rung of the memory ladder, or a later one before."""
+        if rung != self.memory:
+            self.memory = rung
+            self._left += (Logged(level="info", message=f"Memory was short: {rung}."),)
 
     @property
     def late_request(self) -> Mapping[str, Any] | None:
@@ -216,13 +210,15 @@ class RunningJob:
             if self.progress.stage == "load":  # else it has gone on
                 self.enter(stage)
 
-    def step(self, i: int, n: int, _: object) -> None:
-        """`i` of `n` denoising steps are done."""
+    def step(self, i: int, n: int, look: "Look") -> None:
+        """`i` of `n` denoising steps are done, which led to what `look` gives."""
         self.enter("denoise")
         before = self.claim.spent.get("denoise", 0.0)
         denoising = self._clock.spent_at(time.monotonic())["denoise"] - before
         eta_s = round(denoising * self._time_left(i, n), 2) if i else None
         self.progress = self._progress("denoise", i, n, eta_s)
+        if self.previews is not None and self.made_by == self.model:
+            self.previews.see(i, n, look)
 
     def begins(self, part: int) -> None:
         """What follows is this part of it."""
@@ -257,20 +253,22 @@ class RunningJob:
         return self.progress.model_copy(update={"ratio": 1.0, "eta_s": 0.0})
 
     @property
-    def news(self) -> tuple[Progress, ...]:
-        """What those who follow the job have not been told: how each stage ended since, and how far
-        it is now. From any thread that holds `telling`."""
+    def news(self) -> tuple[Progress | Logged, ...]:
+        """What those who follow the job have not been told: how each stage ended since, what turned
+        out, and how far it is now. From any thread that holds `telling`."""
         events = (*self._left, self.progress)
         return tuple(each for each in events if not any(each is told for told in self._told))
 
-    def told(self, event: Progress) -> None:
+    def told(self, event: Progress | Logged) -> None:
         """It is no news any more."""
         known = self._left
         self._told = (*(each for each in self._told if any(each is old for old in known)), event)
 
     def spent_so_far(self) -> dict[str, float]:
-        """Seconds by stage up to now, in all attempts. From any thread."""
+        """Seconds by stage up to now, and of the device, in all attempts. From any thread."""
         spent = self._clock.spent_at(time.monotonic())
+        if device_s := self.claim.device_s + self.device_s:
+            spent["device"] = device_s
         return {stage: round(seconds, 4) for stage, seconds in spent.items()}
 
     def timings(self) -> Timings:

@@ -1,6 +1,4 @@
-"""Decides what becomes of a find in models.toml and writes it there; of the command line only,
-loads nothing.
-"""
+"""Decides what becomes of a find in models.toml and writes it there; command line, loads none."""
 
 import os
 import re
@@ -10,20 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from darkroom import single_files
-from darkroom.catalog import Catalog, ModelCard
-from darkroom.command import finds, models_file
+from darkroom.catalog import Catalog
+from darkroom.command import card_defaults, finds, models_file
+from darkroom.command.card_names import clean, free
+from darkroom.command.examining import examined
 from darkroom.command.finds import MODEL, Find
 from darkroom.command.presets import FAMILIES, PRESETS, title
 from darkroom.errors import DarkroomError, ModelLoadError
 from darkroom.file_families import fits
+from darkroom.model_card import ModelCard
 from darkroom.model_families import family_of
-from darkroom.model_files import SAFETENSORS
 from darkroom.offers import offer
-
-HALF, WHOLE = 2, 4
-"""Bytes of a number on a GPU and on a CPU."""
-_FEW_STEPS = re.compile(r"turbo|lightning|hyper|lcm|dmd|schnell|[1248][-_]?steps?", re.IGNORECASE)
 
 
 class AddError(DarkroomError):
@@ -97,6 +92,8 @@ def add_all(folder: Path, wishes: Wishes) -> Iterator[tuple[Path, Added | Darkro
 def _add_model(find: Find, wishes: Wishes, catalog: Catalog) -> Added:
     source = _written(find.source, catalog.root)
     if listed := next(_listed(catalog, source), None):
+        if wishes.name not in (None, listed):
+            raise AddError(f"It is in models.toml already, as {listed!r}: see its card's aliases")
         return Added(listed, find, is_new=False)
     taken = [name for card in catalog.cards.values() for name in (card.name, *card.aliases)]
     name = wishes.name or _name(find, taken)
@@ -104,19 +101,16 @@ def _add_model(find: Find, wishes: Wishes, catalog: Catalog) -> Added:
     preset = next((each for each in PRESETS.values() if each.source == find.source), None)
     if find.revision:
         card["revision"] = find.revision
+    comments = [f"{find.words[0].upper()}{find.words[1:]}, added by `darkroom models add`."]
     if preset:
         card |= {**preset.card, "licence": preset.licence}
-    elif find.families:
-        known = FAMILIES.get(find.families[0])
-        card |= known.card if known else {}
-    comments = [f"{find.words[0].upper()}{find.words[1:]}, added by `darkroom models add`."]
-    if _FEW_STEPS.search(find.stem) and preset is None:
-        comments.append(
-            "Its name sounds as if it needed few steps: try 4 to 8 and a guidance_scale of 1 to 2."
-        )
+    else:
+        usual, comment = card_defaults.of_model(find)
+        card |= usual
+        comments += comment
     edit = partial(models_file.with_card, card=card, comments=tuple(comments))
     text, after = models_file.preview(wishes.path, edit)
-    notes = _examined(after, after.cards[name])
+    notes = examined(after, after.cards[name])
     if find.unread:
         parts = ", ".join(find.unread).replace("_", " ")
         notes = (*notes, f"the file's own {parts} are not read: those of {card['source']} are used")
@@ -154,39 +148,6 @@ def _base(find: Find, catalog: Catalog) -> str | None:
     return known.base or None if known else None
 
 
-def _examined(catalog: Catalog, card: ModelCard) -> tuple[str, ...]:
-    """What is to be said of a new model. Raises AddError if its files are no model."""
-    files = catalog.files(card)
-    if files is None:
-        place = catalog.locate(card.source)
-        if place is not None:
-            raise AddError(f"{card.source}: {_fault(catalog, card)}")
-        return (f"its files are not here yet: `darkroom models pull {card.name}`",)
-    tasks = offer(catalog, card, None).tasks
-    if not tasks:
-        raise AddError(
-            f"{card.source}: diffusers' {files.pipeline} is not one of the pipelines that can be "
-            "used; docs/models.md lists them"
-        )
-    half, whole = (
-        sum(files.part(name).size(width, card.variant) for name in files.parts) / 2**30
-        for width in (HALF, WHOLE)
-    )
-    return (
-        ", ".join(tasks),
-        f"weights take {half:.1f} GiB of memory on a GPU, {whole:.1f} GiB on a CPU",
-    )
-
-
-def _fault(catalog: Catalog, card: ModelCard) -> str:
-    """Why files that are here are no model."""
-    try:
-        single_files.files_of(card, catalog.locate, lambda source, _: catalog.root / source)
-    except ModelLoadError as error:
-        return str(error)
-    return "it cannot be used"
-
-
 def _models_for(
     find: Find, wishes: Wishes, catalog: Catalog, *, everywhere: bool
 ) -> list[ModelCard]:
@@ -201,9 +162,11 @@ def _models_for(
                     f"{find.stem} is {find.words}, and does not fit {card.name}, which is "
                     f"{title(family)}"
                 )
+            if not _takes(card, find, catalog):
+                raise AddError(f"{card.name} takes no LoRAs")
         return cards
     able = [name for name, family in families.items() if fits(find.families, family)]
-    fitting = [catalog.cards[name] for name in able]
+    fitting = [each for each in map(catalog.cards.__getitem__, able) if _takes(each, find, catalog)]
     if not find.families:
         raise AddError(f"{find.stem} is {find.words} of no family that is known: --to MODEL")
     if not fitting:
@@ -219,11 +182,16 @@ def _models_for(
     return fitting
 
 
+def _takes(card: ModelCard, find: Find, catalog: Catalog) -> bool:
+    """Whether the class of a model's pipeline takes what was found, where that is known."""
+    return find.field != "loras" or offer(catalog, card, None).takes_loras
+
+
 def _add_to(find: Find, models: Sequence[ModelCard], wishes: Wishes, catalog: Catalog) -> Added:
     """Put an adapter into the cards of models."""
     source = _written(find.source, catalog.root)
     edits: list[Callable[[str], str]] = []
-    name = wishes.name or _clean(find.stem)
+    name = wishes.name or clean(find.stem, "adapter")
     for card in models:
         if find.field == "vae":
             if card.vae is not None:
@@ -237,8 +205,10 @@ def _add_to(find: Find, models: Sequence[ModelCard], wishes: Wishes, catalog: Ca
             continue
         key = "token" if find.field == "embeddings" else "name"
         own = wishes.name or (re.sub(r"\s", "_", find.stem)[:64] if key == "token" else name)
-        own = _free(own, [getattr(each, key) for each in there])
-        entry = {key: own, "source": source}
+        own = free(own, [getattr(each, key) for each in there])
+        entry: dict[str, Any] = {key: own, "source": source}
+        if find.field == "loras" and (few := card_defaults.of_lora(find)):
+            entry["defaults"] = few
         edits.append(partial(models_file.with_entry, name=card.name, field=find.field, entry=entry))
         name = own
     if not edits:
@@ -282,18 +252,4 @@ def _written(source: str, root: Path) -> str:
 
 def _name(find: Find, taken: Sequence[str]) -> str:
     preset = next((name for name, each in PRESETS.items() if each.source == find.source), None)
-    return _free(preset or _clean(find.stem), taken)
-
-
-def _clean(stem: str) -> str:
-    """A name as cards have it."""
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", stem.removesuffix(SAFETENSORS))[:60]
-    return kept.strip("-._") or "model"
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    """The name, or another if somebody has it."""
-    number, own = 2, name
-    while own in taken:
-        own, number = f"{name[:60]}-{number}", number + 1
-    return own
+    return free(preset or clean(find.stem), taken)

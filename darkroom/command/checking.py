@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from darkroom.catalog import Catalog
 from darkroom.checked import Checked, Loading, parse
 from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.places import files_of
 from darkroom.queue.connection import connect
 from darkroom.queue.model_records import ModelRecords

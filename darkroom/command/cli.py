@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from darkroom import __version__
-from darkroom.command import flags, jobs, models, remote
+from darkroom.command import files, flags, jobs, keys, mcp, models, queues, remote, webhooks
 from darkroom.command.child import become
-from darkroom.command.flags import GroupedCommand, with_settings
+from darkroom.command.flags import GroupedCommand, with_redis, with_settings
 from darkroom.command.terminal import AsJson, err, faults, out, print_json
 from darkroom.field_errors import in_our_words
 from darkroom.settings import Settings
@@ -67,7 +67,21 @@ def darkroom(
 
 
 app.add_typer(jobs.jobs, name="jobs")
+app.add_typer(queues.queue, name="queue")
+app.add_typer(files.files, name="files")
 app.add_typer(models.models, name="models")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(webhooks.webhooks, name="webhooks")
+
+
+NoKeys = Annotated[
+    bool,
+    typer.Option("--no-keys", help="Let in whoever reaches the API, without a key: --keys off."),
+]
+
+
+def _keyless(settings: Settings, no_keys: bool) -> Settings:
+    return settings.model_copy(update={"keys": "off"}) if no_keys else settings
 
 
 @app.command(cls=GroupedCommand)
@@ -75,6 +89,7 @@ app.add_typer(models.models, name="models")
 def up(
     settings: Settings,
     workers: Annotated[int, typer.Option(min=0, help="How many workers to start.")] = 1,
+    no_keys: NoKeys = False,
 ) -> None:
     """Start everything on this machine.
 
@@ -85,14 +100,14 @@ def up(
 
     streams.guard()
     with faults():
-        run(settings, workers, out.print)
+        run(_keyless(settings, no_keys), workers, out.print)
 
 
 @app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.API)
-def api(settings: Settings) -> None:
+def api(settings: Settings, no_keys: NoKeys = False) -> None:
     """Start the API alone. Needs the Redis that the workers use."""
-    become("service", _with_redis(settings))
+    become("service", with_redis(_keyless(settings, no_keys)))
 
 
 @app.command(cls=GroupedCommand)
@@ -100,20 +115,22 @@ def api(settings: Settings) -> None:
 def worker(settings: Settings) -> None:
     """Start a worker alone: one per GPU. Needs the Redis and the image store that the API uses, or
     the state directory of a running `darkroom up`."""
-    become("worker", _with_redis(settings))
+    become("worker", with_redis(settings))
 
 
 @app.command(cls=GroupedCommand)
 @with_settings(*flags.EVERYWHERE, *flags.KEEPER)
 def keeper(settings: Settings) -> None:
     """Start the keeper alone: leases, deadlines, retention. Several may run."""
-    from darkroom import keeper, logs, streams
+    from darkroom import heap, keeper, logs, streams
     from darkroom.queue.connection import connect
     from darkroom.queue.queue import Queue
 
-    settings = _with_redis(settings)
+    settings = with_redis(settings)
     streams.guard()
     logs.setup(settings, process="keeper")
+    heap.keep_large_apart()
+    heap.keep_small()
     stop = threading.Event()
 
     def stop_soon(*_: object) -> None:
@@ -132,7 +149,7 @@ def worker_health(settings: Settings) -> None:
     from darkroom.queue.connection import connect
     from darkroom.queue.workers import Workers
 
-    redis_url = _with_redis(settings).redis_url or ""
+    redis_url = with_redis(settings).redis_url or ""
     with faults():
         name, host = settings.worker_name, socket.gethostname()
         workers = Workers(connect(redis_url)).all()
@@ -167,6 +184,7 @@ def doctor(
 
 
 app.command(cls=remote.GenerateCommand)(remote.generate)
+app.command("mcp")(mcp.mcp)
 
 
 @app.command()
@@ -186,21 +204,6 @@ def demo(settings: Settings) -> None:
 def version(as_json: AsJson = False) -> None:
     """Print the version."""
     print_json({"version": __version__}) if as_json else out.print(__version__)
-
-
-def _with_redis(settings: Settings) -> Settings:
-    """With the Redis that is named or, if none is, that of the `darkroom up` which runs with the
-    same state directory."""
-    from darkroom.command.valkey import embedded_url
-
-    url = settings.redis_url or embedded_url(settings.state_dir)
-    if url:
-        return settings.model_copy(update={"redis_url": url})
-    err.print(
-        "Error: no Redis is named (--redis-url, DARKROOM_REDIS_URL), and no `darkroom up`, which "
-        f"starts everything on one machine, runs with the state directory {settings.state_dir}."
-    )
-    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

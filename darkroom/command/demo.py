@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from darkroom.command.client import Client
+from darkroom.client.client import Client
 from darkroom.command.generate import generate_pictures
 from darkroom.command.terminal import command_line
 from darkroom.command.up import Up
@@ -31,6 +31,7 @@ def run(settings: Settings, out: Console, err: Console) -> None:
             "store": state_dir / "images",
             "host": "127.0.0.1",
             "port": 0,
+            "keys": "off",
             "device": "cpu",
             "worker_models": MODEL,
             # The model is so small that threads would mostly wait for one another.

@@ -18,7 +18,7 @@ from darkroom.command.checking import check_models, last_line
 from darkroom.command.valkey import embedded_url, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.images import ImageStore
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.server import ServerFacts, read_facts, try_writing
 from darkroom.settings import Settings
 

@@ -23,12 +23,13 @@ from darkroom.file_kinds import (
     VAE,
     what_is,
 )
+from darkroom.lora_keys import read_keys
 from darkroom.model_families import family_in
 from darkroom.model_files import CONFIG, INDEX, PICKLES, SAFETENSORS, ModelFiles, read_json
 from darkroom.networks import main_names
 from darkroom.safe_files import size_of
 from darkroom.single_files import SHIPPED
-from darkroom.weight_headers import read_header
+from darkroom.weight_headers import Header, read_header
 
 MODEL = "source"
 NETWORK = "transformer"
@@ -50,6 +51,8 @@ NAMES = {
     "embeddings": "an embedding",
     "vae": "a VAE",
 }
+_TITLES = ("modelspec.title", "ss_output_name")
+"""Of metadata, as Stability's ModelSpec and kohya's scripts write them."""
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _HUB = ("huggingface.co", "hf.co")
 
@@ -70,6 +73,8 @@ class Find:
     revision: str | None = None
     unread: tuple[str, ...] = ()
     """Parts of a checkpoint that are not read, by their names in diffusers' pipelines."""
+    titles: str = ""
+    """What its metadata call it."""
 
     @property
     def is_model(self) -> bool:
@@ -120,15 +125,22 @@ def in_file(path: Path) -> Find:
             "of its image encoder"
         )
     if kind.name not in FIELDS:
-        raise ModelLoadError(f"{path.name} is {kind.words}, which is not used here")
-    contents = contents_of(read_header(path))
+        unused = "" if ":" in kind.words else ", which is not used here"
+        raise ModelLoadError(f"{path.name} is {kind.words}{unused}")
+    header = read_header(path)
+    if kind.name == LORA:
+        _refuse_broken(path, header)
+    contents = contents_of(header)
     _refuse_quantized(path, contents)
     field = FIELDS[kind.name]
+    titles = " ".join(header.metadata.get(each, "") for each in _TITLES)
     unread: tuple[str, ...] = ()
     if kind.name == CHECKPOINT and contents.family and contents.family not in SHIPPED:
         field = NETWORK
         unread = tuple(each for each in contents.parts if each not in main_names())
-    return Find(str(path), field, contents.families, size_of(path), contents.dtype, unread=unread)
+    return Find(
+        str(path), field, contents.families, size_of(path), contents.dtype, None, unread, titles
+    )
 
 
 def loose(folder: Path) -> Iterator[Path]:
@@ -189,6 +201,13 @@ def _repository(what: str) -> Find | None:
     if not _REPOSITORY.fullmatch(what) or what.endswith((SAFETENSORS, *PICKLES, ".gguf")):
         return None
     return Find(what, MODEL, revision=revision)
+
+
+def _refuse_broken(path: Path, header: Header) -> None:
+    try:
+        read_keys(header)
+    except ModelLoadError as error:
+        raise ModelLoadError(f"{path.name}: {error}") from None
 
 
 def _refuse_quantized(path: Path, contents: Contents) -> None:

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperCommand
 
+from darkroom.command.terminal import err
 from darkroom.field_errors import field_errors
 from darkroom.settings import Settings, mistyped
 
@@ -25,10 +26,20 @@ EVERYWHERE = (
     "log_format",
     "log_level",
 )
-KEPT = ("retention_s", "canceled_retention_s", "max_kept_jobs", "max_kept_mb")
+OUTBOUND = ("webhooks", "outbound_networks", "outbound_hosts", "outbound_http")
+KEPT = (
+    "retention_s",
+    "canceled_retention_s",
+    "file_retention_s",
+    "max_kept_jobs",
+    "max_kept_mb",
+)
 API = (
     "host",
     "port",
+    "keys",
+    "published",
+    "open_metrics",
     "max_body_mb",
     "max_json_kb",
     "max_bodies_mb",
@@ -48,7 +59,10 @@ API = (
     "max_image_pixels",
     "max_opened_pixels",
     "decoders",
+    "image_urls",
+    "max_files_mb",
     "max_queued",
+    *OUTBOUND,
     *KEPT,
 )
 WORKER = (
@@ -56,6 +70,7 @@ WORKER = (
     "max_jobs",
     "model_memory_gb",
     "prefer_loaded_s",
+    "previews",
     "worker_name",
     "worker_models",
     "torch_threads",
@@ -65,7 +80,7 @@ WORKER = (
     "load_timeout_s",
     "grace_s",
 )
-KEEPER = ("keeper_interval_s", *KEPT)
+KEEPER = ("keeper_interval_s", *OUTBOUND, *KEPT)
 
 
 GROUPS = {
@@ -74,10 +89,14 @@ GROUPS = {
     "The API: where it listens and who may ask": (
         "host",
         "port",
+        "keys",
+        "published",
+        "open_metrics",
         "allowed_hosts",
         "cors_origins",
         "trusted_proxies",
     ),
+    "URLs of clients": OUTBOUND,
     "The API: its limits": API,
     "Workers": WORKER,
     "The keeper": KEEPER,
@@ -138,6 +157,21 @@ def read_settings(**flags: Any) -> Settings:
             where = f"--{name.replace('_', '-')}" if name in given else f"DARKROOM_{name.upper()}"
             typer.echo(f"Error: {where}: {fault.detail}", err=True)
         raise typer.Exit(2) from None
+
+
+def with_redis(settings: Settings) -> Settings:
+    """With the Redis that is named or, if none is, that of the `darkroom up` which runs with the
+    same state directory."""
+    from darkroom.command.valkey import embedded_url
+
+    url = settings.redis_url or embedded_url(settings.state_dir)
+    if url:
+        return settings.model_copy(update={"redis_url": url})
+    err.print(
+        "Error: no Redis is named (--redis-url, DARKROOM_REDIS_URL), and no `darkroom up`, which "
+        f"starts everything on one machine, runs with the state directory {settings.state_dir}."
+    )
+    raise typer.Exit(2)
 
 
 def _option(name: str) -> inspect.Parameter:

@@ -13,11 +13,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from darkroom.command.client import Client
-from darkroom.command.terminal import command_line, plain
+from darkroom.client.client import Client
+from darkroom.command.terminal import command_line
 from darkroom.command.wish import Wish, check_format
 from darkroom.errors import DarkroomError
 from darkroom.job import Job, JobStatus
+from darkroom.text import plain
 
 
 class GenerateError(DarkroomError):
@@ -84,29 +85,37 @@ def _fetch(client: Client, job: Job, wish: Wish) -> list[str]:
         sys.stdout.buffer.write(pictures[0])
         return ["-"]
     files = wish.files(job.kept)
-    for file, data in zip(files, pictures, strict=True):
-        try:
-            file.write_bytes(data)
-        except OSError as error:
-            raise GenerateError(
-                f"The picture cannot be written to {file}: {error.strerror}. It is kept: "
-                + command_line("jobs", "download", job.id, "-o", "FILE")
-            ) from error
-    return [str(file) for file in files]
+    return [write(data, file, job.id) for file, data in zip(files, pictures, strict=True)]
+
+
+def write(data: bytes, file: Path, job_id: str) -> str:
+    """Write a picture of a job; returns the name of the file. Raises GenerateError."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise GenerateError(
+            f"The picture cannot be written to {file}: {error.strerror}. It is kept: "
+            + command_line("jobs", "download", job_id, "-o", "FILE")
+        ) from error
+    return str(file)
 
 
 def _follow(client: Client, job: Job, console: Console) -> Job:
-    show = _Bar(console) if console.is_terminal else _Lines(console)
-    with _ctrl_c() as stop_if_pressed, show:
+    with ctrl_c() as stop_if_pressed, display(console) as show:
         for state in client.follow(job.id):
             stop_if_pressed()
             job = state
-            show.update(job)
+            show.update(_stage(job), *_measure(job), at_once=job.status.terminal)
     return job
 
 
+def display(console: Console) -> "_Bar | _Lines":
+    """What shows how far something is. A context manager."""
+    return _Bar(console) if console.is_terminal else _Lines(console)
+
+
 @contextmanager
-def _ctrl_c() -> Iterator[Callable[[], None]]:
+def ctrl_c() -> Iterator[Callable[[], None]]:
     """Ctrl-C raises KeyboardInterrupt at once, as ever, and what is yielded raises it again: Python
     drops what is raised while it runs a finaliser, and the job would go on. A process that was
     started deaf to it, as a shell's background jobs are, stays so."""
@@ -151,11 +160,16 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, job: Job) -> None:
-        ratio, step, left = _measure(job)
-        self._progress.update(
-            self._task, completed=ratio, description=_stage(job), step=step, left=left
-        )
+    def update(
+        self,
+        stage: str,
+        ratio: float,
+        step: str = "",
+        left: str = "",
+        *,
+        at_once: bool,  # noqa: ARG002
+    ) -> None:
+        self._progress.update(self._task, completed=ratio, description=stage, step=step, left=left)
 
 
 class _Lines:
@@ -171,12 +185,14 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def update(self, job: Job) -> None:
-        ratio, step, left = _measure(job)
+    def update(
+        self, stage: str, ratio: float, step: str = "", left: str = "", *, at_once: bool
+    ) -> None:
+        """`at_once`: whether to say it though a second has not passed."""
         told = f"{ratio:4.0%}" if step else ""
-        line = "  ".join(part for part in (_stage(job), step, told, left) if part)
+        line = "  ".join(part for part in (stage, step, told, left) if part)
         now = time.monotonic()
-        if line != self._said and (job.status.terminal or now - self._said_at >= 1.0):
+        if line != self._said and (at_once or now - self._said_at >= 1.0):
             self._console.print(line)
             self._said, self._said_at = line, now
 

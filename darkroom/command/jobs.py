@@ -1,4 +1,4 @@
-"""`darkroom jobs`: list, show, cancel, follow and download jobs; a client of any Darkroom URL."""
+"""`darkroom jobs`: list, show, cancel, retry, follow, download jobs; a client of any URL."""
 
 import json
 from datetime import datetime
@@ -6,22 +6,26 @@ from typing import Annotated, Any
 
 import typer
 
-from darkroom.command.client import DEFAULT_URL, Client
+from darkroom.client.connecting import DEFAULT_URL
 from darkroom.command.generate import download
-from darkroom.command.remote import Url, say_files
+from darkroom.command.remote import Fields, Key, Url, client_of, say_files
+from darkroom.command.short_ids import whole_id
 from darkroom.command.terminal import (
     AsJson,
     err,
     faults,
     out,
-    plain,
     print_json,
     print_rows,
     print_rows_and_text,
 )
+from darkroom.command.wish import set_field
 from darkroom.job import Job, JobStatus
+from darkroom.text import plain
 
-jobs = typer.Typer(help="List, show, cancel, follow and download jobs.", no_args_is_help=True)
+jobs = typer.Typer(
+    help="List, show, cancel, retry, follow and download jobs.", no_args_is_help=True
+)
 
 JobId = Annotated[
     str,
@@ -35,13 +39,19 @@ SHORT_ID = 8
 def jobs_ls(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs of this status.")] = None,
     model: Annotated[str | None, typer.Option(help="Only jobs for this model.")] = None,
+    starred: Annotated[bool, typer.Option("--starred", help="Only starred jobs.")] = False,
+    text: Annotated[
+        str | None, typer.Option(help="Only jobs of yours whose prompt holds this.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with faults(), Client(url) as client:
-        found = list(client.jobs(status=status, model=model, limit=limit))
+    with faults(), client_of(url, key) as client:
+        filters = {"status": status, "model": model, "starred": starred or None, "q": text}
+        found = list(client.jobs(limit=limit, **filters))
     if as_json:
         print_json([job.model_dump(mode="json", by_alias=True) for job in found])
         return
@@ -52,10 +62,12 @@ def jobs_ls(
 
 
 @jobs.command("show")
-def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def jobs_show(
+    job_id: JobId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
+) -> None:
     """Show what was asked, how far it is, where its pictures are."""
-    with faults(), Client(url) as client:
-        job = client.job(client.find(job_id))
+    with faults(), client_of(url, key) as client:
+        job = client.job(whole_id(client, job_id))
     if as_json:
         print_json(job.model_dump(mode="json", by_alias=True))
     else:
@@ -63,10 +75,12 @@ def jobs_show(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) ->
 
 
 @jobs.command("cancel")
-def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def jobs_cancel(
+    job_id: JobId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
+) -> None:
     """Cancel a job; a running one stops at its next step."""
-    with faults(), Client(url) as client:
-        job = client.cancel(client.find(job_id))
+    with faults(), client_of(url, key) as client:
+        job = client.cancel(whole_id(client, job_id))
     if as_json:
         print_json(job.model_dump(mode="json", by_alias=True))
     else:
@@ -74,13 +88,69 @@ def jobs_cancel(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
         out.print(f"{job.id} {job.status}{': it had ended already' if ended else ''}")
 
 
+@jobs.command("mark")
+def jobs_mark(
+    job_id: JobId,
+    star: Annotated[bool | None, typer.Option("--star/--no-star", help="Star it, or not.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag, in place of those it has; may be repeated.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Star a job, or change its tags, to find it again."""
+    marks = {name: value for name, value in (("starred", star), ("tags", tag)) if value is not None}
+    if not marks:
+        raise typer.BadParameter("nothing to mark: give --star, --no-star or --tag")
+    with faults(), client_of(url, key) as client:
+        job = client.mark(whole_id(client, job_id), marks)
+    if as_json:
+        print_json(job.model_dump(mode="json", by_alias=True))
+    else:
+        starred = "starred" if job.starred else "not starred"
+        out.print(plain(f"{job.id} {starred}, tags: {', '.join(job.tags) or 'none'}"))
+
+
+@jobs.command("retry")
+def jobs_retry(
+    job_id: JobId,
+    seed: Annotated[
+        int | None, typer.Option(min=-1, help="Another seed; -1 draws one. Left out: the same.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Another prompt.")] = None,
+    field: Fields = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a job again, with changes.
+
+    What is given here takes the place of the job's own."""
+    given = {"seed": seed, "prompt": prompt}
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        for each in field or ():
+            set_field(changes, each)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    with faults(), client_of(url, key) as client:
+        job = client.retry(whole_id(client, job_id), changes)
+    if as_json:
+        print_json(job.model_dump(mode="json", by_alias=True))
+    else:
+        out.print(f"{job.id} {job.status}")
+
+
 @jobs.command("watch")
-def jobs_watch(job_id: JobId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def jobs_watch(
+    job_id: JobId, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
+) -> None:
     """Follow a job to its end.
 
     With --json one line per change. Exit status 1 if it failed."""
-    with faults(), Client(url) as client:
-        for job in client.follow(client.find(job_id)):
+    with faults(), client_of(url, key) as client:
+        for job in client.follow(whole_id(client, job_id)):
             if as_json:
                 out.print(job.model_dump_json(by_alias=True))
             else:
@@ -106,11 +176,12 @@ def jobs_download(
         ),
     ] = None,
     url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the pictures of a job to files."""
-    with faults(), Client(url) as client:
-        job = client.job(client.find(job_id))
+    with faults(), client_of(url, key) as client:
+        job = client.job(whole_id(client, job_id))
         files = download(client, job, output)
     if as_json:
         print_json({**job.model_dump(mode="json", by_alias=True), "files": files})
@@ -161,13 +232,16 @@ def _show(job: Job, url: str) -> None:
     values: dict[str, Any] = {
         "job": job.id,
         "status": _progress(job),
+        "waits": job.queue.reason if job.queue else None,
         "created": _moment(job.created_at),
         "started": _moment(job.started_at),
         "finished": _moment(job.finished_at),
         "seconds": _seconds(job),
         "priority": job.priority,
         "tags": ", ".join(job.tags),
+        "starred": "yes" if job.starred else None,
         "metadata": job.metadata,
+        "retry of": job.parent_id,
         **job.request,
         **{f"picture {n}": f"{url}{i.url}" for n, i in enumerate(job.kept, 1)},
         **{f"warning {n}": w for n, w in enumerate(job.warnings, 1)},
@@ -182,7 +256,7 @@ def _seconds(job: Job) -> str:
     """`3.2: queued 0.1, load 2.0, ...`"""
     if not job.timings or job.timings.total is None:
         return ""
-    stages = job.timings.model_dump(exclude={"total"}, exclude_none=True)
+    stages = job.timings.model_dump(exclude={"total", "device"}, exclude_none=True)
     parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
     return f"{job.timings.total:.1f}: {parts}"
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom.catalog import Catalog
 from darkroom.command import models_file
 from darkroom.command.child import become
 from darkroom.command.flags import with_settings
 from darkroom.command.remote import models as models
-from darkroom.command.terminal import AsJson, command_line, err, faults, out, plain, print_line
+from darkroom.command.terminal import AsJson, command_line, err, faults, out, print_line
 from darkroom.errors import DarkroomError, ModelNotFoundError
+from darkroom.models_text import ModelsFileError
 from darkroom.settings import Settings
+from darkroom.text import plain
 
 if TYPE_CHECKING:
     from darkroom.checked import Checked, Loading
@@ -104,7 +106,7 @@ def models_add(
 
     What it is and for which models is told by its header. Nothing is loaded, copied or moved. A
     running Darkroom offers it within seconds."""
-    from darkroom.command import adding, finds
+    from darkroom.command import add_summary, adding, finds
 
     wishes = adding.Wishes(settings.models, name, tuple(to or ()), base, dry_run)
     with faults():
@@ -112,14 +114,17 @@ def models_add(
         if found is not None:
             _say_added(adding.add(found, wishes), wishes)
             return
-        used = [
-            _say_of_folder(Path(what), place, result)
-            for place, result in adding.add_all(Path(what).expanduser(), wishes)
-        ]
-    if not any(used):
+        results = []
+        for place, result in adding.add_all(Path(what).expanduser(), wishes):
+            _say_of_folder(Path(what), place, result, wishes)
+            results.append((place, result))
+    for line in add_summary.summary(results, wishes):
+        out.print(plain(line))
+    if not any(isinstance(result, adding.Added) for _, result in results):
         err.print(f"Error: {what} holds nothing that can be used.")
         raise typer.Exit(1)
-    _say_check()
+    if not dry_run:
+        _say_check()
 
 
 @models.command("convert")
@@ -148,6 +153,7 @@ def models_remove(
         name = Catalog.read(settings.models).names([name])[0]
         models_file.change(settings.models, lambda text: models_file.without_card(text, name))
     out.print(plain(f"{name} is no longer in {settings.models}; its files are where they were."))
+    out.print("Jobs that wait for it are kept for an hour, should it come back.")
 
 
 def _with_cards(path: Path, names: list[str]) -> list[str]:
@@ -188,15 +194,17 @@ def _say_check(*names: str) -> None:
     out.print(f"Try it: {command_line('models', 'check', *names, '-o', 'out')}")
 
 
-def _say_of_folder(folder: Path, place: Path, result: "Added | DarkroomError") -> bool:
-    """One line for one file. Returns whether it is of use."""
+def _say_of_folder(
+    folder: Path, place: Path, result: "Added | DarkroomError", wishes: "Wishes"
+) -> None:
+    """One line for one file."""
     if isinstance(result, DarkroomError):
         with suppress(ValueError):
             place = place.relative_to(folder.expanduser())
         out.print(plain(f"left out  {place}: {result}"))
-        return False
-    out.print(plain(f"   added  {result.told}" if result.is_new else f"   there  {result.told}"))
-    return True
+        return
+    done = "there" if not result.is_new else "would add" if wishes.dry_run else "added"
+    out.print(plain(f"{done:>8}  {result.told}"))
 
 
 def _loads(told: "Loading") -> str:

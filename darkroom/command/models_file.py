@@ -5,6 +5,7 @@ The text is changed by lines and then read back as TOML: a change that would say
 what was meant is refused, so that nothing here has to know all of TOML.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom.catalog import Catalog
+from darkroom.models_text import ModelsFileError, text_of
 
 Edit = Callable[[str], str]
 """From the text of a models.toml to another one. Raises ModelsFileError."""
 
 _CARD = re.compile(r"[ \t]*\[\[[ \t]*models[ \t]*\]\][ \t]*(#.*)?\s*$")
+_STYLE = re.compile(r"[ \t]*\[\[[ \t]*styles[ \t]*\]\][ \t]*(#.*)?\s*$")
 _TABLE = re.compile(r"[ \t]*\[")
 _NOTHING = re.compile(r"\s*(#.*)?\s*$")
 """A line that says nothing to a parser."""
@@ -51,16 +54,8 @@ def change(path: Path, edit: Edit) -> Catalog:
 def preview(path: Path, edit: Edit) -> tuple[str, Catalog]:
     """The text that `change` would give the file, and what it says. Raises ModelsFileError."""
     try:
-        text = edit(path.read_bytes().decode())
+        text = edit(text_of(path))
         text.encode()
-    except FileNotFoundError:
-        raise ModelsFileError(
-            f"There is no file {path}: --models FILE or DARKROOM_MODELS."
-        ) from None
-    except OSError as error:
-        raise ModelsFileError(f"{path} cannot be read: {_why(error)}.") from error
-    except UnicodeDecodeError:
-        raise ModelsFileError(f"{path} is no text in UTF-8.") from None
     except UnicodeEncodeError:
         raise ModelsFileError(
             "A name that is no text in UTF-8 cannot stand in models.toml."
@@ -201,16 +196,19 @@ def _ends_of_list(text: str, start: int) -> tuple[int, int]:
 
 
 def _spans(lines: list[str]) -> list[tuple[int, int]]:
-    """First line, and the one after the last, of each card, with the comment directly above it."""
-    starts = []
+    """First line, and the one after the last, of each card, with the comment directly above it. A
+    card ends where the next begins, or a style."""
+    starts, cards = [], []
     for number, line in enumerate(lines):
-        if _CARD.match(line):
+        if _CARD.match(line) or _STYLE.match(line):
+            cards.append(_CARD.match(line) is not None)
             start = number
             while start > 0 and re.match(r"[ \t]*#", lines[start - 1]):
                 start -= 1
             # What a file begins with is about all of it.
             starts.append(number if start == 0 else start)
-    return list(zip(starts, [*starts[1:], len(lines)], strict=False))
+    spans = zip(starts, [*starts[1:], len(lines)], strict=False)
+    return [span for span, is_card in zip(spans, cards, strict=True) if is_card]
 
 
 def _card(text: str, name: str) -> tuple[dict[str, Any], int]:
@@ -269,6 +267,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _replace(place: Path, content: bytes) -> None:
     """Raises OSError."""
     state = place.stat()
+    if not state.st_mode & 0o222:  # which a rename would not ask for
+        raise PermissionError(errno.EACCES, "it is write-protected")
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=".models-", suffix=".toml")
     try:
         with open(handle, "wb") as file:

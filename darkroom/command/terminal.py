@@ -15,7 +15,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from darkroom.command.refusals import told
 from darkroom.errors import DarkroomError
+from darkroom.text import plain
 
 out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -35,7 +37,7 @@ def faults() -> Iterator[None]:
     try:
         yield
     except DarkroomError as error:
-        err.print(f"Error: {error}")
+        err.print(f"Error: {told(error)}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         err.print("Stopped.")
@@ -65,21 +67,6 @@ def print_json(value: Any) -> None:
 def print_line(value: Any) -> None:
     """JSON on a line of its own, at once."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-def plain(text: str) -> str:
-    """Text of a client on one line: what would move the cursor, end the line or turn the direction
-    of writing is shown as its code."""
-    return "".join(
-        char if char.isprintable() or char in _HARMLESS else _code(char) for char in text
-    )
-
-
-_HARMLESS = "\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
-
-
-def _code(char: str) -> str:
-    return char.encode("unicode_escape").decode()
 
 
 def print_rows(rows: Sequence[Sequence[str]]) -> None:

@@ -3,23 +3,29 @@
 `darkroom up` and `darkroom demo` use it; it knows no HTTP beyond asking whether the API is ready.
 """
 
+import shlex
 import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
+from urllib.parse import urlsplit
 
 from darkroom.back_off import back_off_s
 from darkroom.catalog import Catalog
+from darkroom.client.client import Client
+from darkroom.client.connecting import DEFAULT_URL
 from darkroom.command.child import Child
-from darkroom.command.client import DEFAULT_URL, Client, ClientError, NoServiceError
+from darkroom.command.first_key import found_key, make_first_key
 from darkroom.command.terminal import command_line
 from darkroom.command.valkey import RedisServer, memory_mb
 from darkroom.errors import DarkroomError, QueueUnavailableError
-from darkroom.ports import free_port, refuse_taken_port
+from darkroom.ports import free_port, is_loopback, refuse_taken_port
 from darkroom.private import make_state_dir
+from darkroom.queue.connection import connect
 from darkroom.queue.server import require_answer, without_password
+from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
 
 API_STOPS_IN_S = 15.0
@@ -54,7 +60,9 @@ class Up:
         name = settings.worker_name or socket.gethostname()
         self._worker_names = {f"{name}-{n}" for n in range(1, workers + 1)}
         self.children: list[Child] = []
-        self._stopping = False
+        self.about_keys: list[str] = []
+        """What a person should know of the key that was made."""
+        self.interrupted = self._stopping = False
         self._valkey_back_off_s, self._valkey_again_at = 0.0, 0.0
 
     def __enter__(self) -> Self:
@@ -89,6 +97,8 @@ class Up:
         make_state_dir(self.settings.state_dir)
         if self._valkey:
             self._redis_url = self._valkey.start()
+        if self.settings.asks_for_keys:
+            self.about_keys = make_first_key(self._redis_url, self.settings.state_dir)
         for kind in ("api", "keeper"):
             self.children.append(Child(kind, self.settings, self._redis_url))
         for name in sorted(self._worker_names):
@@ -101,17 +111,21 @@ class Up:
 
     def wait_for_workers(self) -> None:
         """Wait until every worker takes jobs. Raises UpError."""
-        with Client(self.url, timeout_s=5) as client:
-            self._until(lambda: self._worker_names <= _ready(client), "the workers are ready")
+        with connect(self._redis_url) as redis:
+            workers = Workers(redis)
+            self._until(lambda: self._worker_names <= _ready(workers), "the workers are ready")
 
     def check(self) -> None:
-        """Start again what died. Cheap; call it often."""
+        """Start again what died, but no worker that was told to end. Cheap; call it often."""
         if self._valkey and self._valkey.pid is None and time.monotonic() >= self._valkey_again_at:
             self._restart(self._valkey)
-        for child in self.children:
+        for child in tuple(self.children):
             if child.running:
                 continue
-            if child.start_again_at is None:
+            if child.kind == "worker" and child.process.returncode == 0:
+                self.children.remove(child)
+                self._say(f"{child.name} was drained and stays away; darkroom worker starts one.")
+            elif child.start_again_at is None:
                 child.note_end()
                 status = child.process.returncode
                 self._say(f"{child.name} ended with status {status}; it is started again.")
@@ -120,7 +134,8 @@ class Up:
                 self._start_again(child)
 
     def interrupt(self) -> None:
-        """What a signal does while `stop` waits: stop at once."""
+        """What a signal does: all of it ends soon; while `stop` waits, at once."""
+        self.interrupted = True
         if self._stopping:
             for child in self.children:
                 child.kill()
@@ -180,6 +195,8 @@ class Up:
     def _until(self, ready: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + self.settings.load_timeout_s
         while not ready():
+            if self.interrupted:
+                raise KeyboardInterrupt
             for child in self.children:
                 if not child.running:
                     raise UpError(
@@ -210,11 +227,13 @@ def run(settings: Settings, workers: int, say: Callable[[str], None]) -> None:
             _announce(up, say)
             up.wait_for_workers()
             say("Ready." if workers else _without_workers(settings))
-            while True:
+            # The exception may have been raised where Python drops it, as in a finalizer.
+            while not up.interrupted:
                 time.sleep(0.2)
                 up.check()
     except KeyboardInterrupt:
-        say("Stopped.")
+        pass
+    say("Stopped.")
 
 
 def _without_workers(settings: Settings) -> str:
@@ -228,17 +247,36 @@ def _announce(up: Up, say: Callable[[str], None]) -> None:
     elsewhere = () if up.url == DEFAULT_URL else ("--url", up.url)
     say(f"Darkroom listens at {up.url}")
     say(f"  API        {up.url}/api/v1   its description: {up.url}/docs")
+    say(f"  OpenAI     {up.url}/v1   for clients of the OpenAI Images API")
+    say(f"  A1111      {up.url}   for clients of AUTOMATIC1111's API")
+    say(f"  Replicate  {up.url}/replicate/v1   for clients of Replicate's API")
+    say(f"  agents     {up.url}/mcp   the Model Context Protocol; by stdio: darkroom mcp")
     say(f"  state      {up.settings.state_dir}   logs: {up.settings.state_dir / 'logs'}")
-    say(f"  try        {command_line('generate', 'a red apple', *elsewhere)}")
+    for sentence in up.about_keys:
+        say(f"  key        {sentence}")
+    known = _key_for_commands(up)
+    say(f"  try        {known}{command_line('generate', 'a red apple', *elsewhere)}")
     workers = " The workers load ..." if up.has_workers else ""
     say(f"Ctrl-C stops all of it. Jobs are accepted.{workers}")
 
 
-def _ready(client: Client) -> set[str]:
+def _key_for_commands(up: Up) -> str:
+    """What to put before a command here, so that it brings a key where one is asked for."""
+    settings = up.settings
+    if not settings.asks_for_keys:
+        return ""
+    if found_key(settings.state_dir) is None or not is_loopback(urlsplit(up.url).hostname or ""):
+        return "DARKROOM_KEY=dk_... "
+    if settings.state_dir == Settings.model_fields["state_dir"].default:
+        return ""
+    return f"DARKROOM_STATE_DIR={shlex.quote(str(settings.state_dir))} "
+
+
+def _ready(workers: Workers) -> set[str]:
     """Names of the workers that take jobs."""
     try:
-        return {w["name"] for w in client.workers() if w["state"] in ("idle", "busy")}
-    except (ClientError, NoServiceError):
+        return {info.name for info in workers.all() if info.state in ("idle", "busy")}
+    except QueueUnavailableError:
         return set()
 
 

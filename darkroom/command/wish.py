@@ -15,6 +15,8 @@ from darkroom.job import IMAGE_ID, INPUT_ID, ImageRecord
 from darkroom.provenance import request_of
 
 _SIZE = re.compile(r"([0-9]+)(?:[xX]([0-9]+))?")
+_URL = re.compile(r"https?://", re.IGNORECASE)
+"""Of a picture, which the service fetches if it may."""
 _OF_A_DARKROOM = re.compile(rf"://.*/api/v1/images/({IMAGE_ID.pattern})$", re.ASCII)
 _FORMATS = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
 LONGEST_NAME = 60
@@ -70,7 +72,7 @@ class Wish:
         if references:
             body["reference_images"] = [_picture("--reference", each) for each in references]
         for each in fields:
-            _set(body, each)
+            set_field(body, each)
         for option, name in {"--strength": "strength", "--mask": "mask_image"}.items():
             if name in body and not {"image", "images"} & body.keys():
                 raise ValueError(f"{option} needs --image")
@@ -87,10 +89,9 @@ class Wish:
         folder = Path(self.output or ".")
         suffixes = [SUFFIXES[image.format] for image in images]
         if self.output is None or folder.is_dir() or self.output.endswith("/"):
-            prompt = self.body.get("prompt", "").lower()
-            name = re.sub(r"\W+", "-", prompt).strip("-")[:LONGEST_NAME] or "picture"
+            name = named(self.body.get("prompt", ""))
             return [
-                _unused_path(folder / f"{name}-{image.seed}{suffix}")
+                unused_path(folder / f"{name}-{image.seed}{suffix}")
                 for image, suffix in zip(images, suffixes, strict=True)
             ]
         if len(images) == 1:
@@ -119,11 +120,10 @@ def check_format(output: str | None, image_format: Any) -> None:
 
 
 def _picture(option: str, file: str) -> str:
-    named = INPUT_ID.fullmatch(file) or IMAGE_ID.fullmatch(file)
+    named = INPUT_ID.fullmatch(file) or IMAGE_ID.fullmatch(file) or _URL.match(file)
     if made := _OF_A_DARKROOM.search(file):
         raise ValueError(
-            f"{option} {file}: nothing is fetched from a URL; name a file or, of a picture that "
-            f"the service made, its id: {made[1]}"
+            f"{option} {file}: what the service made need not be fetched; name its id: {made[1]}"
         )
     return file if named else base64.b64encode(_read(option, file)).decode()
 
@@ -144,8 +144,10 @@ def _lora(text: str) -> dict[str, Any]:
         raise ValueError(f"--lora is NAME or NAME:SCALE, such as ink:0.8, not {text!r}") from None
 
 
-def _set(body: dict[str, Any], text: str) -> None:
-    """`scheduler_options.sigmas=karras`: a value is JSON or, where it is none, text."""
+def set_field(body: dict[str, Any], text: str) -> None:
+    """`scheduler_options.sigmas=karras`: a value is JSON or, where it is none, text.
+
+    Raises ValueError."""
     path, given, value = text.partition("=")
     if not given:
         raise ValueError(f"--field is FIELD=VALUE, such as clip_skip=1, not {text!r}")
@@ -153,22 +155,32 @@ def _set(body: dict[str, Any], text: str) -> None:
     for parent in parents:
         inner = body.get(parent)
         body[parent] = body = dict(inner) if isinstance(inner, dict) else {}
+    body[name] = value_of(value)
+
+
+def value_of(text: str) -> Any:
+    """JSON or, where it is none, text."""
     try:
-        body[name] = json.loads(value)
+        return json.loads(text)
     except ValueError:
-        body[name] = value
+        return text
 
 
 def _read(option: str, file: str) -> bytes:
     if "://" in file:
-        raise ValueError(f"{option} {file}: nothing is fetched from a URL; name a file")
+        raise ValueError(f"{option} {file}: nothing is fetched from such a URL; name a file")
     try:
         return Path(file).read_bytes()
     except OSError as error:
         raise ValueError(f"{option} {file}: {error.strerror}") from error
 
 
-def _unused_path(path: Path) -> Path:
+def named(prompt: str) -> str:
+    """A name for files of what a prompt shows."""
+    return re.sub(r"\W+", "-", prompt.lower()).strip("-")[:LONGEST_NAME] or "picture"
+
+
+def unused_path(path: Path) -> Path:
     if not path.exists():
         return path
     numbers = (path.with_stem(f"{path.stem}-{n}") for n in range(2, 1_000_000))

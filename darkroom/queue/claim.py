@@ -1,12 +1,20 @@
 """A job leased to an engine, out of its hash in Redis; used by the queue and the worker, sends
 nothing."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from darkroom.job import UNKNOWN_WORK_S, JobStatus, Priority
-from darkroom.queue.job_hash import read_fields, read_spent, read_warnings, read_work_s
+from darkroom.queue.job_hash import (
+    read_device_s,
+    read_fields,
+    read_spent,
+    read_warnings,
+    read_weight,
+    read_work_s,
+)
 
 ALONE_AFTER = 2
 """With so many engines that died at work on it, a job is suspected and runs alone."""
@@ -34,10 +42,19 @@ class Claim:
     priority: Priority
     spent: Mapping[str, float] = field(default_factory=dict)
     """Seconds that earlier attempts told of, by stage."""
+    device_s: float = 0.0
+    """Seconds of devices that they told of."""
     warnings: tuple[str, ...] = ()
     """What the client was told when it was accepted."""
     work_s: float = UNKNOWN_WORK_S
     """Seconds that it is likely to take alone, as estimated when it was accepted."""
+    owner: str = ""
+    """The key of the API that sent it."""
+    weight: float = 1.0
+    """How much of a device is due to its owner where 1 is due to others; as it was at the claim."""
+
+    preview: int | None = None
+    """After how many steps each to show an early picture, 0: none; None: as its worker has it."""
 
     began: bool = False
     """Whether an engine has started to work for it, and not only holds it."""
@@ -65,12 +82,20 @@ def claim_of(found: list[Any], token: str) -> tuple[Claim, dict[str, str]]:
         queued_s=max(started - float(fields["dr_created"]) - sum(spent.values()), 0.0),
         priority=cast("Priority", fields["dr_priority"]),
         spent=spent,
+        device_s=read_device_s(fields),
         warnings=read_warnings(fields),
         began=began,
         work_s=read_work_s(fields),
+        owner=fields.get("dr_owner", ""),
+        weight=read_weight(fields),
+        preview=_whole(fields.get("dr_preview", "")),
     )
     return claim, fields
 
 
 def _float(text: str | None) -> float | None:
     return float(text) if text else None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,6}", text) else None

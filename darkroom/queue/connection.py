@@ -63,12 +63,14 @@ def connect(url: str, *, longest_s: float = SOCKET_TIMEOUT_S) -> Redis:
     return Redis.from_url(url, retry=Retry(_PAUSES, retries=1), **(_OPTIONS | limits))
 
 
-def connect_async(url: str) -> asyncio.Redis:
-    """The same for an event loop, from a pool (bounded): who finds all its connections in use waits
-    for one, and for `POOL_TIMEOUT_S` at most; redis-py's own default would refuse the 101st."""
+def connect_async(url: str, *, size: int = POOL_SIZE, name: str | None = None) -> asyncio.Redis:
+    """The same for an event loop, from a pool of `size` connections, of this `name` in the list
+    that Redis has of them: who finds all of them in use waits for one, and for `POOL_TIMEOUT_S` at
+    most; redis-py's own default would refuse the 101st."""
     pool = asyncio.BlockingConnectionPool.from_url(
         url,
-        max_connections=POOL_SIZE,
+        max_connections=size,
+        client_name=name,
         timeout=POOL_TIMEOUT_S,
         retry=asyncio_retry.Retry(_PAUSES, retries=1),
         **_OPTIONS,

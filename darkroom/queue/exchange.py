@@ -4,6 +4,7 @@ An exchange is a generator: it yields questions, is sent their answers and retur
 So a thread and an event loop ask the same, and read it alike, from one piece of code.
 """
 
+from asyncio import get_running_loop, timeout
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -11,7 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 from redis import Redis, asyncio
 from redis.commands.core import AsyncScript, Script
 
-from darkroom.queue.connection import translated
+from darkroom.errors import QueueUnavailableError
+from darkroom.queue.connection import POOL_TIMEOUT_S, translated
+
+SILENT_S = 8.0
+"""How long an event loop waits for an answer, repeats and all, while Redis answers nobody there;
+one timeout and a repeat on another connection take less."""
 
 Word: TypeAlias = str | bytes | int | float
 
@@ -87,10 +93,12 @@ class Client:
 
 
 class AsyncClient:
-    """The same for an event loop: nothing of it blocks."""
+    """The same for an event loop: nothing of it blocks. A Redis that hangs is away after
+    `SILENT_S` seconds."""
 
     def __init__(self, redis: asyncio.Redis, scripts: Mapping[str, str] | None = None) -> None:
         self.redis = redis
+        self._answered_at = 0.0
         self._untyped: Any = redis
         self._scripts: dict[str, AsyncScript] = {
             name: redis.register_script(text) for name, text in (scripts or {}).items()
@@ -101,11 +109,27 @@ class AsyncClient:
             question = next(exchange)
             while True:
                 with translated():
-                    answer = await self._answer(question)
+                    answer = await self._answer_in_time(question)
                 question = exchange.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
+
+    async def _answer_in_time(self, question: Question) -> Any:
+        """Asks again where others got answers meanwhile: then it was only busy."""
+        now = get_running_loop().time
+        give_up = now() + POOL_TIMEOUT_S
+        while True:
+            asked_at = now()
+            try:
+                async with timeout(SILENT_S):
+                    answer = await self._answer(question)
+                    self._answered_at = now()
+                    return answer
+            except TimeoutError:
+                if self._answered_at < asked_at or now() > give_up:
+                    reason = "Redis cannot be reached: it does not answer"
+                    raise QueueUnavailableError(reason) from None
 
     async def _answer(self, question: Question) -> Any:
         if isinstance(question, Run):

@@ -17,6 +17,7 @@ from darkroom import logs
 from darkroom.errors import ExpiredError, JobNotFoundError
 from darkroom.job import (
     INPUT_ID,
+    PAUSED,
     UNKNOWN_WORK_S,
     ImageRecord,
     Job,
@@ -27,6 +28,7 @@ from darkroom.job import (
     Stage,
     Timings,
 )
+from darkroom.webhook import Webhook
 
 log = logs.get("queue")
 
@@ -36,7 +38,7 @@ FUNCTION = "darkroom.queue.only_a_darkroom_worker_runs_this"
 LONGEST_DATA = 10 * 2**20
 """Bytes; far more than any request."""
 
-_UNREADABLE = (
+UNREADABLE = (
     *(ValueError, KeyError, TypeError, AttributeError),
     *(OverflowError, OSError),  # moments beyond the calendar
     RecursionError,
@@ -55,7 +57,7 @@ def read_job(answer: list[Any], job_id: str = "", owner: str | None = None) -> J
         expires = float(fields.get("dr_expires", "inf"))
     except ValueError:
         expires = 0.0
-    if owner is not None and fields.get("dr_owner", owner) != owner:
+    if owner is not None and fields.get("dr_owner", "") != owner:
         raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
     if gone or expires <= float(now):
         raise ExpiredError(f"Job {job_id} and its images were kept for their time and are gone.")
@@ -63,7 +65,7 @@ def read_job(answer: list[Any], job_id: str = "", owner: str | None = None) -> J
         raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
     try:
         return _from_fields(_text(raw_id), fields, position)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         log.warning("job_unreadable", job_id=_text(raw_id), reason=type(error).__name__)
         raise JobNotFoundError(f"Job {job_id[:50]!r} cannot be read.") from error
 
@@ -93,7 +95,12 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
         memory=fields.get("dr_memory"),
         priority=fields["dr_priority"],
         tags=_json(fields, "dr_tags", []),
+        starred=fields.get("dr_starred") == "1",
         metadata=_json(fields, "dr_metadata", {}),
+        parent_id=fields.get("dr_parent"),
+        batch_id=fields.get("dr_batch"),
+        webhook=_webhook(fields),
+        ttl_s=int(fields["dr_ttl"]) if "dr_ttl" in fields else None,
         created_at=_moment(fields["dr_created"]),
         started_at=_moment(fields.get("dr_started")),
         finished_at=_moment(fields.get("dr_ended")),
@@ -101,8 +108,18 @@ def _from_fields(job_id: str, fields: dict[str, str], position: int) -> Job:
     )
 
 
+def _webhook(fields: dict[str, str]) -> Webhook | None:
+    kept = _json(fields, "dr_webhook", None)
+    return Webhook.of_kept(kept) if kept else None
+
+
 def _place(fields: Mapping[str, str], position: int) -> QueuePlace:
-    return QueuePlace(name=fields["origin"], position=position, work_s=read_work_s(fields))
+    return QueuePlace(
+        name=fields["origin"],
+        position=position,
+        reason=PAUSED if "dr_paused" in fields else None,
+        work_s=read_work_s(fields),
+    )
 
 
 def read_work_s(fields: Mapping[str, str]) -> float:
@@ -114,6 +131,15 @@ def read_work_s(fields: Mapping[str, str]) -> float:
     return work_s if 0 < work_s < math.inf else UNKNOWN_WORK_S
 
 
+def read_weight(fields: Mapping[str, str]) -> float:
+    """How much is due to its owner where 1 is due to others; of a job that was claimed."""
+    try:
+        weight = float(fields.get("dr_weight", ""))
+    except ValueError:
+        return 1.0
+    return weight if 1 <= weight < math.inf else 1.0
+
+
 def _timings(fields: Mapping[str, str], status: JobStatus) -> Timings | None:
     """As its last engine told; of a job that ended without one, what the queue knows."""
     if not status.terminal or "dr_timings" in fields or "dr_ended" not in fields:
@@ -121,7 +147,8 @@ def _timings(fields: Mapping[str, str], status: JobStatus) -> Timings | None:
     spent = read_spent(fields)
     total = float(fields["dr_ended"]) - float(fields["dr_created"])
     queued = max(total - sum(spent.values()), 0.0)
-    return Timings(queued=round(queued, 4), total=round(total, 4), **spent)
+    device = read_device_s(fields) or None
+    return Timings(queued=round(queued, 4), total=round(total, 4), device=device, **spent)
 
 
 def read_request(data: str) -> dict[str, Any]:
@@ -150,14 +177,24 @@ def as_json(value: Any) -> str:
 
 def read_spent(fields: Mapping[str, str]) -> dict[str, float]:
     """Seconds by stage that attempts told of; none of what Darkroom did not write."""
-    try:
-        told = Timings.model_validate_json(fields.get("dr_spent", "{}"))
-    except ValueError:
-        return {}
+    told = _told(fields)
     spent = {stage: getattr(told, stage) for stage in get_args(Stage)}
     return {
         stage: each for stage, each in spent.items() if each is not None and 0 <= each < math.inf
     }
+
+
+def read_device_s(fields: Mapping[str, str]) -> float:
+    """Seconds on devices that attempts told of."""
+    device = _told(fields).device or 0.0
+    return device if 0 < device < math.inf else 0.0
+
+
+def _told(fields: Mapping[str, str]) -> Timings:
+    try:
+        return Timings.model_validate_json(fields.get("dr_spent", "{}"))
+    except ValueError:
+        return Timings()
 
 
 def read_warnings(fields: Mapping[str, str]) -> tuple[str, ...]:
@@ -205,7 +242,7 @@ def image_ids(records: bytes) -> list[str]:
     """The ids in the JSON of image records, or in nothing."""
     try:
         return [str(record["id"]) for record in json.loads(records or b"[]")]
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
 
 

@@ -1,38 +1,29 @@
-"""What clients ask of the queue: submit, fetch, cancel, delete, list, count; sends nothing itself.
+"""What clients ask of the queue: submit, fetch, mark, cancel, delete, count; sends nothing itself.
 
 Each function is an exchange (`exchange.py`) about one transition or view of `lua/`. Where an
 `owner` is given, jobs of all others are as if they were not there.
 """
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict
 
-from darkroom.errors import (
-    IdempotencyMismatchError,
-    JobNotFoundError,
-    QueueFullError,
-    TooManyActiveJobsError,
-)
-from darkroom.job import Job, JobStatus, Priority, new_job_id
-from darkroom.queue.exchange import Exchange, run, send
-from darkroom.queue.job_hash import as_json, call_of, image_ids, read_job, read_jobs
-
-_CURSOR = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
-_PAGE_SCANS = 10
-_SCAN = 500
-_PAGE_BYTES = 2**20
-"""A page ends with the job that passes it: 100 jobs of the longest prompts are 7 MB."""
+from darkroom.errors import JobNotFoundError
+from darkroom.job import PAUSED, Job, Priority, QueuePlace, new_job_id
+from darkroom.job_options import JobMarks
+from darkroom.queue.accepting import NewJob, Terms, check_verdict
+from darkroom.queue.calls import Call
+from darkroom.queue.exchange import Exchange, Send, run, send
+from darkroom.queue.job_hash import as_json, image_ids, read_job
+from darkroom.queue.pausing import paused
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """`replayed`: an earlier job with the same idempotency key is returned, nothing is new."""
+    """`replayed`: an earlier job with the same idempotency key, or of a call that is repeated, is
+    returned, nothing is new."""
 
     job: Job
     replayed: bool
@@ -48,14 +39,6 @@ class Seen:
     def job(self, owner: str | None) -> Job:
         """Raises JobNotFoundError, or ExpiredError after its retention."""
         return read_job(self._answer, self.id, owner)
-
-
-@dataclass(frozen=True)
-class Page:
-    """Jobs, newest first; `next_cursor` is None at the end."""
-
-    jobs: list[Job]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +60,8 @@ class QueueState:
     backlog_s: float = 0.0
     """Seconds of work in it if no two jobs share a pass, as estimated when they were accepted: all
     of what waits, and what is left of what runs. A job without an estimate counts as 1 s."""
+    paused: bool = False
+    """Whether an operator paused it: its jobs wait."""
 
     @property
     def model(self) -> str:
@@ -98,70 +83,83 @@ def submit(
     fingerprint: str | None = None,
     owner: str = "",
     max_active: int | None = None,
+    max_queued: int | None = None,
+    gpu_seconds_per_day: int | None = None,
     work_s: float | None = None,
+    parent_id: str | None = None,
+    webhook: Mapping[str, Any] | None = None,
+    call: Call | None = None,
+    ttl_s: int | None = None,
+    preview: int | None = None,
 ) -> Exchange[Submitted]:
     """Accept a job.
 
     `deadline_s`: seconds from now; a job that is still queued then is canceled.
     `idempotency_key`: scoped by `owner`, kept for 24 h or as long as the job, if that is less;
     `fingerprint` is a hash of the body that came with it.
-    `max_active`: how many queued and running jobs the owner may have.
+    `max_active`: how many queued and running jobs the owner may have; `max_queued`: how many that
+    are queued; `gpu_seconds_per_day`: how much work those may be that are accepted from
+    midnight to midnight, UTC, of ended ones what they took.
     `work_s`: seconds that it is likely to take alone; see `costs.solo_s`.
+    `parent_id`: the job that it came from.
+    `webhook`: whom to tell of it, the fields of `Webhook`.
+    `call`: of the client who waits for it; see `calls.py`.
+    `ttl_s`: seconds that it is kept after its end, if that is less than others are.
+    `preview`: after how many steps each to show an early picture; 0: none; None: as workers do.
+    The owner is noted as one who sent the input pictures of the request: see `owned_pictures.py`.
 
-    Raises QueueFullError, TooManyActiveJobsError, IdempotencyMismatchError.
+    Raises QueueFullError, TooManyActiveJobsError, TooManyQueuedJobsError, GpuBudgetError,
+    IdempotencyMismatchError.
     """
-    job_id = job_id or new_job_id()
-    verdict, answer = yield from run(
-        "submit",
-        job_id,
-        model,
-        priority,
-        owner,
-        _idempotency_key(owner, idempotency_key),
-        fingerprint or "",
-        _or_empty(max_active),
-        _or_empty(deadline_s),
-        call_of(request),
-        f"{request.get('task', 'job')} with {model}",
-        as_json(list(warnings)),
-        as_json(list(tags)),
-        as_json(metadata or {}),
-        "" if work_s is None else f"{work_s:.3f}",
+    new = NewJob(
+        request=request,
+        model=model,
+        id=job_id or new_job_id(),
+        priority=priority,
+        warnings=warnings,
+        tags=tags,
+        metadata=metadata,
+        deadline_s=deadline_s,
+        work_s=work_s,
+        parent_id=parent_id,
+        webhook=webhook,
+        ttl_s=ttl_s,
+        preview=preview,
     )
-    _check_verdict(verdict, answer)
-    job = read_job(answer, job_id)
+    terms = Terms(
+        owner=owner,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        max_active=max_active,
+        max_queued=max_queued,
+        call=call,
+        gpu_seconds_per_day=gpu_seconds_per_day,
+    )
+    verdict, answer, *_ = yield from run("submit", *terms.words(1, new.cost_s), *new.words)
+    check_verdict(verdict, answer, terms)
+    job = read_job(answer, new.id)
     # A key may also replay our own call, sent again by the client library.
-    return Submitted(job, replayed=verdict == b"replayed" and job.id != job_id)
+    return Submitted(job, replayed=verdict == b"replayed" and job.id != new.id)
 
 
-def ask(
-    *,
-    idempotency_key: str | None,
-    fingerprint: str | None,
-    owner: str = "",
-    max_active: int | None = None,
-) -> Exchange[Submitted | None]:
-    """What `submit` would answer now without accepting anything: the job that an idempotency key
-    belongs to, None if a new one would be accepted. Raises what `submit` raises."""
-    key = _idempotency_key(owner, idempotency_key)
-    asked = (new_job_id(), "", "", owner, key, fingerprint or "", _or_empty(max_active))
-    verdict, *answer = yield from run("submit", *asked, *[""] * 7)
+def ask(terms: Terms, work_s: float = 0.0) -> Exchange[Submitted | None]:
+    """What `submit` would answer now to a job of so much work without accepting anything: the job
+    that an idempotency key or a repeated call belongs to, None if a new one would be accepted.
+    Raises what `submit` raises."""
+    verdict, *answer = yield from run("submit", *terms.words(1, work_s))
     if verdict == b"room":
         return None
-    _check_verdict(verdict, answer[0])
+    check_verdict(verdict, answer[0], terms)
     return Submitted(read_job(answer[0], ""), replayed=True)
 
 
-def _check_verdict(verdict: bytes, answer: Any) -> None:
-    match verdict:
-        case b"mismatch":
-            raise IdempotencyMismatchError(
-                f"This idempotency key belongs to job {answer.decode()}, whose body differed."
-            )
-        case b"too_many":
-            raise TooManyActiveJobsError(f"{answer} of your jobs are queued or running.")
-        case b"full":
-            raise QueueFullError(f"{answer} jobs are queued, which is all that may wait.")
+def next_place(queue: str, work_s: float) -> Exchange[tuple[QueuePlace, float]]:
+    """Where a job of so much work would wait that is accepted now, and when that is, in Unix
+    time."""
+    rank, (seconds, micros) = yield Send((("ZCARD", f"darkroom:waiting:{queue}"), ("TIME",)))
+    halted = (yield from paused()).holds(queue.rpartition(".")[0])
+    place = QueuePlace(name=queue, position=rank, work_s=work_s, reason=PAUSED if halted else None)
+    return place, int(seconds) + int(micros) / 1e6
 
 
 def fetch(job_id: str, *, owner: str | None = None) -> Exchange[Job]:
@@ -178,60 +176,39 @@ def cancel(job_id: str, *, owner: str | None = None) -> Exchange[Job]:
     """End a queued or running job as canceled; an ended one stays as it is.
 
     Raises JobNotFoundError, ExpiredError."""
-    return read_job((yield from run("cancel", job_id, *_given(owner))), job_id, owner)
+    return read_job((yield from run("cancel", job_id, *given(owner))), job_id, owner)
 
 
 def delete(job_id: str, *, owner: str | None = None) -> Exchange[list[str]]:
     """Remove a job, canceling it first if it has not ended; returns the ids of its images.
 
     Raises JobNotFoundError, also afterwards."""
-    images = yield from run("delete", job_id, *_given(owner))
+    images = yield from run("delete", job_id, *given(owner))
     if images is None:
         raise JobNotFoundError(f"No job has the id {job_id[:50]!r}.")
     return image_ids(images)
 
 
-def page(
-    *,
-    status: JobStatus | None = None,
-    model: str | None = None,
-    tag: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-    owner: str | None = None,
-) -> Exchange[Page]:
-    """Jobs that match, newest first. Raises ValueError for a cursor that was never given out.
-
-    There is no index per filter; Redis is held up for 500 jobs at a time. Once 5,000 were looked
-    at, the page ends with what was found, but neither without a job nor before it is known whether
-    more follow: a filter that hardly any job matches looks at all that are kept.
-    """
-    if cursor is not None and not _CURSOR.fullmatch(cursor):
-        raise ValueError(f"{cursor[:50]!r} is no cursor of this list")
-    before = cursor or ""
-    matching = (status.rq if status else "", model or "", tag or "")
-    found: list[Job] = []
-    bytes_left, scans = _PAGE_BYTES, 0
-    while True:
-        enough = found and scans >= _PAGE_SCANS
-        room = (0 if enough else limit - len(found), bytes_left)
-        last, rows, more = yield from run("list", before, *room, *matching, _SCAN, *_given(owner))
-        for row in rows:
-            if jobs := list(read_jobs([row])):
-                found += jobs
-                bytes_left -= _size(row)
-        before = last.decode()
-        scans += 1
-        if not before or (more and found):
-            return Page(found, before or None)
+def mark(
+    job_id: str, marks: JobMarks, *, seen: Job | None = None, owner: str | None = None
+) -> Exchange[Job | None]:
+    """Write on a job what is said in `marks`; None, and nothing is written, where it is `seen` no
+    more, since others have marked it. Raises JobNotFoundError, ExpiredError."""
+    tags = "" if marks.tags is None else as_json(marks.tags)
+    before = one_or_zero(seen.starred) + as_json(seen.tags) if seen else ""
+    starred = one_or_zero(marks.starred)
+    answer = yield from run("mark", job_id, tags, starred, before, *given(owner))
+    return read_job(answer, job_id, owner) if answer else None
 
 
 def queues() -> Exchange[list[QueueState]]:
     """Every queue that ever got a job, by name."""
     rows = yield from run("queues")
     return [
-        QueueState(name.decode(), queued, running, float(age), workers, float(backlog))
-        for name, queued, running, age, workers, backlog in rows
+        QueueState(
+            name.decode(), queued, running, float(age), workers, float(backlog), bool(paused)
+        )
+        for name, queued, running, age, workers, backlog, paused in rows
     ]
 
 
@@ -247,21 +224,11 @@ def check() -> Exchange[None]:
     yield from send("SET", "darkroom:check", 1, "EX", 60)
 
 
-def _size(answer: list[Any]) -> int:
-    """Bytes of a job as it was read."""
-    return sum(map(len, answer[4]))
+def one_or_zero(value: bool | None) -> str:
+    """As scripts read it; "" for None."""
+    return "" if value is None else str(int(value))
 
 
-def _given(owner: str | None) -> tuple[str, ...]:
+def given(owner: str | None) -> tuple[str, ...]:
+    """The owner as the last word of a script that may go without."""
     return () if owner is None else (owner,)
-
-
-def _or_empty(number: float | None) -> str:
-    return "" if number is None else str(number)
-
-
-def _idempotency_key(owner: str, key: str | None) -> str:
-    """One name for owner and key, whatever characters they hold; "" without a key."""
-    if key is None:
-        return ""
-    return f"darkroom:idem:{hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest()}"

@@ -17,11 +17,17 @@ BATCH = 100
 _SCAN = 500
 _QUEUES = "darkroom:queues"
 _STORE_MARK = "darkroom:store"
+_LOOSE = "darkroom:loose_inputs"
 
 
 def expire_deadlines() -> Exchange[list[str]]:
     """Cancel queued jobs whose deadline has passed; returns their ids."""
     return [job_id.decode() for job_id in (yield from _repeat("deadlines"))]
+
+
+def cancel_left() -> Exchange[list[str]]:
+    """Cancel jobs whose client went away and did not come again; returns their ids."""
+    return [job_id.decode() for job_id in (yield from _repeat("left"))]
 
 
 def end_abandoned(offered: Collection[str], patience_s: float) -> Exchange[list[str]]:
@@ -55,9 +61,21 @@ def kept_images() -> Exchange[set[str]]:
 
 
 def kept_inputs() -> Exchange[set[str]]:
-    """Ids of the input pictures of all jobs there are."""
+    """Ids of the input pictures of all jobs there are, and of all files."""
+    files = yield from send("ZRANGE", "darkroom:all_files", 0, -1)
     rows = yield from _of_all_jobs("data")
-    return {found for data in rows for found in input_ids(data)}
+    return {found for data in (*files, *rows) for found in input_ids(data)}
+
+
+def loose_inputs() -> Exchange[set[str]]:
+    """Ids of input pictures that something let go of: perhaps nobody has them now."""
+    return {each.decode() for each in (yield from send("SMEMBERS", _LOOSE))}
+
+
+def forget_loose(ids: Collection[str]) -> Exchange[None]:
+    """These are gone, or somebody has them."""
+    if ids:
+        yield from send("SREM", _LOOSE, *ids)
 
 
 def store_mark() -> Exchange[str | None]:

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.exchange import Client, Exchange, send
 
 _RECORDS = "darkroom:models"

@@ -146,8 +146,8 @@ class Outlook:
     of higher priorities; of its own, those of its queue that `claim.lua` claims earlier and the
     older ones of other models; of those that run, the ones with less work left, and as many as
     have to end before it has a place. Other models' work counts by the share of their workers'
-    speed that is of workers which also serve this model. Neither jobs still to come nor the credit
-    of lower priorities and of the oldest jobs is foreseen.
+    speed that is of workers which also serve this model. Neither jobs still to come, the turns that
+    owners take, nor the credit of lower priorities and of the oldest jobs is foreseen.
     """
 
     def __init__(

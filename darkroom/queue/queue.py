@@ -19,10 +19,10 @@ from redis import Redis
 from darkroom import logs
 from darkroom.events import kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Priority, Progress, Timings
-from darkroom.queue import jobs, keeping
+from darkroom.queue import jobs, keeping, listing, owned_pictures, previews
 from darkroom.queue.claim import Claim, claim_of
 from darkroom.queue.connection import SOCKET_TIMEOUT_S
-from darkroom.queue.exchange import Client, Exchange, Word, run, send
+from darkroom.queue.exchange import Client, Exchange, Send, Word, run, send
 from darkroom.queue.job_hash import call_of, read_request
 from darkroom.queue.keeping import BATCH
 from darkroom.queue.lua import MALFORMED, PLAIN_RULES, Rules, scripts
@@ -32,6 +32,9 @@ log = logs.get("queue")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+RING_S = 60
+"""How long a bell rings for one who does not wait yet."""
 
 Finish = Literal["committed", "already", "fenced"]
 
@@ -104,11 +107,7 @@ class Queue(Client):
     """Submit, claim, begin, beat, finish, release, reap, cancel, and reading. Safe to use from
     threads."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        rules: Rules = PLAIN_RULES,
-    ) -> None:
+    def __init__(self, redis: Redis, rules: Rules = PLAIN_RULES) -> None:
         super().__init__(redis, scripts(rules))
         self.lease_s = rules.lease_s
 
@@ -123,11 +122,14 @@ class Queue(Client):
     fetch = _blocking(jobs.fetch)
     cancel = _blocking(jobs.cancel)
     delete = _blocking(jobs.delete)
-    page = _blocking(jobs.page)
+    mark = _blocking(jobs.mark)
+    page = _blocking(listing.page)
     queues = _blocking(jobs.queues)
     counters = _blocking(jobs.counters)
 
     # The engine
+
+    show = _blocking(previews.show)
 
     def claim(
         self,
@@ -139,22 +141,25 @@ class Queue(Client):
         min_wait_s: float = 0.0,
         prefer_loaded_s: float = 30.0,
         take_from_others: bool = False,
+        enough: Collection[str] = (),
     ) -> Claim | None:
         """Lease the next job of `queues`; until the engine begins it, it stays queued.
 
         A higher priority goes first, though each is passed over by the next higher one no more
         than eight times in a row; within one the model whose oldest job has waited longest, as if
-        `prefer_loaded_s` longer for those among `loaded`; within a queue the shorter job
-        (`costs.score`), but the oldest after seven others.
+        `prefer_loaded_s` longer for those among `loaded`; within a queue its owners take turns,
+        and of an owner the shorter job goes first (`costs.score`), but the oldest after seven
+        others.
 
         `token`: a new name (letters, digits, `_`, `-`) for this claim; a call repeated with it, its
         answer having been lost, gets the same job. `min_wait_s`: leave younger jobs to others.
         `take_from_others`: where no job waits, take one that another engine has held for 0.1 s and
-        not begun.
+        not begun. `enough`: owners of whose jobs those of high priority alone are taken.
         A job whose data nobody can read fails as `malformed_job` and is passed over.
         """
         about = (engine, token, min_wait_s, prefer_loaded_s, int(take_from_others))
-        while found := self._call("claim", *about, len(loaded), *loaded, *queues):
+        known: tuple[int | str, ...] = (len(loaded), len(enough), *loaded, *enough)
+        while found := self._call("claim", *about, *known, *queues):
             claim, fields = claim_of(found, token)
             try:
                 return replace(claim, request=read_request(fields["data"]))
@@ -201,11 +206,11 @@ class Queue(Client):
         timings: Timings | None = None,
         memory: str | None = None,
         progress: Progress | None = None,
-        news: Sequence[Progress] = (),
+        news: Sequence[BaseModel] = (),
         request: Mapping[str, Any] | None = None,
     ) -> Finish:
         """End the job with a terminal status and its result, once. `progress`: how far it came;
-        `news`: what of that was not told; `request`: see `complete`.
+        `news`: events, of that and of the log, that were not told; `request`: see `complete`.
 
         "already": this claim has committed before, and its answer was lost; the first call counts.
         "fenced": the claim is no longer the engine's, and nothing was changed."""
@@ -224,8 +229,8 @@ class Queue(Client):
             memory or "",
             progress.model_dump_json() if progress else "",
             call_of(request) if request else "",
-            len(news),
-            *(each.model_dump_json() for each in news),
+            2 * len(news),
+            *(word for each in news for word in (kind_of(each), each.model_dump_json())),
             *rows,
         )
         return cast("Finish", outcome.decode())
@@ -255,11 +260,13 @@ class Queue(Client):
     # The keeper
 
     expire_deadlines = _blocking(keeping.expire_deadlines)
+    cancel_left = _blocking(keeping.cancel_left)
     end_abandoned = _blocking(keeping.end_abandoned)
     sweep_retention = _blocking(keeping.sweep_retention)
     forget_silent_workers = _blocking(keeping.forget_silent_workers)
     image_ids = _blocking(keeping.kept_images)
     input_ids = _blocking(keeping.kept_inputs)
+    forget_images = _blocking(owned_pictures.forget_images)
     store_mark = _blocking(keeping.store_mark)
     new_store_mark = _blocking(keeping.new_store_mark)
 
@@ -272,8 +279,16 @@ class Queue(Client):
         rung: list[bytes] | None = self.carry_out(send("BLPOP", *bells, timeout_s))
         return rung[0].decode() if rung else None
 
+    def ring(self, bell: str) -> None:
+        """Wake one who waits for this bell, or the next who does within a minute."""
+        self.carry_out(_ring(bell))
+
     def _call(self, script: str, *args: Word) -> Any:
         return self.carry_out(run(script, *args))
+
+
+def _ring(bell: str) -> Exchange[None]:
+    yield Send((("LPUSH", bell, "1"), ("EXPIRE", bell, RING_S)), atomic=True)
 
 
 def _json_or_empty(values: Mapping[str, float] | None) -> str:

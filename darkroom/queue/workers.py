@@ -18,6 +18,7 @@ from rq.utils import utcformat, utcparse
 from rq.worker import BaseWorker
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
+from darkroom.errors import WorkerNotFoundError
 from darkroom.queue.exchange import Client, Exchange, Send, run, send
 from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.queue import queue_names
@@ -93,10 +94,10 @@ class Workers(Client):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis, {"announce": scripts(PLAIN_RULES)["announce"]})
 
-    def announce(self, info: WorkerInfo, ttl_s: float) -> None:
+    def announce(self, info: WorkerInfo, ttl_s: float) -> bool:
         """Say that the worker lives; without another word it is forgotten after `ttl_s` seconds.
-        A full Redis takes it."""
-        self.carry_out(_announce(info, ttl_s))
+        A full Redis takes it. Returns whether the worker has been told to drain."""
+        return self.carry_out(_announce(info, ttl_s))
 
     def leave(self, name: str) -> None:
         """Take the worker off the list at once."""
@@ -114,9 +115,21 @@ def living() -> Exchange[list[WorkerInfo]]:
     return [info for row in rows if (info := _read(*row))]
 
 
-def _announce(info: WorkerInfo, ttl_s: float) -> Exchange[None]:
+def drain(name: str) -> Exchange[WorkerInfo]:
+    """Tell a worker to end as at SIGTERM; it hears so within a second. What it announced last.
+
+    Raises WorkerNotFoundError if none of this name lives."""
+    answer = yield from run("drain", _KEY + name)
+    info = _read(*answer) if answer else None
+    if info is None:
+        raise WorkerNotFoundError(f"No worker that lives is called {name[:100]!r}.")
+    return info
+
+
+def _announce(info: WorkerInfo, ttl_s: float) -> Exchange[bool]:
     queues, fields = queue_names(info.serves), chain.from_iterable(_rq_fields(info).items())
-    yield from run("announce", _KEY + info.name, int(ttl_s * 1000), len(queues), *queues, *fields)
+    about = _KEY + info.name, int(ttl_s * 1000), len(queues)
+    return bool((yield from run("announce", *about, *queues, *fields)))
 
 
 def _leave(name: str) -> Exchange[None]:

@@ -45,7 +45,7 @@ def read(text: bytes) -> bytes:
 
 
 def _not_fetched(url: bytes) -> str:
-    said = "Nothing is fetched from a URL; send the picture itself"
+    said = "Nothing is fetched from such a URL here; send the picture itself"
     if made := _OF_A_DARKROOM.search(url):
         return f"{said}, or the id of one that this service made, as it stands: {made[1].decode()}."
     return f"{said}."

@@ -3,20 +3,23 @@
 import io
 from collections.abc import Callable
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from darkroom.errors import InvalidImageError
 from darkroom.masks import resized
 from service.pictures import data_uris
 from service.pictures.appearance import Seen, seen
 from service.pictures.files import DAMAGE, FORMATS, PictureFile, not_a_picture, opened
-from service.pictures.masks import mask
-from service.pictures.messages import Decoded, Wish
+from service.pictures.fitting import fitted
+from service.pictures.masks import alpha_mask, drawn_mask, mask
+from service.pictures.messages import Decoded, Kind, Wish
 
 MAX_SIDE = 16_384
 """Of what is kept."""
 MAX_OPENED_SIDE = 65_535
 """Of what is opened; a JPEG cannot have more."""
+CONTROL_PIXELS = 40_000_000
+"""So many take as long to decode as the map of one of 16 million, OpenCV's start included."""
 
 
 def decode(data: bytes, wish: Wish, expect: Callable[[int], None] = lambda _: None) -> Decoded:
@@ -27,8 +30,8 @@ def decode(data: bytes, wish: Wish, expect: Callable[[int], None] = lambda _: No
     try:
         with Image.open(io.BytesIO(file.data), formats=FORMATS) as image:
             _check_size(image.size, wish)
-            expect(image.width * image.height)
-            make = _mask if wish.kind == "mask" else _picture
+            expect(image.width * image.height + (CONTROL_PIXELS if wish.control else 0))
+            make = _picture if wish.kind == "picture" else _mask
             return make(image, file, wish)
     except DAMAGE as error:
         raise not_a_picture() from error
@@ -45,14 +48,33 @@ def _check_size(size: tuple[int, int], wish: Wish) -> None:
 def _picture(image: Image.Image, file: PictureFile, wish: Wish) -> Decoded:
     before = image.size
     look = seen(image, file, _fitting(before, wish.max_pixels))
-    return _decoded(look.on(wish.background), before, look, look.notes)
+    kept = look.on(wish.background)
+    if wish.fit:
+        kept = fitted(kept, wish.fit)
+    if wish.control:
+        from darkroom.control_maps import control_map
+
+        kept = control_map(kept, wish.control.preprocess, wish.control.size or kept.size)
+    return _decoded(kept, before, look, look.notes)
 
 
 def _mask(image: Image.Image, file: PictureFile, wish: Wish) -> Decoded:
     before = image.size
     look = seen(image, file, before)
-    shape, notes = mask(look, is_lossy=file.is_lossy)
+    shape, notes = _shape(look, file, wish.kind)
+    if wish.fit:
+        shape = fitted(shape, wish.fit)
     return _decoded(resized(shape, _fitting(shape.size, wish.max_pixels)), before, look, notes)
+
+
+def _shape(look: Seen, file: PictureFile, kind: Kind) -> tuple[Image.Image, tuple[str, ...]]:
+    """L, white where to repaint, and what to tell of it."""
+    if kind == "alpha mask":
+        return alpha_mask(look), ()
+    if kind == "mask":
+        return mask(look, is_lossy=file.is_lossy)
+    drawn = drawn_mask(look)
+    return (ImageChops.invert(drawn) if kind == "inverted drawn mask" else drawn), ()
 
 
 def _fitting(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:

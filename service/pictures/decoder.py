@@ -8,11 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from darkroom.errors import InvalidImageError
+from darkroom.errors import InvalidImageError, UnsupportedError
 from darkroom.tether import tie_to
-from service.pictures import messages
+from service.pictures import data_uris, messages
+from service.pictures.copies import copied
 from service.pictures.decode import decode
-from service.pictures.messages import LENGTHS, MOST_S, READY, Wish
+from service.pictures.marks import look
+from service.pictures.messages import LENGTHS, MOST_S, READY, AnyWish, CopyWish, MarksWish, Wish
 
 LEAST_CPU_S = 2.0
 CPU_S_PER_PIXEL = 1e-7
@@ -31,11 +33,18 @@ def main() -> None:
         _write(pipe_out, *answer(messages.read_wish(wish), data))
 
 
-def answer(wish: Wish, data: bytes) -> tuple[bytes, bytes]:
+def answer(wish: AnyWish, data: bytes) -> tuple[bytes, bytes]:
     """The message to send about a picture."""
     try:
-        return messages.decoded_message(decode(data, wish, _allow_cpu))
-    except InvalidImageError as error:
+        match wish:
+            case Wish():
+                return messages.decoded_message(decode(data, wish, _allow_cpu))
+            case CopyWish():
+                return messages.answer_message({}, copied(data, wish, _allow_cpu))
+            case MarksWish():
+                file = data_uris.read(data) if wish.is_text else data
+                return messages.answer_message(look(file))
+    except (InvalidImageError, UnsupportedError) as error:
         return messages.error_message(str(error))
     except MemoryError:
         return messages.error_message("Takes too much memory to decode; send it smaller.")

@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from darkroom.errors import InvalidImageError
@@ -113,23 +114,36 @@ def _is_lossy(data: bytes) -> bool:
     return True
 
 
-def _png(data: bytes) -> PictureFile:
-    """A PNG without notes, which may unpack to anything, and what it says of colours."""
-    kept, found = [_PNG], dict[bytes, bytes]()
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kinds of a PNG's chunks and what they hold, up to its end or where it was cut off.
+
+    Raises InvalidImageError where there are too many."""
+    for kind, content, _ in _chunks(data):
+        yield kind, content
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Of each its kind, what it holds, and all of it."""
     at = len(_PNG)
     for _ in range(MAX_CHUNKS):
         if at >= len(data):
-            break
+            return
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
-        if kind in _KEPT:
-            found.setdefault(kind, data[at + 8 : end - 4] if kind != b"IDAT" else b"")
-            if kind not in (b"iCCP", b"tRNS"):
-                kept.append(data[at:end])
+        yield kind, data[at + 8 : end - 4], data[at:end]
         if kind == b"IEND":
-            break
+            return
         at = end
-    else:
-        raise InvalidImageError(f"A PNG may have at most {MAX_CHUNKS} chunks; save it anew.")
+    raise InvalidImageError(f"A PNG may have at most {MAX_CHUNKS} chunks; save it anew.")
+
+
+def _png(data: bytes) -> PictureFile:
+    """A PNG without notes, which may unpack to anything, and what it says of colours."""
+    kept, found = [_PNG], dict[bytes, bytes]()
+    for kind, content, whole in _chunks(data):
+        if kind in _KEPT:
+            found.setdefault(kind, content if kind != b"IDAT" else b"")
+            if kind not in (b"iCCP", b"tRNS"):
+                kept.append(whole)
     return _with_colours(kept, found)
 
 

@@ -40,6 +40,23 @@ def mask(picture: Seen, *, is_lossy: bool) -> tuple[Image.Image, tuple[str, ...]
     return ImageChops.invert(picture.alpha), _notes(picture.colours, visible)
 
 
+def alpha_mask(picture: Seen) -> Image.Image:
+    """L, white where a mask is transparent, whatever its colours. Raises InvalidImageError where it
+    is nowhere transparent."""
+    if picture.alpha is None:
+        raise InvalidImageError(
+            "Has no transparent part: make transparent what is to be painted anew."
+        )
+    return ImageChops.invert(picture.alpha)
+
+
+def drawn_mask(picture: Seen) -> Image.Image:
+    """L, white where a mask is drawn: in white or, where it has clear parts, in whatever colour."""
+    if picture.alpha is None or values(picture.alpha)[0] == 255:
+        return picture.colours.convert("L")
+    return picture.alpha
+
+
 def _refuse_zero_and_one(grey: Image.Image) -> None:
     """Programs that keep masks as 0 and 1 write what looks all black."""
     if values(grey)[1] == 1:

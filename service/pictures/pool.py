@@ -8,11 +8,21 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from darkroom import logs
 from darkroom.errors import DecodersBusyError, InvalidImageError
 from service.pictures import messages
-from service.pictures.messages import LENGTHS, MOST_S, READY, Decoded, Wish
+from service.pictures.messages import (
+    LENGTHS,
+    MOST_S,
+    READY,
+    AnyWish,
+    CopyWish,
+    Decoded,
+    MarksWish,
+    Wish,
+)
 
 log = logs.get("service")
 
@@ -25,12 +35,17 @@ MEMORY_PER_PIXEL = 10
 """Bytes: an RGBA picture is there twice while it is shrunk, once weighed by its alpha."""
 
 
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+"""Each thread would take of the addresses that a decoder may have."""
+
+
 class Decoders:
     """Decodes pictures in at most `count` child processes, started when they are needed and killed
     when they take too long. To be used from one event loop."""
 
     def __init__(self, count: int, max_opened_pixels: int, wait_s: float = WAIT_S) -> None:
         self._places = asyncio.Semaphore(count)
+        self._copies = asyncio.Semaphore(max(1, count - 1))
         self._memory = PLAIN_MEMORY + MEMORY_PER_PIXEL * max_opened_pixels
         self._wait_s = wait_s
         self._idle: list[Process] = []
@@ -42,11 +57,29 @@ class Decoders:
 
     async def decode(self, data: bytes, wish: Wish) -> Decoded:
         """If the task is canceled, so is the work. Raises InvalidImageError, DecodersBusyError."""
-        async with self._place():
+        return messages.read_decoded(*await self._done(data, wish))
+
+    async def copy(self, data: bytes, wish: CopyWish) -> bytes:
+        """The file of a copy. Copies leave a decoder to the pictures of requests, if there are two.
+        Raises as `decode` does."""
+        async with self._place(self._copies):
+            head, copy = await self._done(data, wish)
+        messages.read_answer(head)
+        return copy
+
+    async def marks(self, data: bytes, *, is_text: bool = False) -> dict[str, Any]:
+        """What `marks.look` found in a file, which may be written as text. Raises as `decode`
+        does."""
+        head, _ = await self._done(data, MarksWish(is_text))
+        return messages.read_answer(head)
+
+    async def _done(self, data: bytes, wish: AnyWish) -> list[bytes]:
+        """The two parts of the answer of a decoder."""
+        async with self._place(self._places):
             child = await self._child()
             try:
                 async with asyncio.timeout(MOST_S):
-                    head, png = await _ask(child, *messages.wish_message(wish, data))
+                    answer = await _ask(child, *messages.wish_message(wish, data))
             except TimeoutError:
                 await _end(child)
                 raise _too_slow() from None
@@ -56,13 +89,13 @@ class Decoders:
                 await _end(child)
                 raise
             self._idle.append(child)
-        return messages.read_decoded(head, png)
+        return answer
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._wait_s):
-                await self._places.acquire()
+                await places.acquire()
         except TimeoutError:
             raise DecodersBusyError(
                 "Too many pictures are being decoded now; try again soon."
@@ -70,7 +103,7 @@ class Decoders:
         try:
             yield
         finally:
-            self._places.release()
+            places.release()
 
     async def _child(self) -> Process:
         while self._idle:
@@ -85,7 +118,11 @@ async def _start(memory: int) -> Process:
     command = ["-m", "service.pictures.decoder", str(os.getpid()), str(memory)]
     try:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            *(sys.executable, *command),
+            env=os.environ | _ONE_THREAD,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
         )
     except OSError as error:
         raise _no_decoder(str(error)) from error
@@ -119,7 +156,10 @@ async def _end(child: Process) -> int:
         child.kill()
     if child.stdin is not None:
         child.stdin.close()
-    return await asyncio.shield(child.wait())
+    # Who only waits does so for ever where more was left unread than asyncio buffers.
+    await asyncio.shield(child.communicate())
+    assert child.returncode is not None
+    return child.returncode
 
 
 def _fatal(status: int) -> InvalidImageError:

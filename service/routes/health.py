@@ -1,7 +1,7 @@
 """Is it alive, is it ready, what does it count; outside `/api/v1`, for machines."""
 
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import anyio
@@ -13,8 +13,9 @@ from darkroom import __version__
 from darkroom.errors import DependencyError, QueueUnavailableError, StoreUnavailableError
 from darkroom.metrics import CONTENT_TYPE, exposition, look
 from darkroom.queue.jobs import check
-from service.dependencies import Darkroom, Here
-from service.errors import Fault, answer
+from darkroom.queue.pausing import paused
+from service.dependencies import Darkroom, Here, WhoAsks
+from service.errors import Fault, answer, fault_of
 from service.problems import problems
 from service.readiness import ReadyModel, ReadyWorker, ready_models, ready_workers, verdict
 
@@ -42,11 +43,20 @@ class Ready(BaseModel):
     detail: str
     """A sentence for people."""
     checks: dict[str, str]
-    """For `redis`, `store`, `workers` and `models`: `ok`, or a sentence."""
+    """For `redis`, `store`, `workers`, `queues` and `models`: `ok`, or a sentence."""
     models: dict[str, ReadyModel] = {}
     """The models on offer."""
     workers: list[ReadyWorker] = []
     """The living workers."""
+
+
+class ReadyAtAll(BaseModel):
+    """What is told to who has no API key, where one is asked for."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    status: Literal["ready", "degraded"]
+    """As with a key."""
 
 
 class Version(BaseModel):
@@ -71,15 +81,20 @@ async def livez() -> Alive:
 
 
 @router.get(
-    "/readyz", responses=problems("queue_unavailable", "store_unavailable"), response_model=Ready
+    "/readyz",
+    responses=problems("queue_unavailable", "store_unavailable"),
+    response_model=Ready | ReadyAtAll,
 )
-async def readyz(http: Request, here: Here) -> Response | Ready:
+async def readyz(http: Request, here: Here, asker: WhoAsks) -> Response | Ready | ReadyAtAll:
     """Jobs are accepted. 503 only while Redis or the image store is away.
 
-    Missing workers, and such as still start, make it `degraded`, still 200: jobs wait for them,
-    nothing is lost. `models` says of each model whether it is in memory.
+    Missing workers, such as still start, and paused queues make it `degraded`, still 200: jobs
+    wait, nothing is lost. `models` says of each model whether it is in memory. Without a key, where
+    one is asked for, there is the `status` alone.
     """
-    checks = {"redis": "ok", "store": "ok", "workers": "ok"}
+    # One reading for both: the file may change before the others have answered.
+    on_offer, unread = list(here.catalog.cards), here.models.fault
+    checks = {"redis": "ok", "store": "ok", "workers": "ok", "queues": "ok"}
     seen: dict[str, Any] = {}
 
     async def test(name: str, look: Callable[[Darkroom], Awaitable[str]]) -> None:
@@ -89,7 +104,7 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
             checks[name] = f"No answer within {CHECK_TIMEOUT_S:g} s."
 
     async def workers(here: Darkroom) -> str:
-        sentence, found = await _workers(here)
+        sentence, found = await _workers(here, on_offer)
         seen.update(found)
         return sentence
 
@@ -97,13 +112,18 @@ async def readyz(http: Request, here: Here) -> Response | Ready:
         tasks.start_soon(test, "redis", _redis)
         tasks.start_soon(test, "store", _store)
         tasks.start_soon(test, "workers", workers)
-    checks["models"] = _models_file(here)
+        tasks.start_soon(test, "queues", _queues)
+    checks["models"] = _models_file(unread)
     wrong = [name for name, sentence in checks.items() if sentence != "ok"]
     detail = " ".join(checks[name] for name in wrong) or "Jobs are accepted and worked on."
     if {"redis", "store"}.isdisjoint(wrong):
         status: Literal["ready", "degraded"] = "degraded" if wrong else "ready"
+        if not asker.is_known:
+            return ReadyAtAll(status=status)
         return Ready(status=status, detail=detail, checks=checks, **seen)
     fault = QueueUnavailableError if "redis" in wrong else StoreUnavailableError
+    if not asker.is_known:
+        return answer(http, fault_of(fault("")))
     return answer(http, Fault(503, fault.code, detail, more={"checks": checks}))
 
 
@@ -124,10 +144,10 @@ async def version() -> Version:
     return Version()
 
 
-def _models_file(here: Darkroom) -> str:
-    """What is wrong with models.toml as it is now."""
-    if here.catalog and here.models.fault:
-        return f"{here.models.fault} Until that is mended, models are as they were before."
+def _models_file(fault: str | None) -> str:
+    """What is wrong with models.toml."""
+    if fault:
+        return f"{fault} Until that is mended, models are as they were before."
     return "ok"
 
 
@@ -147,11 +167,18 @@ async def _store(here: Darkroom) -> str:
     return "ok"
 
 
-async def _workers(here: Darkroom) -> tuple[str, dict[str, Any]]:
+async def _queues(here: Darkroom) -> str:
+    try:
+        return str(await here.client.carry_out(paused())) or "ok"
+    except DependencyError:
+        return "What is paused is not known without Redis."
+
+
+async def _workers(here: Darkroom, on_offer: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """A sentence, and what is seen of models and workers."""
     try:
         workers, records = await here.workers(), await here.records()
     except DependencyError:
         return "The workers are not known without Redis.", {}
-    models = ready_models(list(here.catalog.cards), records, workers)
+    models = ready_models(on_offer, records, workers)
     return verdict(models, workers), {"models": models, "workers": ready_workers(workers)}

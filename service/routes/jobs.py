@@ -1,23 +1,23 @@
-"""Jobs: submit, read, wait for, list, cancel, delete, follow."""
+"""Jobs: read, wait for, list, mark, cancel, delete, follow."""
 
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
+from pydantic import ValidationError
+from starlette.convertors import CONVERTOR_TYPES, Convertor
 
-from darkroom.errors import BusyError, ModelNotFoundError, TooManyAtOnceError
+from darkroom.errors import InvalidRequestError
+from darkroom.field_errors import field_errors
 from darkroom.job import Job, JobStatus
-from darkroom.request import Output
+from darkroom.job_options import JobMarks
 from service import preferences
-from service.access import Jobs
 from service.bodies import read_body, require_json
-from service.conditions import listed, matches, require_match
+from service.conditions import changed, listed, matches, require_match
 from service.dependencies import (
-    Darkroom,
+    After,
     Here,
-    IdempotencyKey,
     IfMatch,
     IfNoneMatch,
     JobId,
@@ -27,75 +27,49 @@ from service.dependencies import (
     TheirJobs,
     Wait,
 )
-from service.documentation import JOB_BODY, JOB_EVENTS, JOB_OR_PICTURE, PICTURE_OR_JOB
+from service.documentation import JOB_EVENTS, JOB_OR_PICTURE, MARKS_BODY
+from service.filters import (
+    ByBatch,
+    ByModel,
+    ByStar,
+    ByTag,
+    ByText,
+    Cursor,
+    Limit,
+    own_name,
+    page_response,
+    require_model,
+)
 from service.negotiation import as_wished, check_format, picture_format, wants_picture
-from service.parameters import WHOLE_NUMBER
 from service.problems import NO_PICTURE, problems
 from service.responses import JobPage, job_etag, job_response
-from service.streaming import event_stream, wait_for, wait_for_end
-from service.submission import submit
+from service.streaming import STREAM_HEADERS, event_stream, wait_for
+
+
+class _Named(Convertor[str]):
+    """What may be the id of a job in a path: not the word that is a path of its own there, with
+    methods of its own."""
+
+    regex = "(?!batch$)[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+CONVERTOR_TYPES["job"] = _Named()
+_JOB = "/jobs/{job_id:job}"
 
 router = APIRouter(tags=["jobs"])
 
 _GONE = ("job_not_found", "expired", "queue_unavailable")
-_NO_PLACE = ("too_many_at_once", "busy")
+_NO_PLACE = ("rate_limited", "too_many_at_once", "busy")
 JOB_CHANGE_REFUSALS = problems(*_GONE, "precondition_failed")
 ENDED_ALREADY: dict[int | str, dict[str, Any]] = {
     200: {"model": Job, "description": "It had ended already."}
 }
-
-
-@router.post(
-    "/jobs",
-    status_code=202,
-    response_model=Job,
-    responses=PICTURE_OR_JOB
-    | problems(
-        *NO_PICTURE,
-        "malformed_request",
-        "model_not_found",
-        "payload_too_large",
-        "unsupported_media_type",
-        "invalid_parameters",
-        "idempotency_mismatch",
-        "queue_full",
-        "busy",
-        "decoders_busy",
-        "queue_unavailable",
-    ),
-    openapi_extra=JOB_BODY,
-)
-async def create_job(
-    http: Request,
-    here: Here,
-    jobs: TheirJobs,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,  # noqa: ARG001  # for OpenAPI; a client may send several
-) -> Response:
-    """Ask for pictures. The answer is a job, at once: poll it at `Location`.
-
-    `Prefer: wait=30` waits up to so many seconds (60 at most): 200 if the job is done by then, 202
-    if not. With `Accept: image/png` (or `image/jpeg`, `image/webp`, `image/*`; 406 if it is not the
-    format of `output`) the answer is the job's first picture, without `Prefer` after at most 60
-    seconds. Where there is no picture then, the answer is a problem document that names the job,
-    `picture_not_ready` (406) while it goes on. A request sent again with the same
-    `Idempotency-Key` within 24 hours returns the same job; with another body it is refused.
-    """
-    require_json(http)
-    body, size = await read_body(http, int(here.settings.max_json_kb * 2**10))
-
-    def agree(output: Output) -> None:
-        check_format(http, output.format)
-
-    submitted = await submit(here, jobs, http, body, idempotency_key, agree, size=size)
-    job, headers = submitted.job, _preference_applied(http)
-    if wait_s := _wait_s(http, job):
-        with suppress(BusyError, TooManyAtOnceError), here.place(http):
-            job = await wait_for_end(jobs, job, wait_s)
-    headers["Location"] = job.urls.self_
-    if submitted.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return await as_wished(http, here.store, jobs, job, pending=202, **headers)
 
 
 @router.get(
@@ -110,45 +84,35 @@ async def list_jobs(
     status: Annotated[
         JobStatus | None, Query(description="Only jobs in this status.", examples=["succeeded"])
     ] = None,
-    model: Annotated[
-        str | None,
-        Query(min_length=1, max_length=200, description="Name or alias.", examples=["emoji"]),
-    ] = None,
-    tag: Annotated[
-        str | None,
-        Query(min_length=1, max_length=64, description="Only jobs so tagged.", examples=["poster"]),
-    ] = None,
-    limit: Annotated[
-        int, WHOLE_NUMBER, Query(ge=1, le=100, description="Jobs per page.", examples=[20])
-    ] = 20,
-    cursor: Annotated[
-        str | None,
-        Query(
-            pattern=r"^[1-9][0-9]{0,14}$",
-            description="`next_cursor` of the page before.",
-            examples=["1763724543000"],
-        ),
-    ] = None,
+    model: ByModel = None,
+    tag: ByTag = None,
+    batch: ByBatch = None,
+    starred: ByStar = None,
+    q: ByText = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> Response:
     """Jobs, newest first. `Link` with `rel="next"` leads to the next page."""
     page = await jobs.page(
-        status=status, model=_name(here, model), tag=tag, limit=limit, cursor=cursor
+        status=status,
+        model=own_name(here, model),
+        tag=tag,
+        batch=batch,
+        starred=starred,
+        text=q,
+        limit=limit,
+        cursor=cursor,
     )
     if model and not (cursor or page.jobs or page.next_cursor):
-        await _require_model(here, jobs, model)
+        await require_model(here, jobs, model)
     body = JobPage(
         data=page.jobs, next_cursor=page.next_cursor, has_more=page.next_cursor is not None
     )
-    headers = {"Cache-Control": "private, no-store"}
-    if page.next_cursor:
-        asked = {k: v for k, v in http.query_params.items() if k != "cursor"}
-        query = urlencode(asked | {"cursor": page.next_cursor})
-        headers["Link"] = f'<{http.scope["path"]}?{query}>; rel="next"'
-    return Response(body.model_dump_json(by_alias=True), 200, headers, "application/json")
+    return page_response(http, body, page.next_cursor)
 
 
 @router.get(
-    "/jobs/{job_id}",
+    _JOB,
     response_model=Job,
     responses=JOB_OR_PICTURE
     | problems(
@@ -186,7 +150,7 @@ async def read_job(
     with here.place(http) if wait_s else nullcontext():
         job = await wait_for(jobs, job_id, wait_s or 0, is_another if known else None)
     check_format(http, picture_format(job))
-    headers = _preference_applied(http) if wait is None else {}
+    headers = preferences.applied(http.headers) if wait is None else {}
     return await as_wished(http, here.store, jobs, job, pending=200, **headers)
 
 
@@ -211,7 +175,39 @@ async def cancel_job(
     return job_response(await jobs.cancel(job_id), 200 if job.status.terminal else 202)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=JOB_CHANGE_REFUSALS)
+@router.patch(
+    _JOB,
+    response_model=Job,
+    responses=JOB_CHANGE_REFUSALS
+    | problems(
+        "malformed_request", "payload_too_large", "unsupported_media_type", "invalid_parameters"
+    ),
+    openapi_extra=MARKS_BODY,
+)
+async def mark_job(
+    http: Request,
+    here: Here,
+    jobs: TheirJobs,
+    job_id: JobId,
+    if_match: IfMatch = None,
+) -> Response:
+    """Change the tags of a job, or star it, in whatever status it is. What the body leaves out
+    stays as it is."""
+    seen = await jobs.fetch(job_id)
+    require_match(http.headers, job_etag(seen))
+    require_json(http)
+    body, _ = await read_body(http, int(here.settings.max_json_kb * 2**10))
+    try:
+        marks = JobMarks.model_validate(body)
+    except ValidationError as error:
+        raise InvalidRequestError(field_errors(error, JobMarks)) from None
+    job = await jobs.mark(job_id, marks, None if if_match in (None, "*") else seen)
+    if job is None:  # marked by others since it was fetched above
+        raise changed()
+    return job_response(job)
+
+
+@router.delete(_JOB, status_code=204, responses=JOB_CHANGE_REFUSALS)
 async def delete_job(
     http: Request,
     jobs: TheirJobs,
@@ -219,7 +215,7 @@ async def delete_job(
     if_match: IfMatch = None,
 ) -> Response:
     """Delete a job and its pictures; one that has not ended is canceled first."""
-    if if_match:
+    if if_match is not None:
         require_match(http.headers, job_etag(await jobs.fetch(job_id)))
     await jobs.delete(job_id)
     return Response(status_code=204)
@@ -234,16 +230,10 @@ async def follow_job(
     jobs: TheirJobs,
     job_id: JobId,
     last_event_id: LastEventId = None,
-    after: Annotated[
-        str | None,
-        Query(
-            pattern=preferences.EVENT_ID,
-            description="Stands in for `Last-Event-ID`.",
-            examples=["1763724543000-0"],
-        ),
-    ] = None,
+    after: After = None,
 ) -> Response:
-    """What happens to a job, as server-sent events: `status`, `progress`, `image`, `done`.
+    """What happens to a job, as server-sent events: `status`, `progress`, `preview`,
+    `image`, `log`, `done`.
 
     A client that comes back with `Last-Event-ID` gets what it missed. The stream ends after
     `done`; asking for more then gives 204, which tells a browser not to come back. A stream that
@@ -253,38 +243,4 @@ async def follow_job(
     after = last_event_id or after
     if job.status.terminal and not await jobs.history(job, after):
         return Response(status_code=204)
-    headers = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(event_stream(jobs, job, after), headers=headers)
-
-
-def _wait_s(http: Request, job: Job) -> float:
-    """How long to wait for a job that was just accepted: as long as the client says, for a picture
-    without a word as long as may be."""
-    wait_s = preferences.wait_s(http.headers)
-    if wait_s is not None or preferences.wants_no_wait(http.headers):
-        return wait_s or 0
-    return preferences.LONGEST_WAIT_S if wants_picture(http, job) else 0
-
-
-def _preference_applied(http: Request) -> dict[str, str]:
-    """Tells which wait counts, where one was asked for (RFC 7240, section 3)."""
-    wait_s = preferences.wait_s(http.headers)
-    return {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
-
-
-def _name(here: Darkroom, model: str | None) -> str | None:
-    """A model's own name for an alias; jobs of models no longer on offer can still be listed."""
-    try:
-        return model and here.catalog.find(model).name
-    except ModelNotFoundError:
-        return model
-
-
-async def _require_model(here: Darkroom, jobs: Jobs, name: str) -> None:
-    """Raises ModelNotFoundError for a name that no model has and no job: one that was mistyped."""
-    try:
-        here.catalog.find(name)
-    except ModelNotFoundError:
-        theirs = await jobs.page(status=None, model=name, tag=None, limit=1, cursor=None)
-        if not (theirs.jobs or theirs.next_cursor):
-            raise
+    return EventSourceResponse(event_stream(jobs, job, after), headers=STREAM_HEADERS)

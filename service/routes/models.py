@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from darkroom import named_loras
 from darkroom.cards import ControlNetCard, Limits, LoraCard, LoraDefaults
 from darkroom.forms import form
-from darkroom.job import JobOptions
-from darkroom.offers import ModelRecord, Offer
+from darkroom.job_options import JobOptions
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer
 from darkroom.queue.workers import WorkerInfo
+from darkroom.schedulers import SchedulerOptions
+from darkroom.styles import styles_of
 from darkroom.vocabulary import Vocabulary
 from service.dependencies import Darkroom, Here
 from service.problems import problems
@@ -40,6 +43,8 @@ class ModelDefaults(BaseModel):
     """How much of a picture is made anew."""
     scheduler: str | None
     """The noise scheduler."""
+    scheduler_options: SchedulerOptions
+    """Of that scheduler."""
 
 
 class Adapter(BaseModel):
@@ -91,6 +96,8 @@ class Model(BaseModel):
     """The ControlNets that requests may name."""
     embeddings: list[str]
     """Words of its own that prompts may use."""
+    styles: list[str]
+    """Styles that requests may name."""
     examples: list[str]
     """Prompts that it draws well."""
     safety: str | None
@@ -168,17 +175,22 @@ async def read_model(
     record = (await here.records()).get(card.name)
     terms = await here.offer(card, record)
     model = _model(here, terms, record, await here.workers())
-    schemas = {task: schema(task, terms) for task in terms.tasks}
+    styles = [each.name for each in styles_of(card.styles, here.catalog.styles)]
+    schemas = {task: schema(task, terms, styles) for task in terms.tasks}
     words = Words.of(terms.vocabulary) if terms.vocabulary else None
     model.id = "+".join((card.name, *loras))
     return ModelWithSchemas(**dict(model), vocabulary=words, schemas=schemas)
 
 
-def schema(task: str, terms: Offer) -> dict[str, Any]:
+def schema(task: str, terms: Offer, styles: Sequence[str] = ()) -> dict[str, Any]:
     """What a body for `task` may hold: the request's fields and the job's options."""
     whole = form(task, terms).model_json_schema()
     options = JobOptions.model_json_schema()
     whole["properties"] |= options["properties"]
+    if "prompt" in whole["properties"] and styles:
+        whole["properties"]["style"] |= {"enum": [*styles, None]}
+    else:
+        del whole["properties"]["style"]
     return whole
 
 
@@ -197,10 +209,11 @@ def _model(
         fields={task: sorted(fields) for task, fields in terms.fields},
         loras=[
             LoraAdapter(**dict(shown), defaults=lora.defaults)
-            for lora, shown in zip(card.loras, _adapters("lora", card.loras, record), strict=True)
+            for lora, shown in zip(card.loras, _adapters("lora", card.loras, terms), strict=True)
         ],
-        controlnets=_adapters("controlnet", card.controlnets, record),
+        controlnets=_adapters("controlnet", card.controlnets, terms),
         embeddings=[each.token for each in card.embeddings],
+        styles=[each.name for each in styles_of(card.styles, here.catalog.styles)],
         examples=list(card.examples),
         safety=card.safety.source if card.safety else None,
         schedulers=list(terms.schedulers),
@@ -212,6 +225,7 @@ def _model(
             negative_prompt=card.defaults.negative_prompt,
             strength=card.defaults.strength,
             scheduler=terms.scheduler,
+            scheduler_options=card.scheduler_options,
         ),
         limits=terms.limits,
         max_edited=terms.edited if "edit" in terms.tasks else None,
@@ -222,11 +236,8 @@ def _model(
     )
 
 
-def _adapters(
-    kind: str, cards: Sequence[LoraCard | ControlNetCard], record: ModelRecord | None
-) -> list[Adapter]:
-    faults = record.faults if record else {}
+def _adapters(kind: str, cards: Sequence[LoraCard | ControlNetCard], terms: Offer) -> list[Adapter]:
     return [
-        Adapter(name=card.name, licence=card.licence, error=faults.get(f"{kind}:{card.name}"))
+        Adapter(name=card.name, licence=card.licence, error=terms.faults.get(f"{kind}:{card.name}"))
         for card in cards
     ]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.scheduling import COSTS, Model, compare
+from benchmarks.scheduling import compare
+from benchmarks.scheduling_jobs import COSTS, Model
 from benchmarks.scheduling_policies import FIRST, OURS, STATIC, TODAY
 
 

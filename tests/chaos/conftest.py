@@ -1,7 +1,6 @@
-"""Fixtures of the chaos tests: one zygote for all of them, one Darkroom for each."""
+"""Fixtures of the chaos tests: one Darkroom for each, all of them forked from one zygote."""
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import models
 from tests.chaos.house import House
 from tests.chaos.spawn import Zygote
 
@@ -19,34 +17,16 @@ if sys.platform != "linux":  # they look at processes as Linux shows them
 Build = Callable[..., House]
 
 
-@pytest.fixture(scope="session")
-def short_path() -> Iterator[Path]:
-    """A folder whose path leaves room for that of a socket."""
-    with tempfile.TemporaryDirectory(prefix="c-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="session")
-def models_toml(short_path: Path) -> Path:
-    return models.write(short_path / "models")
-
-
-@pytest.fixture(scope="session")
-def zygote(short_path: Path, models_toml: Path) -> Iterator[Zygote]:
-    with Zygote(short_path, models_toml) as zygote:
-        yield zygote
-
-
 @pytest.fixture
 def build(
-    zygote: Zygote, models_toml: Path, short_path: Path, request: pytest.FixtureRequest
+    zygote: Zygote, chaos_models: Path, short_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Build]:
     """Makes a house with an API, a keeper and nothing else; its settings as given."""
     with ExitStack() as undo:
 
         def make(**settings: Any) -> House:
             folder = short_path / f"{abs(hash(request.node.name)) % 10**8}"
-            house = undo.enter_context(House(zygote, folder, models_toml, **settings))
+            house = undo.enter_context(House(zygote, folder, chaos_models, **settings))
             house.start_keeper()
             house.start_api()
             return house

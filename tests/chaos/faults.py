@@ -40,14 +40,15 @@ class Scene:
     client: Client
     busy: set[str] = field(default_factory=set)
     """Members and things that a fault has in its hands."""
-    numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
+    struck: int = 0
+    """How many faults so far."""
 
     @contextmanager
     def fault(
         self, kind: str, target: str, *, hurts: Member | None = None, **more: Any
     ) -> Iterator[None]:
         """Around a fault, which lasts until it is mended. `hurts`: a worker whose jobs it hits."""
-        number = next(self.numbers)
+        number, self.struck = self.struck, self.struck + 1
         about = self._about(hurts) if hurts else {}
         self.history.note("fault", number=number, fault=kind, target=target, **about, **more)
         self.busy.add(target)

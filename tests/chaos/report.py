@@ -38,7 +38,7 @@ MEMORY = """## Memory under lasting load
 
 `make soak MINUTES=60`: jobs with event streams, input pictures and downloads, while the engine of
 one worker is killed each minute. Slopes of the memory that belongs to each process alone (RssAnon),
-after a quarter of the time as warm-up.
+after a third of the time as warm-up.
 """
 
 

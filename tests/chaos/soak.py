@@ -34,7 +34,7 @@ from tests.chaos.spawn import Zygote
 LOAD = 0.7
 SAMPLE_EVERY_S = 2.0
 KILL_EVERY_S = 60.0
-WARM_UP_SHARE = 0.25
+WARM_UP_SHARE = 1 / 3
 BLOCKS = 30
 """Samples close to one another are alike: slopes are fitted to the means of so many stretches."""
 LIMIT_MB_PER_H = 1.0

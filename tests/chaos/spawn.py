@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -115,7 +116,7 @@ class Zygote:
         self._listener = threading.Thread(target=self._listen, daemon=True, name="zygote")
         self._listener.start()
         with self.news:
-            self.news.wait_for(lambda: self._is_ready or self._is_over, 120)
+            self.news.wait_for(lambda: self._is_ready or self._is_over, 240)
         assert self._is_ready, self.log.read_text()
         return self
 
@@ -147,6 +148,8 @@ class Zygote:
                 if "ready" in said:
                     self._is_ready = True
                 elif "started" in said:
+                    # The system gives numbers of processes that have ended to others.
+                    self.statuses.pop(said["started"], None)
                     self._started.append(said["started"])
                 else:
                     self.statuses[said["ended"]] = said["status"]
@@ -155,6 +158,34 @@ class Zygote:
         with self.news:
             self._is_over = True
             self.news.notify_all()
+
+
+class Forked:
+    """A process that a zygote forked, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, zygote: Zygote, pid: int) -> None:
+        self.pid = pid
+        self._zygote = zygote
+
+    def poll(self) -> int | None:
+        return self._zygote.statuses.get(self.pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        with self._zygote.news:
+            if not self._zygote.news.wait_for(lambda: self.poll() is not None, timeout):
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return self._zygote.statuses[self.pid]
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _can_mount() -> bool:

@@ -67,12 +67,19 @@ class Storm:
         """All of it; at its end everything is mended and every process runs."""
         if self._plan.script:
             for name in self._plan.script:
-                self._begin(FAULTS[name][0](self._scene))
-                self._wait_until(lambda: not self._under_way)
+                self._strike(name)
         else:
             self._blow_by_chance(time.monotonic() + 60 * self._plan.minutes)
         self._wait_until(lambda: not self._under_way)
         self._scene.house.until(self._all_run, "every process runs again", 120)
+
+    def _strike(self, name: str) -> None:
+        """Until it hits something: what the last fault ended may not be back yet."""
+        before = self._scene.struck
+        while self._scene.struck == before:
+            self._wait(0.05)
+            self._begin(FAULTS[name][0](self._scene))
+            self._wait_until(lambda: not self._under_way)
 
     def _blow_by_chance(self, end: float) -> None:
         rng, lease_s = self._scene.rng, self._plan.lease_s

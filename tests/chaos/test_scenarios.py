@@ -17,6 +17,10 @@ from tests.chaos.house import House
 Json = dict[str, Any]
 Build = Callable[..., House]
 PLACES = 4
+POISONS: list[Json] = [
+    {"prompt": words, "num_inference_steps": 6}
+    for words in (traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP)
+]
 
 
 @dataclass
@@ -92,24 +96,16 @@ def test_hoard_a_second_worker_gets_what_waits(build: Build) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("words", [traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP])
-def test_poison_fails_alone(build: Build, words: str) -> None:
-    """A job that kills its engine takes nobody down with it but itself."""
-    fail_alone(build, [{"prompt": words, "num_inference_steps": 6}], innocents=16, max_attempts=3)
-
-
-@pytest.mark.timeout(240)
-def test_poison_at_load_fails_alone(build: Build) -> None:
-    """The same of a model that kills whoever loads it."""
-    fail_alone(build, [{"model": traps.KILLS_AT_LOAD}], innocents=16, max_attempts=3)
+def test_poison_fails_alone(build: Build) -> None:
+    """Jobs that kill their engine, at once, at a step, or at the load of their model, take nobody
+    down with them but themselves."""
+    fail_alone(build, [*POISONS, {"model": traps.KILLS_AT_LOAD}], innocents=9, max_attempts=2)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_poison_among_two_hundred(build: Build) -> None:
-    words = (traps.KILLS_AT_PROMPT, traps.KILLS_AT_STEP)
-    poisons: list[Json] = [{"prompt": words[n % 2], "num_inference_steps": 6} for n in range(4)]
-    fail_alone(build, [*poisons, {"model": traps.KILLS_AT_LOAD}], innocents=200)
+    fail_alone(build, [*POISONS, *POISONS, {"model": traps.KILLS_AT_LOAD}], innocents=200)
 
 
 def fail_alone(build: Build, poisons: list[Json], *, innocents: int, **settings: Any) -> None:
@@ -156,7 +152,7 @@ def test_outage_costs_no_attempt(build: Build) -> None:
     with front(house) as clients:
         for name in ("w1", "w2"):
             start(house, name)
-        jobs = [clients.submit(num_inference_steps=25 + n) for n in range(12)]
+        jobs = [clients.submit(num_inference_steps=15 + n) for n in range(12)]
         for _ in range(2):
             house.until(lambda: clients.queued_and_running()[1] >= PLACES, "jobs run")
             house.kill_valkey()

@@ -54,6 +54,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_up(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Iterator[RunningUp]:
-    with RunningUp(tmp_path_factory.mktemp("up"), tiny_models) as up:
+    told = ("--webhooks", "--outbound-networks", "127.0.0.1/32")
+    with RunningUp(tmp_path_factory.mktemp("up"), tiny_models, *told) as up:
         up.ready()
         yield up

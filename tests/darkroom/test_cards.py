@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from darkroom.cards import LoraCard, named_once, with_new
+from darkroom.cards import LoraCard, named_once
 
 
 @pytest.mark.parametrize("name", ["a", "Ink.v2-soft_1", "9" * 64])
@@ -29,9 +29,3 @@ def test_no_two_have_the_same_name():
     assert named_once((one, two)) == (one, two)
     with pytest.raises(ValueError, match=r"Each name may stand for one of them: a\."):
         named_once((one, two, one))
-
-
-def test_what_a_card_names_since_is_offered_until_a_worker_has_tried_it() -> None:
-    cards = [LoraCard(name=name, source="s") for name in ("ink", "torn", "new")]
-    found = with_new("lora", ("ink", "sent"), cards, {"lora:torn": "damaged"})
-    assert found == ("ink", "sent", "new")

@@ -1,10 +1,11 @@
 """The catalog: what models.toml may hold, and how a model in it is found."""
 
 import pytest
-from pydantic import ValidationError
 
-from darkroom.catalog import Catalog, ModelCard, ModelsFileError
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelNotFoundError
+from darkroom.model_card import ModelCard
+from darkroom.models_text import ModelsFileError
 
 
 def test_a_model_is_found_by_name_alias_source_and_default(catalog):
@@ -42,12 +43,42 @@ def test_an_unknown_name_comes_with_near_matches(catalog):
             "The num_inference_steps of its LoRA 'l' is beyond its limits: 3.",
         ),
         (
+            '[[models]]\nname = "a"\nsource = "x"\nlimits = { min_size = 4096, max_size = 8 }\n',
+            "model 'a', limits: No size is left",
+        ),
+        (
             '[[models]]\nname = "a"\nsource = "x"\n'
-            'loras = [{ name = "l", source = "y", defaults = { scheduler = "LMC" } }]\n',
-            "There is no noise scheduler of that name.",
+            'loras = [{ name = "l", source = "y", defaults = { scheduler = "Lcmm" } }]\n',
+            "There is no noise scheduler of that name. Did you mean LCM?",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\nscheduler = "Eular a"\n',
+            "model 'a', scheduler: There is no noise scheduler of that name. Did you mean Euler a?",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\nscheduler = "sd15"\n',
+            "There is no noise scheduler of that name. There are: DDIM, DDPM, DEIS, DPM++ 2M,",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\ndefaults = { scheduler = "LCM" }\n',
+            "model 'a', defaults.scheduler: There is no such field. It belongs beside "
+            "defaults, not into it.",
         ),
         ('[[models]]\nname = "a"\nsource = "x"\nip_adapter = { source = "y" }\n', "weight_name"),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n[[styles]]\nname = "ink"\nprompt = "ink"\n',
+            "Must hold {prompt}",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n'
+            + '[[styles]]\nname = "ink"\nprompt = "{prompt}, ink"\n' * 2,
+            "styles: Each name may stand for one of them: ink.",
+        ),
         ('default = "b"\n[[models]]\nname = "a"\nsource = "x"\n', "default 'b'"),
+        (
+            '[[models]]\nname = "a"\nsource = "x"\n[aliases]\n"gpt-image-1" = "b"\n',
+            "The alias 'gpt-image-1' stands for 'b', which is none of its models.",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, text, part):
@@ -107,33 +138,6 @@ def test_a_vocabulary_that_cannot_be_read_is_told(tmp_path, content):
     (tmp_path / "models.toml").write_text(toml)
     with pytest.raises(ModelsFileError, match=r"the vocabulary words\.txt of 'a' cannot be read"):
         Catalog.read(tmp_path / "models.toml")
-
-
-@pytest.mark.parametrize(
-    ("source", "names"),
-    [
-        ("https://huggingface.co/owner/name", "owner/name"),
-        ("http://www.huggingface.co/owner/name/", "owner/name"),
-        ("https://hf.co/owner/name", "owner/name"),
-        ("owner/name", "owner/name"),
-    ],
-)
-def test_the_web_address_of_a_repository_names_it(source, names):
-    assert ModelCard(name="m", source=source).source == names
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "https://huggingface.co/owner/name/tree/main",
-        "https://huggingface.co/owner",
-        "https://civitai.com/models/1",
-        "ftp://x/y",
-    ],
-)
-def test_another_web_address_is_no_source(source):
-    with pytest.raises(ValidationError, match="address of its first page"):
-        ModelCard(name="m", source=source)
 
 
 def test_a_source_may_lie_in_the_home_folder(tmp_path, monkeypatch):

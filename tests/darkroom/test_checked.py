@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from darkroom.checked import Checked, Loading, parse
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from darkroom.codes import CODES, retryable
 from darkroom.errors import Canceled, DarkroomError, DeadlineExceeded
 from darkroom.job import JobError
 from service.errors import code_of
-from worker.running import job_error
+from worker.job_errors import job_error
 
 ROOT = Path(__file__).parents[2]
 RAISED = [

@@ -8,15 +8,20 @@ from importlib import resources
 import pytest
 from redis import Redis
 
-from darkroom.events import EVENTS, kind_of
+from darkroom.events import EVENTS, Logged, Previewed, kind_of
 from darkroom.job import ImageRecord, JobError, JobStatus, Progress
 from darkroom.queue.lua import Rules
+from darkroom.queue.previews import Preview
 from darkroom.queue.queue import Claim, News, Queue, queue_names
 from tests.begun import begun
 
 IMAGE = ImageRecord(
     id="img_1", url="/", width=8, height=8, seed=1, bytes=3, sha256="0" * 64, reproducibility={}
 )
+
+
+PREVIEW = Previewed(url="/preview", width=8, height=8, step=1, steps=4)
+LOG = Logged(level="warning", message="The prompt was cut.")
 
 
 @pytest.fixture
@@ -75,6 +80,18 @@ LIVES: dict[str, tuple[Callable[[Queue], object], list[str]]] = {
         lambda q: q.tell([News(begin(q), Progress(stage="denoise", step=1, steps=2, eta_s=0.5))]),
         ["queued", "running 1", "denoise"],
     ),
+    "with a preview": (
+        lambda q: q.show([Preview(begin(q), PREVIEW, b"x")]),
+        ["queued", "running 1", "/preview"],
+    ),
+    "with a log": (
+        lambda q: q.tell([News(begin(q), LOG)]),
+        ["queued", "running 1", "The prompt was cut."],
+    ),
+    "with news at its end": (
+        lambda q: end(q, JobStatus.SUCCEEDED, images=[IMAGE], news=[LOG, Progress(stage="save")]),
+        ["queued", "running 1", "The prompt was cut.", "save", "img_1", "succeeded"],
+    ),
     "succeeded": (
         lambda q: end(q, JobStatus.SUCCEEDED, images=[IMAGE, IMAGE]),
         ["queued", "running 1", "img_1", "img_1", "succeeded"],
@@ -87,7 +104,8 @@ LIVES: dict[str, tuple[Callable[[Queue], object], list[str]]] = {
 
 
 def summary(event: dict[str, object]) -> str:
-    word = event.get("status") or event.get("stage") or event["id"]
+    names = ("status", "stage", "message", "id", "url")
+    word = next(event[name] for name in names if name in event)
     rest = event.get("attempt") or event.get("code")
     return f"{word} {rest}" if rest else str(word)
 
@@ -110,8 +128,8 @@ def test_the_scripts_emit_the_kinds_that_are_listed() -> None:
     lua = resources.files("darkroom.queue.lua").iterdir()
     texts = "".join(file.read_text() for file in lua if file.name.endswith(".lua"))
     emitted = set(re.findall(r"\bemit\(\w+, '(\w+)'", texts))
-    told_by_the_service = {"error"}
-    assert emitted | told_by_the_service == set(EVENTS)
+    told_by_the_service, told_by_engines = {"error", "missed"}, {"progress", "log"}
+    assert emitted | told_by_the_service | told_by_engines == set(EVENTS)
 
 
 def test_an_event_says_of_which_kind_it_is() -> None:

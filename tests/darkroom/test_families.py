@@ -12,10 +12,14 @@ def test_what_cannot_be_run_is_named_with_all_that_can() -> None:
     assert refusal("FluxPipeline") is refusal(None) is None
 
 
-def test_layers_of_a_picture_are_no_edit() -> None:
-    said = refusal("QwenImageLayeredPipeline") or ""
-    assert "takes a picture apart" in said
-    assert "QwenImageLayeredPipeline" not in diffusers_table()["pipelines"]
+@pytest.mark.parametrize(
+    "name",
+    ["JoyImageEditPipeline", "JoyImageEditPlusPipeline", "DreamLitePipeline", "BriaFibo2Pipeline"],
+)
+def test_editors_that_cannot_be_run_are_refused_with_those_that_edit(name: str) -> None:
+    said = refusal(name) or ""
+    assert said.startswith(f"the pipeline {name!r} is not one of those that")
+    assert all(f"{editor}, " in said for editor in ("FluxKontextPipeline", "QwenImageEditPipeline"))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from darkroom.cards import LoraCard
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.cards import Defaults, LoraCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.offers import Offer, offer
 from darkroom.validation import parse
 from tests.offers import CAT, offered, wrong
@@ -34,14 +36,54 @@ def test_more_steps_than_were_distilled_are_refused(scheduler: str) -> None:
     assert parse(asked | {"scheduler": "DDIM"}, PLAIN).warnings == ()
 
 
-def test_lcm_on_a_model_that_may_not_be_made_for_it_is_told() -> None:
+def test_lcm_or_tcd_on_a_model_that_may_not_be_made_for_it_is_told() -> None:
     assert told(scheduler="LCM") == (
         "LCM is for models, or LoRAs, that were distilled for it: with others pictures are "
         "blurred.",
     )
     assert told(scheduler="LCM", loras=[{"name": "ink"}]) == ()
-    assert told(scheduler="TCD") == (), "without noise it is DDIM"
+    assert told(scheduler="TCD") == (
+        "TCD is for models, or LoRAs, that were distilled for it: with others it is DDIM that "
+        "draws noise.",
+    )
+    assert told(scheduler="TCD", loras=[{"name": "ink"}]) == ()
+    few = replace(PLAIN, steps=4)
+    assert told(few, scheduler="TCD") == told(few, scheduler="LCM") == told(OWN, scheduler="TCD")
+    assert told(few, scheduler="TCD") == ()
     assert told(OWN, scheduler="LCM") == told(OWN) == ()
+
+
+def saying(terms: Offer = PLAIN, *, steps: int = 25, guidance: float = 7.5, **card: Any) -> Offer:
+    defaults = Defaults(num_inference_steps=steps, guidance_scale=guidance)
+    changed = terms.card.model_copy(update={"defaults": defaults, **card})
+    return replace(terms, card=changed, steps=steps, guidance=guidance)
+
+
+def test_settings_of_a_distilled_model_on_one_that_its_card_says_is_none_are_told() -> None:
+    plain, fast = saying(), {"num_inference_steps": 4, "guidance_scale": 0}
+    assert told(plain, **fast) == (
+        "num_inference_steps 4 with guidance_scale 0 is for models, or LoRAs, that were distilled "
+        "for it: the card of 'stablediffusionpipeline' asks for 25 and 7.5.",
+    )
+    assert told(plain, **fast | {"guidance_scale": 1.5}) == ()
+    assert told(plain, **fast | {"num_inference_steps": 9}) == ()
+    assert told(plain, **fast, loras=[{"name": "ink"}]) == ()
+    assert told(plain, **fast, loras=[{"name": "ink", "scale": 0}]) == told(plain, **fast)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        PLAIN,
+        saying(steps=8),
+        saying(guidance=1.0),
+        saying(source="checkpoints/dreamshaperXL_Turbo.safetensors"),
+        saying(name="sdxl-lightning"),
+        saying(transformer="unet_4step.safetensors"),
+    ],
+)
+def test_nothing_is_said_of_a_model_that_may_be_distilled(terms: Offer) -> None:
+    assert told(terms, num_inference_steps=4, guidance_scale=1) == ()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +174,48 @@ def test_what_the_request_says_itself_counts() -> None:
     assert (options["sigmas"], options["timestep_spacing"]) == ("beta", "trailing")
 
 
+def test_options_of_the_card_count_where_neither_request_nor_lora_names_a_scheduler() -> None:
+    trailing = {"timestep_spacing": "trailing"}
+    own = {"scheduler": "Euler", "scheduler_options": trailing}
+    card = ModelCard(name="m", source="x", loras=FAST.card.loras, **own)
+    terms = replace(FAST, card=card, scheduler=card.scheduler)
+
+    def options(**asked: Any) -> dict[str, Any]:
+        values = parse(CAT | asked, terms).values
+        return {k: v for k, v in values["scheduler_options"].items() if v is not None}
+
+    assert options() == trailing
+    assert options(scheduler_options={"sigmas": "karras"}) == {**trailing, "sigmas": "karras"}
+    assert options(scheduler_options={"timestep_spacing": "leading"}) != trailing
+    assert options(scheduler="DDIM") == {}
+    assert options(loras=[{"name": "lcm"}]) == {}
+
+
+@pytest.mark.parametrize("own", [{}, {"scheduler": "LCM"}, {"scheduler": "Flow match Euler"}])
+def test_options_that_the_scheduler_of_the_card_does_not_have_are_refused(own: dict) -> None:
+    with pytest.raises(ValidationError, match="has no timestep_spacing"):
+        ModelCard(name="m", source="x", **own, scheduler_options={"timestep_spacing": "trailing"})
+
+
+def test_many_steps_with_a_lora_whose_name_says_few_and_whose_card_nothing_are_told() -> None:
+    name = "sdxl_lightning_4step_lora"
+    bare, asked = LoraCard(name=name, source="x"), {"loras": [{"name": name}]}
+    assert told(with_loras(bare), **asked, num_inference_steps=25) == (
+        f"The LoRA {name!r} is for 4 steps by its name, not 25; its card has no `defaults`: name "
+        "scheduler, steps and guidance_scale in the request.",
+    )
+    assert told(with_loras(bare), **asked, num_inference_steps=8) == ()
+    assert told(with_loras(bare), loras=[{"name": name, "scale": 0}], num_inference_steps=25) == ()
+    knows = LIGHTNING.model_copy(update={"name": name})
+    assert told(with_loras(knows), **asked, num_inference_steps=25, scheduler="DDIM") == ()
+
+
+@pytest.mark.parametrize("name", ["lightning", "turbo-style", "v1.4steps", "24step", "4steppe"])
+def test_a_name_that_may_mean_something_else_is_no_word_for_few_steps(name: str) -> None:
+    terms = with_loras(LoraCard(name=name, source="x"))
+    assert told(terms, loras=[{"name": name}], num_inference_steps=25) == ()
+
+
 def test_a_lora_that_is_off_brings_nothing() -> None:
     values = resolved(loras=[{"name": "lcm", "scale": 0}, {"name": "ink"}])
     assert [values[name] for name in FIELDS] == ["DDIMScheduler", FAST.steps, 7.5]
@@ -147,7 +231,7 @@ def test_of_two_that_disagree_the_first_named_counts_and_that_is_told() -> None:
         for name in sorted(FIELDS)
     ]
     twice = CAT | {"loras": [{"name": "lcm"}, {"name": "lcm"}], "scheduler": "DDIM"}
-    assert parse(twice, FAST).warnings == ()
+    assert not any("want different" in each for each in parse(twice, FAST).warnings)
 
 
 def test_a_scheduler_that_the_model_does_not_have_is_told() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from darkroom.errors import InvalidRequestError
 from darkroom.field_errors import CODES, field_errors, pointer
 from darkroom.forms import form
-from darkroom.job import JobOptions
+from darkroom.job_options import JobOptions
 from darkroom.offers import Offer
 from darkroom.request import LayoutToImage
 from darkroom.validation import parse

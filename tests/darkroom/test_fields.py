@@ -3,7 +3,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from darkroom.fields import Box, Colour, Fields, at_most
+from darkroom.fields import Box, Colour, Fields, at_most, with_nulls
 
 
 class Part(Fields):
@@ -28,6 +28,15 @@ def test_null_is_the_same_as_left_out_at_every_depth():
     assert Whole.model_validate({"part": None, "parts": None}) == Whole()
     given = {"part": {"name": "y", "scale": None}, "parts": [{"name": "z", "scale": None}]}
     assert Whole.model_validate(given).parts[0].scale == 1.0
+
+
+def test_a_schema_can_tell_that_what_may_be_left_out_may_be_null():
+    told = with_nulls(Part.model_json_schema())["properties"]
+    assert told["name"] == {"title": "Name", "type": "string"}
+    scale = {"anyOf": [{"type": "number"}, {"type": "null"}], "default": 1.0, "title": "Scale"}
+    assert told["scale"] == scale
+    whole = Whole.model_json_schema()
+    assert with_nulls(whole)["properties"]["box"] == whole["properties"]["box"]
 
 
 def test_null_is_nothing_where_something_must_be():

@@ -51,6 +51,11 @@ def test_what_is_left_out_is_filled_in_and_posted_back_it_is_the_same() -> None:
     [
         ({"scale": 9}, "/hires/scale", "Must be at most 4."),
         ({"scale": 1}, "/hires/scale", "Must be greater than 1."),
+        (
+            {"scale": 1.0001},
+            "/hires/scale",
+            "Leaves 64 x 32 as it is: at least 1.25 makes it larger.",
+        ),
         ({"strength": 0}, "/hires/strength", "Must be greater than 0."),
         ({"denoising": 0.5}, "/hires/denoising", "There is no such field."),
         (

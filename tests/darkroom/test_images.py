@@ -62,11 +62,22 @@ def test_an_input_is_told_new_or_not_and_deleted_while_nobody_else_needs_it(stor
 @pytest.mark.parametrize(
     "image_id", ["", "img_", "../../etc/passwd", "img_" + "0" * 31 + "/", "img_" + "٠" * 32, "a\0b"]
 )
-def test_an_id_that_we_did_not_make_is_not_found(store, image_id):
+def test_a5_an_id_that_we_did_not_make_is_not_found(store, image_id):
     with pytest.raises(ImageNotFoundError):
         store.find(image_id)
     with pytest.raises(InvalidImageError):
         store.open_input(image_id)
+
+
+def test_a5_an_id_leads_to_no_file_that_lies_elsewhere(store, tmp_path):
+    for kind in ("images", "inputs"):
+        (tmp_path / "store" / kind / "de").mkdir(parents=True)
+    (tmp_path / "outside.png").write_bytes(b"x")
+    strange = "../../../outside"  # `de` is the folder that its end names
+    with pytest.raises(ImageNotFoundError):
+        store.find(strange)
+    with pytest.raises(InvalidImageError):
+        store.open_input(strange)
 
 
 def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):

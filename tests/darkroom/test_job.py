@@ -40,6 +40,8 @@ def test_a_job_reads_with_every_field_of_the_contract():
     assert set(shown) == {
         *("id", "object", "status", "request", "progress", "queue", "images", "warnings", "error"),
         *("timings", "worker", "attempts", "memory", "priority", "tags", "metadata", "parent_id"),
+        "starred",
+        *("batch_id", "ttl_s", "webhook"),
         *("created_at", "started_at", "finished_at", "expires_at", "urls"),
     }
     assert shown["created_at"].endswith("Z")

@@ -15,8 +15,11 @@ from darkroom.command.valkey import RedisServer
 from darkroom.errors import ExpiredError
 from darkroom.images import ImageStore
 from darkroom.job import ImageRecord, JobStatus, new_image_id
-from darkroom.keeper import Keeper
+from darkroom.keeper import LOOSE_AGE_S, Keeper
+from darkroom.kept_file import AboutFile
+from darkroom.queue import erasure, files
 from darkroom.queue.connection import connect
+from darkroom.queue.keeping import loose_inputs
 from darkroom.queue.queue import Claim, Queue, queue_names
 from darkroom.queue.workers import Workers
 from darkroom.settings import Settings
@@ -85,8 +88,11 @@ def test_the_keeper_reaps_and_cancels_and_forgets(
     claim(queue)
     redis.zadd("darkroom:leases", {lost.id: 1})
     late = queue.submit({}, model="emoji", deadline_s=0).job
+    left = queue.submit({}, model="emoji").job
+    redis.zadd("darkroom:left", {left.id: 1})
     keeping.reap()
     keeping.turn()
+    assert queue.fetch(left.id).status is JobStatus.CANCELED
     assert queue.fetch(lost.id).status is JobStatus.QUEUED
     assert queue.fetch(late.id).error.code == "deadline_exceeded"
     with pytest.raises(ExpiredError):
@@ -98,10 +104,12 @@ def test_tidying_deletes_old_orphans_only(queue: Queue, store: ImageStore, keepi
     kept, young = picture(store, 9999), picture(store)
     finished(queue, kept)
     orphan = picture(store, 9999)
+    queue.redis.hset("darkroom:images", orphan, "a job that RQ's tools queued again")
     keeping.tidy()
     keeping.tidy()
     assert set(store.image_ids()) == {kept, young}
     assert orphan not in store.image_ids()
+    assert queue.redis.hkeys("darkroom:images") == [kept.encode()]
 
 
 def test_a_clock_put_forward_makes_no_orphan_of_what_was_just_stored(
@@ -137,6 +145,72 @@ def test_inputs_of_jobs_that_still_wait_are_kept(
     queue.submit({"image": ids[0], "controls": [{"image": ids[1]}]}, model="emoji")
     keeping.tidy()
     assert set(store.input_ids(0)) == set(ids[:2])
+
+
+def test_an_input_that_was_let_go_of_goes_unless_somebody_has_it(
+    queue: Queue, store: ImageStore, keeping: Keeper
+) -> None:
+    ids = [store.put_input(data).id for data in (b"of a job", b"of nobody", b"just read")]
+    about = AboutFile(kind="picture", width=1, height=1, bytes=1)
+    for each in ids:
+        queue.carry_out(files.put(each, about, owner="ann", max_bytes=2**20))
+        queue.carry_out(files.drop(each, owner="ann"))
+    queue.submit({"image": ids[0]}, model="emoji")
+    for each in ids[:2]:
+        make_older(file_of(store, each), LOOSE_AGE_S + 1)
+    keeping.tidy()
+    assert set(store.input_ids(0)) == {ids[0], ids[2]}
+    assert queue.carry_out(loose_inputs()) == {ids[2]}
+    make_older(file_of(store, ids[2]), LOOSE_AGE_S + 1)
+    keeping.tidy()
+    assert set(store.input_ids(0)) == {ids[0]}
+    assert queue.carry_out(loose_inputs()) == set()
+
+
+def test_files_are_kept_though_no_job_has_them_until_their_time_has_passed(
+    queue: Queue, store: ImageStore, keeping: Keeper, redis: Redis
+) -> None:
+    kept = store.put_input(b"kept").id
+    about = AboutFile(kind="picture", width=1, height=1, bytes=1)
+    queue.carry_out(files.put(kept, about, owner="ann", max_bytes=2**20))
+    make_older(file_of(store, kept), 8 * 86400)
+    keeping.turn()
+    assert list(store.input_ids(0)) == [kept]
+    redis.zadd("darkroom:file_expiries", {f"{kept}|ann": 1})
+    keeping.turn()
+    keeping.tidy()
+    assert list(store.input_ids(0)) == []
+
+
+def test_the_keeper_ends_what_was_begun_of_an_erasure(
+    queue: Queue, store: ImageStore, keeping: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "ERASING_STEPS", 1)
+    image = picture(store)
+    finished(queue, image)
+    for _ in range(100):
+        queue.submit({}, model="emoji")
+    queue.carry_out(erasure.begin(""))
+    keeping.turn()
+    assert len(queue.page().jobs) == 1
+    assert image in store.image_ids()
+    keeping.turn()
+    assert queue.page().jobs == []
+    assert list(store.image_ids()) == []
+    assert queue.carry_out(erasure.noted()) == []
+
+
+def test_the_inputs_of_a_job_go_with_it_unless_somebody_else_has_them(
+    queue: Queue, store: ImageStore, keeping: Keeper
+) -> None:
+    alone, shared = (store.put_input(data).id for data in (b"alone", b"shared"))
+    first = queue.submit({"image": alone, "mask_image": shared}, model="emoji").job
+    queue.submit({"image": shared}, model="emoji")
+    queue.delete(first.id)
+    for each in (alone, shared):
+        make_older(file_of(store, each), LOOSE_AGE_S + 1)
+    keeping.tidy()
+    assert list(store.input_ids(0)) == [shared]
 
 
 def test_pictures_of_another_redis_are_no_orphans(

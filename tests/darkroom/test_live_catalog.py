@@ -1,13 +1,14 @@
 """models.toml read again while processes run."""
 
+import os
 from pathlib import Path
 
 import pytest
 import structlog
 
 from darkroom import live_catalog
-from darkroom.catalog import ModelsFileError
 from darkroom.live_catalog import LiveCatalog
+from darkroom.models_text import ModelsFileError
 
 ONE = '[[models]]\nname = "one"\nsource = "s1"\n'
 TWO = '[[models]]\nname = "two"\naliases = ["zwei"]\nsource = "s2"\n'
@@ -43,6 +44,13 @@ def test_cards_that_did_not_change_stay_the_same_objects(path: Path) -> None:
     assert list(catalog.cards) == ["one"]
 
 
+def test_aliases_are_read_again(path: Path) -> None:
+    catalog = LiveCatalog(path)
+    path.write_text(ONE + '[aliases]\nother = "one"\n')
+    catalog.refresh()
+    assert catalog.aliases == {"other": "one"}
+
+
 def test_a_comment_changes_nothing(path: Path) -> None:
     catalog = LiveCatalog(path)
     path.write_text(f"# mine\n{ONE}")
@@ -61,6 +69,10 @@ def test_a_file_that_is_wrong_leaves_the_cards_and_is_told_once(path: Path) -> N
     path.unlink()
     assert not catalog.refresh()
     assert "There is no file" in (catalog.fault or "")
+    os.mkfifo(path)  # which nobody ever writes to
+    assert not catalog.refresh()
+    assert "it is a pipe, not a file" in (catalog.fault or "")
+    path.unlink()
     path.write_text(TWO)
     assert catalog.refresh()
     assert (catalog.fault, list(catalog.cards)) == (None, ["two"])

@@ -149,6 +149,38 @@ def test_lines_of_a_log_for_people(line: str, fault: bool, told: str) -> None:
     assert logs.readable(line) == told
 
 
+FORGED = "x\n12:00:00 info key_created \x1b[2J\u202eadmin\r"
+SEEN = "x\\n12:00:00 info key_created \\x1b[2J\\u202eadmin\\r"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_h2_what_clients_write_begins_no_line_and_commands_no_terminal(
+    log_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, written = structlog.get_config(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+    logs.setup(Settings(log_format=log_format))
+    try:
+        logs.get("service").warning("key_refused", reason=FORGED, client="\x1b]0;x\x07")
+        logging.getLogger("some.library").warning("%s", FORGED)
+    finally:
+        structlog.configure(**before)
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert not set(written.getvalue()) & {"\x1b", "\x07", "\r", "\u202e"}
+    assert "key_created" in lines[0]
+
+
+def test_h2_nor_does_a_line_that_is_read_to_people() -> None:
+    line = {"timestamp": "2026-01-02T03:04:05Z", "level": "error", "event": "e", "reason": FORGED}
+    assert logs.readable(json.dumps(line)) == f"03:04:05 error e reason={SEEN}"
+    assert logs.readable("\x1b[2J") == "\\x1b[2J"
+    told = logs.readable(json.dumps(line | {"exception": "Traceback\n  \x1b[2J"}))
+    assert told.splitlines()[1:] == ["Traceback", "  \\x1b[2J"]
+
+
 class Unspeakable:
     def __repr__(self) -> str:
         raise KeyError("nothing can be said")

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def weights(*names: str) -> bytes:
     return len(header).to_bytes(8, "little") + header + bytes(4 * len(names))
 
 
-LORA = weights("lora_unet_conv_in.lora_down.weight", "lora_unet_conv_in.lora_up.weight")
+PAIR = ("lora_unet_conv_in.lora_down.weight", "lora_unet_conv_in.lora_up.weight")
+LORA = weights(*PAIR)
 
 
 @pytest.fixture
@@ -51,12 +53,14 @@ def test_what_is_kept_is_a_card_of_its_model_until_it_is_deleted(folder: LoraFol
     ("content", "words"),
     [
         (b"", "an empty file"),
-        (LORA[:-1], "bytes are missing at its end"),
-        (LORA + b"x", "follow after its end"),
+        (LORA[:-1], "1 byte is missing at its end"),
+        (LORA + b"x", "1 byte is there after its end"),
         (b"\x89PNG", "a picture"),
         (weights("emb_params"), "is no LoRA, but an embedding"),
         (weights("first_stage_model.encoder"), "is no LoRA, but a VAE"),
         (weights("a"), "is no LoRA, but weights of something else"),
+        (weights(PAIR[0]), "part: some of its weights are missing: a half of lora_unet_conv_in"),
+        (weights(*PAIR, "lora_unet_x.oft_blocks"), "is an OFT"),
     ],
 )
 def test_what_is_no_lora_is_refused(folder: LoraFolder, content: bytes, words: str) -> None:
@@ -64,6 +68,15 @@ def test_what_is_no_lora_is_refused(folder: LoraFolder, content: bytes, words: s
     with pytest.raises(ModelLoadError, match=words):
         put(folder, "oil", content)
     assert Path(folder.cards("sdxl")[0].source).read_bytes() == LORA
+
+
+def test_only_what_is_new_is_kept_where_that_is_wanted(folder: LoraFolder) -> None:
+    for is_there in (False, True):
+        received = folder.begin("sdxl", "mark")
+        received.write_bytes(LORA)
+        with pytest.raises(FileExistsError) if is_there else nullcontext():
+            assert folder.keep(received, "sdxl", "oil", only_new=True) is False
+    assert [card.name for card in folder.cards("sdxl")] == ["oil"]
 
 
 def test_what_nobody_receives_any_more_is_deleted(folder: LoraFolder) -> None:

@@ -9,6 +9,7 @@ from darkroom.job import JobError, JobStatus
 from darkroom.metrics import exposition, look
 from darkroom.queue.connection import connect
 from darkroom.queue.lua import Rules
+from darkroom.queue.pausing import switch
 from darkroom.queue.queue import Queue
 from darkroom.queue.workers import WorkerInfo, Workers
 from tests.begun import begun
@@ -26,7 +27,7 @@ def read(redis: Redis) -> dict[str, list[tuple[dict[str, str], float]]]:
     }
 
 
-def test_jobs_are_counted_by_how_they_ended(redis):
+def test_h1_jobs_are_counted_by_how_they_ended(redis):
     queue = Queue(redis)
     for _ in range(3):
         queue.submit({"prompt": "s3cret"}, model="pix")
@@ -55,6 +56,15 @@ def test_the_work_of_a_model_is_told_in_seconds_over_all_its_queues(redis):
         ({"model": "pix"}, 0.5),
         ({"model": "v1.5"}, 5),
     ]
+
+
+def test_a_paused_queue_is_told(redis):
+    queue = Queue(redis)
+    for model in ("v1.5", "pix"):
+        queue.submit({}, model=model)
+    queue.carry_out(switch("pause", "pix"))
+    told = [({"queue": "pix.normal"}, 1), ({"queue": "v1.5.normal"}, 0)]
+    assert read(redis)["darkroom_queue_paused"] == told
 
 
 def test_what_engines_lost_is_counted(redis):

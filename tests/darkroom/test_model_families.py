@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.model_families import family_of, family_of_class
 from tests import published
 from tests.darkroom.test_single_files import write

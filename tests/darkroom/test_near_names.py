@@ -1,7 +1,7 @@
 import pytest
 
 from darkroom.hires import Hires
-from darkroom.job import JobOptions
+from darkroom.job_options import JobOptions
 from darkroom.near_names import ELSEWHERE, did_you_mean, meant_by
 from darkroom.request import Output
 from darkroom.request_parts import Control, Lora, Padding, Region

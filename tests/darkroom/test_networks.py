@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.networks import NETWORKS, Network, network_of, stage_of, take_turns
 from darkroom.offers import offer
 

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.draft import Draft
 from darkroom.forms import form
-from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer, offer
 from darkroom.tasks import TASKS
 from darkroom.validation import completed, filled_in, parse
 

@@ -79,7 +79,6 @@ def test_names_are_found_as_people_write_them() -> None:
         ("<lora:ink:strong>", [("ink", 1.0)], "weighs 'strong', which is no number; 1 is taken"),
         ("<lora:ink:nan>", [("ink", 1.0)], "weighs 'nan', which is no number"),
         ("<lora:ink:-99>", [("ink", -10.0)], "weighs -99; scales end at -10"),
-        ("<lora:ink:1><lora:ink:.5>", [("ink", 1.0), ("ink", 0.5)], "named 2 times; its scales"),
     ],
 )
 def test_what_cannot_be_done_as_written_is_told(

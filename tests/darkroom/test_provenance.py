@@ -1,4 +1,4 @@
-"""What pictures say of themselves; tests/worker/test_encode.py has it written and read back."""
+"""What pictures say of themselves; tests/darkroom/test_encoding.py has it written and read back."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,10 @@ from darkroom.catalog import Catalog
 from darkroom.draft import stored
 from darkroom.errors import InvalidImageError
 from darkroom.families import diffusers_table
-from darkroom.offers import ModelRecord, offer
-from darkroom.provenance import describe, infotext, least, request_of, text_chunks, xmp
+from darkroom.marks import text_chunks, xmp
+from darkroom.model_record import ModelRecord
+from darkroom.offers import offer
+from darkroom.provenance import describe, infotext, least, request_of
 from darkroom.validation import completed, parse
 
 REQUEST = {
@@ -140,7 +142,7 @@ def test_the_least_is_told():
     assert least("full", "none", "minimal") == "none"
 
 
-def test_nothing_is_told_when_nothing_may_be():
+def test_g4_nothing_is_told_when_nothing_may_be():
     assert describe(REQUEST, 0, "none") is None
 
 

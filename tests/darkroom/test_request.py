@@ -2,11 +2,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from darkroom.cards import Limits
-from darkroom.catalog import ModelCard
 from darkroom.draft import load_request, stored
 from darkroom.errors import InvalidRequestError, UnsupportedError
 from darkroom.forms import form
-from darkroom.offers import ModelRecord, Offer, _fields
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer, _fields
 from darkroom.request import MAX_SEED
 from darkroom.tasks import TASKS
 from darkroom.validation import completed, parse

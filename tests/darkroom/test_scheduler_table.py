@@ -12,7 +12,8 @@ from darkroom.draft import Draft
 from darkroom.errors import InvalidRequestError
 from darkroom.families import diffusers_table
 from darkroom.few_steps import DISTILLED
-from darkroom.offers import ModelRecord, Offer, offer
+from darkroom.model_record import ModelRecord
+from darkroom.offers import Offer, offer
 from darkroom.scheduler_table import FAR, STEPS, STRENGTHS, Layout, layouts, still, table
 from darkroom.schedulers import Sigmas, Spacing
 from darkroom.validation import completed, parse

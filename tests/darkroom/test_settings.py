@@ -57,6 +57,29 @@ def test_images_lie_in_the_state_directory_unless_a_store_is_named() -> None:
     assert Settings(state_dir="here", store="there").store_dir == Path("there")
 
 
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "127.0.0.2"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "::"}, True),
+        ({"host": ""}, True),
+        ({"host": "192.0.2.1"}, True),
+        ({"host": "darkroom.example"}, True),
+        ({"host": "0.0.0.0", "keys": "off"}, False),
+        ({"keys": "on"}, True),
+        ({"host": "0.0.0.0", "published": "127.0.0.1"}, False),
+        ({"host": "0.0.0.0", "published": "192.0.2.1"}, True),
+        ({"host": "127.0.0.1", "published": "0.0.0.0"}, True),
+    ],
+)
+def test_keys_are_asked_for_where_others_reach_the_api(given: dict, asks: bool) -> None:
+    assert Settings(_env_file=None, **given).asks_for_keys == asks
+
+
 def test_models_to_serve_are_named_with_commas() -> None:
     assert Settings(worker_models=" emoji, sdxl ,").serves == ("emoji", "sdxl")
     assert Settings().serves == ()

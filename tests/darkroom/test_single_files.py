@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from darkroom.model_files import ModelFiles
 from darkroom.offers import offer
 from darkroom.single_files import CONFIGS, SHIPPED, checkpoint, known_contents
@@ -194,7 +195,7 @@ def test_what_is_damaged_says_so(tmp_path: Path) -> None:
         checkpoint(file, None, None)
     with file.open("r+b") as opened:
         opened.truncate(size + 5)
-    with pytest.raises(ModelLoadError, match="5 bytes follow after its end"):
+    with pytest.raises(ModelLoadError, match="5 bytes are there after its end"):
         checkpoint(file, None, None)
     file.write_bytes(struct.pack("<Q", 100 * 2**20) + b"{" + bytes(1000))
     with pytest.raises(ModelLoadError, match="ends before its header does"):

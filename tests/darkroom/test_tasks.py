@@ -11,14 +11,15 @@ import torch
 from PIL import Image
 
 from darkroom.cards import ControlNetCard, IPAdapterCard, LoraCard
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.input_images import input_images
+from darkroom.model_card import ModelCard
 from darkroom.offers import Offer, offer
 from darkroom.request import Request
 from darkroom.tasks import TASKS, meant
 from darkroom.validation import completed, parse
 from service.documentation import JOB_BODY
-from tests import tiny
+from tests import tiny, tiny_edits
 from worker.gathering.gather import Gather
 from worker.making.tasks import FUNCTIONS, run
 
@@ -37,7 +38,9 @@ LIMITS = {"min_size": 8, "max_size": 64, "size_multiple": 4}
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """A folder for each tiny family."""
     root = tmp_path_factory.mktemp("families")
-    return {name: tiny.write(name, root / name) for name in (*tiny.FAMILIES, *tiny.SPECIAL)}
+    written = {name: tiny.write(name, root / name) for name in (*tiny.FAMILIES, *tiny.SPECIAL)}
+    layered = "qwen-layered"  # the only one that takes pictures apart
+    return {**written, layered: tiny_edits.write(layered, root / layered)}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,7 @@ def test_each_field_is_taken_by_some_model(
         if task in terms.tasks and field in terms.takes(task)
     ]
     assert able, (
-        f"no family of tests/tiny.py takes {field}: does the field say in darkroom/request.py what "
+        f"no family of these takes {field}: does the field say in darkroom/request.py what "
         "it needs, and does a pipeline have it?"
     )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from darkroom.text import ONE_LINE, Text
+from darkroom.text import ONE_LINE, Text, plain
 
 TEXT, LINE = TypeAdapter(Text), TypeAdapter(Annotated[str, ONE_LINE])
 
@@ -24,7 +24,7 @@ def refusal(kind: TypeAdapter, text: str) -> str:
 
 @pytest.mark.parametrize("bad", HIDDEN)
 @pytest.mark.parametrize("kind", [TEXT, LINE])
-def test_what_is_no_text_is_named(kind, bad):
+def test_c8_what_is_no_text_is_named(kind, bad):
     assert refusal(kind, f"a{bad}b{bad}") == (f"Must not hold these characters: U+{ord(bad):04X}.")
 
 
@@ -58,3 +58,17 @@ def test_what_was_taken_is_taken_again_as_it_is(text):
             continue
         assert kind.validate_python(taken) == taken
         assert "\r" not in taken
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a cat :skull: [red]", "a cat :skull: [red]"),
+        ("x\nstatus  failed\r\t", "x\\nstatus  failed\\r\\t"),
+        ("\x1b[31m\x9b31m\x7f", "\\x1b[31m\\x9b31m\\x7f"),
+        ("a\u202eb\u2066c\u200f\u2028", "a\\u202eb\\u2066c\\u200f\\u2028"),
+        ("猫 👩\u200d🚀 é", "猫 👩\u200d🚀 é"),
+    ],
+)
+def test_c8_text_of_clients_stays_on_its_line(text, shown):
+    assert plain(text) == shown

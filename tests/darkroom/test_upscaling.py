@@ -102,3 +102,9 @@ def test_latents_are_refused_where_image_to_image_takes_them_for_pictures(
     assert error.pointer == "/hires/upscaler"
     assert error.detail == "This model does not go on from latents: ask for lanczos."
     parse(body | {"hires": {"upscaler": "lanczos"}}, offer)
+
+
+def test_a_model_that_could_not_be_loaded_is_not_named_among_those_that_enlarge() -> None:
+    broken = replace(UPSCALER, error="damaged")
+    assert UPSCALER.card.name in refused("nobody")
+    assert UPSCALER.card.name not in refused("nobody", (SD, broken, SD_UPSCALER))

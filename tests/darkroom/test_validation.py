@@ -90,6 +90,10 @@ def test_each_task_is_known_by_its_fields_and_comes_back_as_it_was(task, terms, 
         ),
         ({"image": FILE, "mask_image": FILE, "mask_blur": -1}, "/mask_blur"),
         ({"image": FILE, "padding": {"left": 0}}, "/mask_image"),
+        (
+            {"image": FILE, "mask_image": FILE, "padding": {"top": 8}, "padding_mask_crop": 8},
+            "/padding_mask_crop",
+        ),
         ({"image": FILE, "padding": {"left": 5000}}, "/padding/left"),
         ({"image": FILE, "padding": {"middle": 1}}, "/padding/middle"),
     ],
@@ -205,3 +209,10 @@ def test_an_edit_has_at_least_one_picture_and_no_more_than_the_model_works_from(
 def test_a_model_that_edits_says_where_it_wants_its_pictures():
     assert wrong(CAT | {"image": FILE}, KONTEXT)["/task"].endswith("`images`, a list.")
     assert "`images`" not in wrong(CAT | {"image": FILE, "task": "upscale"}, KONTEXT)["/task"]
+
+
+def test_models_that_could_not_be_loaded_are_not_named_as_those_that_can() -> None:
+    broken = replace(SD, error="damaged")
+    asked = CAT | {"task": "inpaint", "image": FILE}
+    assert "These do: stablediffusionpipeline." in wrong(asked, DIT, (SD, DIT))["/task"]
+    assert "No model on offer does." in wrong(asked, DIT, (broken, DIT))["/task"]

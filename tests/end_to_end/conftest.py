@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tests.chaos.spawn import Zygote
 from tests.deployment import Deployment
 
 MODELS = """
@@ -48,9 +49,9 @@ def darkroom(tmp_path_factory: pytest.TempPathFactory, models_toml: Path) -> Ite
 
 
 @pytest.fixture
-def faulty(tmp_path: Path, models_toml: Path) -> Iterator[Deployment]:
+def faulty(tmp_path: Path, models_toml: Path, zygote: Zygote) -> Iterator[Deployment]:
     """An API and nothing else, with short leases, for tests that kill things."""
     settings = {"worker_models": "tiny", "lease_s": 2, "keeper_interval_s": 0.2, "grace_s": 5}
-    with Deployment(tmp_path / "darkroom", models_toml, **settings) as deployment:
+    with Deployment(tmp_path / "darkroom", models_toml, zygote, **settings) as deployment:
         deployment.start_api()
         yield deployment

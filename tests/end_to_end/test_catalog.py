@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.spawn import Zygote
 from tests.deployment import Deployment
 
 CARD = """
@@ -33,9 +34,9 @@ def steps_of(job: dict[str, Any]) -> int:
     return job["progress"]["step"] if job["progress"] else 0
 
 
-def test_models_come_and_go_while_jobs_run(tmp_path: Path, cards) -> None:
+def test_models_come_and_go_while_jobs_run(tmp_path: Path, cards, zygote: Zygote) -> None:
     cat = {"prompt": "a cat", "width": 16, "height": 16}
-    with Deployment(tmp_path / "darkroom", cards("old")) as house:
+    with Deployment(tmp_path / "darkroom", cards("old"), zygote) as house:
         house.start_api()
         house.start_worker()
         cards("old", "new")

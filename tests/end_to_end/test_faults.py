@@ -61,6 +61,7 @@ def test_no_job_is_lost_or_done_twice_when_an_engine_is_killed_among_two_hundred
     assert Counter(job["status"] for job in ended) == {"succeeded": 200}
     assert max(job["attempts"] for job in ended) <= 2
     for job in ended:
+        assert 0 < job["timings"].pop("device") < job["timings"]["total"]
         *stages, total = (seconds or 0.0 for seconds in job["timings"].values())
         began, done_at = (datetime.fromisoformat(job[f"{name}_at"]) for name in MOMENTS)
         assert sum(stages) == pytest.approx(total, abs=0.01)

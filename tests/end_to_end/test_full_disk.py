@@ -15,16 +15,17 @@ import httpx2
 import pytest
 from PIL import Image
 
+from tests.chaos.spawn import Zygote
 from tests.deployment import Deployment
 from tests.running import RunningUp
 from worker.__main__ import ANNOUNCE_EVERY_S
 
 
 @pytest.fixture
-def unlogged(tmp_path: Path, models_toml: Path) -> Iterator[Deployment]:
+def unlogged(tmp_path: Path, models_toml: Path, zygote: Zygote) -> Iterator[Deployment]:
     """An API and a worker that can write no line of a log, with short leases."""
     settings = {"worker_models": "tiny,broken", "lease_s": 2, "grace_s": 5}
-    with Deployment(tmp_path / "darkroom", models_toml, **settings) as deployment:
+    with Deployment(tmp_path / "darkroom", models_toml, zygote, **settings) as deployment:
         deployment.log_to = Path("/dev/full")
         deployment.start_api()
         deployment.start_worker()

@@ -1,12 +1,15 @@
 """A real service: uvicorn in a thread, a real Valkey, real HTTP; the tests work the jobs."""
 
+import asyncio
 import io
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,9 +17,13 @@ import structlog
 from PIL import Image
 from redis import Redis
 
+from darkroom.api_keys import USUAL_SCOPES, Limits, Scope, Token, new_key
 from darkroom.command.valkey import RedisServer
 from darkroom.job import ImageRecord, Job, JobStatus, new_image_id
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
+from darkroom.queue import api_keys
+from darkroom.queue.exchange import Client
+from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import Claim, Queue, queue_bell, queue_names
 from darkroom.queue.workers import WorkerInfo, Workers
@@ -35,14 +42,20 @@ aliases = ["demo"]
 licence = "CC0-1.0"
 defaults = { width = 64, height = 64 }
 limits = { max_size = 512, max_pixels = 65536, max_steps = 100, max_images = 4 }
+[[styles]]
+name = "ink"
+prompt = "{prompt}, ink"
+negative_prompt = "photo"
 [[models]]
 name = "other"
 source = "tiny/other"
+styles = [{ name = "ink", prompt = "{prompt}, blue ink" }]
 loras = [
     { name = "ink", source = "tiny/ink", licence = "CC0-1.0" },
     { name = "torn", source = "tiny/torn" },
     { name = "quick", source = "tiny/quick", defaults = { num_inference_steps = 3 } },
 ]
+controlnets = [{ name = "canny", source = "tiny/canny" }]
 """
 
 NAMES = ("pix", "other")
@@ -86,6 +99,7 @@ def models_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(models_toml: Path) -> Iterator[Callable[..., Served]]:
     """Starts services; all are stopped at the end."""
     running: list[tuple[Server, threading.Thread]] = []
+    loops: dict[threading.Thread, asyncio.AbstractEventLoop] = {}
 
     def start(**settings: object) -> Served:
         given = {"port": 0, "models": models_toml, "max_body_mb": 1} | settings
@@ -95,6 +109,7 @@ def serving(models_toml: Path) -> Iterator[Callable[..., Served]]:
 
         def ready(url: str) -> None:
             urls.append(url)
+            loops[threading.current_thread()] = asyncio.get_running_loop()
             listening.set()
 
         server = Server(app, app.state.darkroom.settings, ready)
@@ -109,6 +124,9 @@ def serving(models_toml: Path) -> Iterator[Callable[..., Served]]:
         server.should_exit = True
     for _, thread in running:
         thread.join(20)
+        if thread.is_alive():  # what it waits for
+            for task in asyncio.all_tasks(loops[thread]):
+                task.print_stack(file=sys.__stderr__)
         assert not thread.is_alive()
 
 
@@ -144,6 +162,51 @@ def api(served: Served, here: Darkroom) -> Iterator[httpx2.Client]:  # noqa: ARG
         yield client
 
 
+@pytest.fixture(scope="session")
+def guarded(
+    serving: Callable[..., Served], valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
+    """A service that asks for keys."""
+    state_dir = tmp_path_factory.mktemp("state")
+    return serving(redis_url=valkey.url, state_dir=state_dir, keys="on")
+
+
+@pytest.fixture
+def made(redis: Redis) -> Callable[..., Token]:
+    """Makes keys."""
+    client = Client(redis, scripts(PLAIN_RULES))
+
+    def make(
+        name: str = "web",
+        scopes: Sequence[Scope] = USUAL_SCOPES,
+        life: timedelta | None = None,
+        **limits: int,
+    ) -> Token:
+        key, token = new_key(name, scopes, life, Limits(**limits))
+        assert client.carry_out(api_keys.put(key))
+        return token
+
+    return make
+
+
+@pytest.fixture
+def http(guarded: Served, redis: Redis) -> Iterator[httpx2.Client]:
+    """A client of the service that asks for keys, without one."""
+    know_models(redis)
+    with httpx2.Client(base_url=guarded.url, timeout=20) as client:
+        yield client
+
+
+def bearer(token: Token) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+@pytest.fixture
+def guarded_work(guarded: Served, redis: Redis) -> "Work":
+    """Who works its jobs."""
+    return Work(Queue(redis), guarded.here)
+
+
 @pytest.fixture
 def submitted(api: httpx2.Client) -> Callable[..., dict]:
     """Submits a job and returns it as it was answered."""
@@ -163,14 +226,19 @@ class Work:
         self.queue = queue
         self.store = here.store
 
+    def next(self, patience_s: float = 1) -> Claim | None:
+        """The next job, or None if there is none and no bell rang in time."""
+        claim = begun(self.queue, worker="worker", queues=queue_names(NAMES))
+        if claim is None:
+            self.queue.wait([queue_bell(name) for name in NAMES], patience_s)
+        return claim
+
     def claim(self, patience_s: float = 10) -> Claim:
         """The next job; waits for one at the bells."""
         give_up = time.monotonic() + patience_s
         while time.monotonic() < give_up:
-            claim = begun(self.queue, worker="worker", queues=queue_names(NAMES))
-            if claim:
+            if claim := self.next():
                 return claim
-            self.queue.wait([queue_bell(name) for name in NAMES], 1)
         raise AssertionError("no job came")
 
     def finish(self, claim: Claim, status: JobStatus = JobStatus.SUCCEEDED, **more: object) -> None:
@@ -244,6 +312,24 @@ def announced(redis: Redis) -> Callable[..., WorkerInfo]:
         return info
 
     return announce
+
+
+@pytest.fixture
+def predicting() -> Iterator[Callable[..., Any]]:
+    """Makes Replicate's clients of services; all are closed at the end."""
+    from replicate import Client as Replicate  # which takes a second to import
+
+    clients: list[Replicate] = []
+
+    def connect(served: Served, token: str = "none", **more: Any) -> Replicate:
+        client = Replicate(api_token=token, base_url=f"{served.url}/replicate", **more)
+        client.poll_interval = 0.01
+        clients.append(client)
+        return client
+
+    yield connect
+    for client in clients:
+        client._client.close()  # it has no way to be closed itself
 
 
 def png(size: tuple[int, int] = (8, 8), color: tuple[int, int, int] = (200, 30, 30)) -> bytes:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from darkroom import field_errors
 from darkroom.codes import CODES
+from darkroom.job_options import JobOptions
 from darkroom.request import ImageToImage
-from darkroom.validation import JobOptions
 
 FIELDS = sorted({*ImageToImage.model_fields, *JobOptions.model_fields, "nope", "x~/y"} - {"prompt"})
 

@@ -150,7 +150,7 @@ def test_other_numbers_stay_as_they_are(written):
         (b'{"a": [' + b"1," * 100 + b"1]}", {"/a": "too_many"}),
     ],
 )  # fmt: skip
-def test_what_no_request_can_hold_is_refused_where_it_stands(raw, wrong):
+def test_c2_c4_c5_c6_what_no_request_can_hold_is_refused_where_it_stands(raw, wrong):
     assert refused(raw) == wrong
 
 
@@ -210,7 +210,7 @@ def test_long_texts_that_are_no_pictures_count():
     read(json.dumps({"reference_images": ["x" * MOST_TEXT], "prompt": "x" * 1000}).encode())
 
 
-def test_a_job_that_would_be_told_at_length_is_refused(api):
+def test_c9_a_job_that_would_be_told_at_length_is_refused(api):
     emoji = "\N{GRINNING FACE}"
     texts = {"prompt": emoji * 4000, "negative_prompt": emoji * 4000}
     metadata = {f"{number}{emoji * 60}": emoji * 512 for number in range(16)}

@@ -67,7 +67,7 @@ def test_who_never_finishes_a_request_is_closed(impatient):
 @pytest.mark.parametrize(
     "begin", [b"GET /livez HTTP/1.1\r\nA: ", head(POST, JSON, "Content-Length: 4000000")]
 )
-def test_drop_by_drop_is_no_way_to_stay(impatient, begin):
+def test_b1_drop_by_drop_is_no_way_to_stay(impatient, begin):
     with connected(impatient.url) as connection:
         connection.sendall(begin)
         connection.settimeout(0.05)
@@ -82,7 +82,7 @@ def test_drop_by_drop_is_no_way_to_stay(impatient, begin):
     raise AssertionError("it is still open")
 
 
-def test_an_answer_that_nobody_reads_is_given_up(impatient):
+def test_b5_an_answer_that_nobody_reads_is_given_up(impatient):
     """Many pipelined answers fill whatever lies between the two."""
     with connected(impatient.url) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -109,7 +109,7 @@ def cramped(serving: Callable[..., Served], valkey, tmp_path_factory) -> Served:
     return serving(redis_url=valkey.url, state_dir=state_dir, max_connections=3)
 
 
-def test_a_connection_too_many_is_told_so(cramped):
+def test_b2_a_connection_too_many_is_told_so(cramped):
     asking = head("GET /livez HTTP/1.1")
     with ExitStack() as open_ones:
         for _ in range(3):

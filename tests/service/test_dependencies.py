@@ -10,7 +10,7 @@ from redis import Redis
 from darkroom.queue.model_records import ModelRecords
 from service.app import create_app
 from service.dependencies import Darkroom
-from tests.service.conftest import RECORDS
+from tests.service.conftest import RECORDS, bearer
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_is_no_job_id_is_not_asked_for(api, job_id: str) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
 
 
-def test_those_who_wait_are_bounded_in_all(serving, valkey, tmp_path, here):  # noqa: ARG001
+def test_b5_those_who_wait_are_bounded_in_all(serving, valkey, tmp_path, here):  # noqa: ARG001
     served = serving(redis_url=valkey.url, state_dir=tmp_path, max_waiting=2)
     with httpx2.Client(base_url=served.url) as api, ExitStack() as streams:
         job = api.post("/api/v1/jobs", json={"prompt": "x"}).json()
@@ -69,6 +69,17 @@ def test_those_who_wait_are_bounded_in_all(serving, valkey, tmp_path, here):  # 
         assert all("event: done" in list(lines) for lines in read)
         with api.stream("GET", f"{accepted.json()['urls']['self']}/events") as response:
             assert response.status_code == 200
+
+
+def test_b5_a_key_has_so_many_streams_wherever_it_comes_from(serving, valkey, tmp_path, made):
+    served = serving(redis_url=valkey.url, state_dir=tmp_path, keys="on", max_waiting_per_address=1)
+    ann, bob = bearer(made("ann")), bearer(made("bob"))
+    with httpx2.Client(base_url=served.url) as http, ExitStack() as streams:
+        for who in (ann, bob):
+            stream = http.stream("GET", "/api/v1/events?after=0-0", headers=who)
+            assert streams.enter_context(stream).status_code == 200
+        refused = http.get("/api/v1/events", headers=ann)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_at_once")
 
 
 def test_clients_of_a_proxy_are_told_apart(serving, valkey, tmp_path, here):  # noqa: ARG001

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 
 from darkroom.events import EVENTS
 from darkroom.tasks import TASKS
+from tests.service.conftest import png
 
 
 @pytest.fixture
@@ -32,18 +33,47 @@ def test_every_endpoint_is_described(document):
         "POST /api/v1/jobs",
         "GET /api/v1/jobs",
         "GET /api/v1/jobs/{job_id}",
+        "PATCH /api/v1/jobs/{job_id}",
         "DELETE /api/v1/jobs/{job_id}",
+        "POST /api/v1/jobs/batch",
+        "GET /api/v1/batches/{batch_id}",
+        "POST /api/v1/batches/{batch_id}/cancel",
+        "DELETE /api/v1/batches/{batch_id}",
         "POST /api/v1/jobs/{job_id}/cancel",
+        "POST /api/v1/jobs/{job_id}/retry",
         "GET /api/v1/jobs/{job_id}/events",
+        "GET /api/v1/events",
+        "GET /api/v1/jobs/{job_id}/preview",
+        "GET /api/v1/images",
         "GET /api/v1/images/{image_id}",
+        "POST /api/v1/inspect",
+        "POST /api/v1/signed-urls",
+        "DELETE /api/v1/me/data",
+        "POST /api/v1/files",
+        "GET /api/v1/files",
+        "GET /api/v1/files/{file_id}",
+        "GET /api/v1/files/{file_id}/content",
+        "DELETE /api/v1/files/{file_id}",
         "GET /api/v1/models",
         "GET /api/v1/models/{model_id}",
         "GET /api/v1/models/{model_id}/loras",
         "GET /api/v1/models/{model_id}/loras/{lora_name}",
         "PUT /api/v1/models/{model_id}/loras/{lora_name}",
         "DELETE /api/v1/models/{model_id}/loras/{lora_name}",
+        "POST /api/v1/controls/preprocess",
+        "GET /api/v1/me",
+        "GET /api/v1/styles",
+        "GET /api/v1/webhooks/failed",
+        "POST /api/v1/webhooks/failed/{message_id}/resend",
+        "GET /api/v1/webhooks/secret",
+        "POST /api/v1/webhooks/secret",
+        "POST /api/v1/webhooks/test",
         "GET /api/v1/queue",
+        "POST /api/v1/queue/pause",
+        "POST /api/v1/queue/resume",
         "GET /api/v1/workers",
+        "POST /api/v1/workers/{worker_name}/drain",
+        "GET /api/v1/doctor",
         "GET /livez",
         "GET /readyz",
         "GET /metrics",
@@ -147,19 +177,43 @@ def test_no_parameter_can_be_null(document):
             assert parameter["name"] not in ("Accept", "Content-Type", "Authorization")
 
 
+def test_bounds_of_parameters_are_told_in_words_of_json_schema(document):
+    for path, bounds in {
+        "/api/v1/jobs": {"limit": (1, 100)},
+        "/api/v1/webhooks/failed": {"limit": (1, 100)},
+        "/api/v1/jobs/{job_id}": {"wait": (0, None)},
+        "/api/v1/images/{image_id}": {"w": (16, 2048)},
+    }.items():
+        told = {
+            each["name"]: each["schema"] for each in document["paths"][path]["get"]["parameters"]
+        }
+        for name, (least, most) in bounds.items():
+            assert told[name].get("minimum") == least, (path, name)
+            assert told[name].get("maximum") == most, (path, name)
+
+
 HEADERS_OF_ALL = {"cache-control", "content-length", "content-security-policy", "content-type"}
 HEADERS_OF_ALL |= {"cross-origin-resource-policy", "date", "x-content-type-options"}
 
 
 def test_every_header_that_is_sent_is_shown(document, api, submitted, work):
+    def upload(side=4):
+        return api.post("/api/v1/files", content=png((side, side)))
+
     job = submitted()
     accepted = api.post("/api/v1/jobs", json={"prompt": "a"}, headers={"Prefer": "wait=0"})
     running, done = work.claim(), None
     work.finish(running)
     done = api.get(job["urls"]["self"])
+    batch = api.post("/api/v1/jobs/batch", json={"jobs": [{"prompt": "a"}]}).json()["urls"]["self"]
     image, picture = done.json()["images"][0]["url"], {"Accept": "image/png"}
     answers = {
-        "create_job": [accepted],
+        "create_job": [
+            accepted,
+            api.post("/api/v1/jobs?dry_run=true", json={"prompt": "a"}),
+        ],
+        "retry_job": [api.post(job["urls"]["self"] + "/retry", headers={"Prefer": "wait=0"})],
+        "mark_job": [api.patch(job["urls"]["self"], json={"starred": True})],
         "list_jobs": [api.get("/api/v1/jobs?limit=1")],
         "read_job": [
             done,
@@ -168,12 +222,33 @@ def test_every_header_that_is_sent_is_shown(document, api, submitted, work):
             api.get(job["urls"]["self"], headers=picture),
             api.get(job["urls"]["self"], headers={"If-None-Match": done.headers["etag"]}),
         ],
+        "create_batch": [
+            api.post("/api/v1/jobs/batch", json={"jobs": [{"prompt": "a"}]}),
+            api.post("/api/v1/jobs/batch?dry_run=true", json={"jobs": [{"prompt": "a"}]}),
+        ],
+        "read_batch": [
+            api.get(batch),
+            api.get(batch, headers={"If-None-Match": api.get(batch).headers["etag"]}),
+        ],
+        "cancel_batch": [api.post(f"{batch}/cancel") for _ in range(2)],
         "cancel_job": [api.post(accepted.headers["location"] + "/cancel") for _ in range(2)],
         "read_image": [
             api.get(image),
             api.get(image, headers={"Range": "bytes=0-1"}),
             api.get(image, headers={"Range": "bytes=99999-"}),
             api.get(image, headers={"If-None-Match": "*"}),
+            api.get(image, params={"w": 16, "format": "webp"}),
+        ],
+        "upload_file": [upload() for _ in range(2)],
+        "list_images": [api.get("/api/v1/images?limit=1")],
+        "inspect": [api.post("/api/v1/inspect", content=png())],
+        "list_files": [upload(8), api.get("/api/v1/files?limit=1")][1:],
+        "read_file_content": [api.get(upload().headers["location"] + "/content")],
+        "preprocess": [
+            api.post(
+                "/api/v1/controls/preprocess",
+                json={"image": TASKS["image-to-image"].example["image"]},
+            )
         ],
         "list_workers": [api.get("/api/v1/workers")],
         "livez": [api.put("/livez")],
@@ -187,6 +262,15 @@ def test_every_header_that_is_sent_is_shown(document, api, submitted, work):
             assert not unknown, (name, response.status_code)
 
 
+def test_every_batch_that_is_shown_is_right(document, api):
+    path = document["paths"]["/api/v1/jobs/batch"]
+    body = path["post"]["requestBody"]["content"]["application/json"]
+    check = Draft202012Validator(whole(document, body["schema"]))
+    for name, example in body["examples"].items():
+        check.validate(example["value"])
+        assert api.post("/api/v1/jobs/batch", json=example["value"]).status_code == 202, name
+
+
 def test_every_body_that_is_shown_is_right(document, api):
     body = document["paths"]["/api/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
     check = Draft202012Validator(whole(document, body["schema"]))
@@ -198,7 +282,7 @@ def test_every_body_that_is_shown_is_right(document, api):
 
 
 def test_what_each_kind_of_event_tells_is_shown(document):
-    told = document["paths"]["/api/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]
+    told = document["paths"]["/api/v1/events"]["get"]["responses"]["200"]
     for kind, shape in EVENTS.items():
         assert f"`{kind}` `{shape.__name__}`" in told["description"]
         assert document["components"]["schemas"][shape.__name__]["properties"]

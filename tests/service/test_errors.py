@@ -1,7 +1,6 @@
 import pytest
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
@@ -34,19 +33,16 @@ def test_what_may_be_tried_again_says_when(cls):
     assert cls.retryable is (status_of(cls) in RETRY_AFTER_S)
 
 
-class OtherRoute(APIRoute):
-    """Of an API that writes errors in its own way."""
-
-    @staticmethod
-    def write_fault(http: Request, fault: Fault) -> Response:
-        wrong = {"message": fault.detail, "kind": fault.code, "path": http.url.path}
-        return JSONResponse({"wrong": wrong}, fault.status)
+def write_otherwise(http: Request, fault: Fault) -> Response:
+    """As an API does that has a shape of its own."""
+    wrong = {"message": fault.detail, "kind": fault.code, "path": http.url.path}
+    return JSONResponse({"wrong": wrong}, fault.status)
 
 
 @pytest.fixture
 def dialects(models_toml, tmp_path) -> TestClient:
     """The API, and beside it one with errors of its own."""
-    router = APIRouter(prefix="/other", route_class=OtherRoute)
+    router = APIRouter(prefix="/other")
 
     @router.get("/{what}")
     async def fail(what: str, size: int = 0) -> None:  # noqa: ARG001
@@ -56,8 +52,10 @@ def dialects(models_toml, tmp_path) -> TestClient:
             "ours": RuntimeError("s3cret"),
         }[what]
 
-    settings = Settings(_env_file=None, models=models_toml, redis_url=f"unix://{tmp_path}/none")
+    redis_url = f"unix://{tmp_path}/none"
+    settings = Settings(_env_file=None, models=models_toml, redis_url=redis_url, max_body_mb=0.001)
     app = create_app(settings)
+    app.state.writers = {"/other": write_otherwise}
     app.include_router(router)
     return TestClient(app, base_url="http://localhost")
 
@@ -71,7 +69,7 @@ def dialects(models_toml, tmp_path) -> TestClient:
         ("ours", 500, "internal", "quote the request_id"),
     ],
 )
-def test_a_route_may_write_errors_in_its_own_way(dialects, asked, status, kind, message):
+def test_an_api_may_write_errors_in_its_own_way(dialects, asked, status, kind, message):
     response = dialects.get(f"/other/{asked}")
     assert (response.status_code, response.json()["wrong"]["kind"]) == (status, kind)
     assert message in response.json()["wrong"]["message"]
@@ -81,8 +79,24 @@ def test_a_route_may_write_errors_in_its_own_way(dialects, asked, status, kind, 
     assert "s3cret" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "kind"),
+    [
+        ("GET", "/other", {}, "not_found"),
+        ("GET", "/other/a/b", {}, "not_found"),
+        ("BREW", "/other/full", {}, "method_not_allowed"),
+        ("POST", "/other/full", {"Content-Length": "9999"}, "payload_too_large"),
+        ("POST", "/other/full", {"Origin": "http://evil.example"}, "cross_site"),
+        ("GET", "/other/full", {"Host": "evil.example"}, "misdirected_request"),
+    ],
+)
+def test_so_it_may_what_no_route_of_it_raises(dialects, method, path, headers, kind):
+    response = dialects.request(method, path, headers=headers)
+    assert response.json()["wrong"]["kind"] == kind
+
+
 def test_other_routes_go_on_to_write_problems(dialects):
-    for path, code in (("/other/a/b", "not_found"), ("/api/v1/jobs/x", "job_not_found")):
+    for path, code in (("/others/a", "not_found"), ("/api/v1/jobs/x", "job_not_found")):
         response = dialects.get(path)
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["code"] == code

@@ -59,7 +59,7 @@ def test_what_is_ambiguous_is_refused(served, sent):
         (head("GET /livez HTTP/1.1", *(f"A{n}: b" for n in range(200))), 431),
     ],
 )
-def test_what_is_not_spoken_here_is_refused(served, sent, status):
+def test_b1_what_is_not_spoken_here_is_refused(served, sent, status):
     assert status_of(answer_and_close(served.url, sent)) == status
 
 

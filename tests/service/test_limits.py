@@ -1,13 +1,17 @@
 """Limits on bodies, request ids, safe headers, the last handler."""
 
 import errno
+import logging
 import resource
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +23,16 @@ from service.limits import LastHandler, RequestContext
 from tests.service.wire import JSON, PATIENCE_S, connected, head, one_answer, status_of
 
 MIB = 2**20
+
+
+@contextmanager
+def captured() -> Iterator[list[Any]]:
+    """All lines of the log, also those that are written while somebody looks for a fault alone."""
+    before = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(wrapper_class=before)
 
 
 def too_large(response: httpx2.Response) -> bool:
@@ -37,7 +51,7 @@ def chunks(total: int, sent: list[int]) -> Iterator[bytes]:
         yield chunk
 
 
-def test_a_declared_length_is_refused_before_a_byte_is_sent(served, redis):  # noqa: ARG001
+def test_b1_a_declared_length_is_refused_before_a_byte_is_sent(served, redis):  # noqa: ARG001
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {300 * MIB}\r\n"
@@ -48,7 +62,7 @@ def test_a_declared_length_is_refused_before_a_byte_is_sent(served, redis):  # n
     assert b"payload_too_large" in answer
 
 
-def test_a_huge_body_is_refused_without_being_read(api):
+def test_b1_a_huge_body_is_refused_without_being_read(api):
     for headers in ({}, {"Content-Length": str(300 * MIB)}):
         before, sent = peak_mib(), []
         response = api.post("/api/v1/jobs", content=chunks(300 * MIB, sent), headers=headers)
@@ -75,7 +89,7 @@ def test_lengths_that_cannot_be(served, redis, length):  # noqa: ARG001
         assert connection.recv(4096).split()[1] in (b"400", b"413", b"415")
 
 
-def test_a_request_id_is_taken_over_or_made(api):
+def test_g3_a_request_id_is_taken_over_or_made(api):
     def answered(given: str) -> str:
         return api.get("/livez", headers={"X-Request-Id": given}).headers["x-request-id"]
 
@@ -85,9 +99,26 @@ def test_a_request_id_is_taken_over_or_made(api):
         assert answered(bad) != bad
 
 
-def test_every_answer_says_that_its_type_is_its_type(api):
+def test_g3_no_answer_takes_a_header_from_a_client(api, submitted):
+    for _ in range(2):
+        submitted(prompt="a\nX-Evil: 1")
+    evil = "a%0D%0AX-Evil:%201"
+    for path in ("jobs?limit=1&q=a%0AX-Evil", f"jobs?tag={evil}", f"jobs/{evil}", f"{evil}/"):
+        answer = api.get(f"/api/v1/{path}")
+        assert "x-evil" not in answer.headers
+        assert answer.status_code in (200, 404, 422), path
+    assert "%0AX-Evil" in api.get("/api/v1/jobs?limit=1&q=a%0AX-Evil").headers["link"]
+
+
+def test_g3_every_answer_says_that_its_type_is_its_type(api):
     for path in ("/livez", "/nowhere", "/api/v1/jobs", "/docs", "/api/v1/images/x"):
         assert api.get(path).headers["x-content-type-options"] == "nosniff"
+
+
+def test_g6_no_answer_about_a_key_or_its_service_is_kept_for_others(api):
+    for path in ("me", "models", "queue", "styles"):
+        assert api.get(f"/api/v1/{path}").headers["cache-control"] == "private, no-cache", path
+    assert api.get("/api/v1/nowhere").headers["cache-control"] == "no-store"
 
 
 @pytest.fixture
@@ -108,9 +139,9 @@ def faulty() -> TestClient:
     return TestClient(app)
 
 
-def test_what_nobody_expected_is_logged_and_answered_without_details(faulty):
+def test_h3_what_nobody_expected_is_logged_and_answered_without_details(faulty):
     for path in ("/bug", "/unknown"):
-        with capture_logs() as lines:
+        with captured() as lines:
             response = faulty.get(path, headers={"X-Request-Id": "r1"})
         assert response.status_code == 500
         assert response.headers["content-type"] == "application/problem+json"
@@ -157,8 +188,8 @@ def test_whatever_fails_is_a_problem_and_a_shortage_passes(error, status, code, 
     assert response.json()["retryable"] is (status == 503)
 
 
-def test_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path):  # noqa: ARG001
-    with capture_logs() as lines:
+def test_h1_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path):  # noqa: ARG001
+    with captured() as lines:
         for body in (
             {"prompt": "s3cret"},
             {"prompt": "", "s3cret": 1},
@@ -171,7 +202,7 @@ def test_no_prompt_and_no_key_is_logged(served, here, serving, valkey, tmp_path)
     assert "s3cret" not in str(lines)
 
 
-def test_all_bodies_under_way_are_bounded_together(serving, valkey, tmp_path, redis):  # noqa: ARG001
+def test_b1_all_bodies_under_way_are_bounded_together(serving, valkey, tmp_path, redis):  # noqa: ARG001
     served = serving(redis_url=valkey.url, state_dir=tmp_path, max_bodies_mb=1)
     begin = head("POST /api/v1/jobs HTTP/1.1", JSON, f"Content-Length: {MIB}")
     body = b" " * (MIB * 2 // 3)

@@ -79,7 +79,7 @@ def test_what_is_no_origin_is_told_at_the_start(wrong):
         origins(Settings(_env_file=None, cors_origins=wrong))
 
 
-def test_a_rebound_name_is_told_what_to_do(api):
+def test_g1_a_rebound_name_is_told_what_to_do(api):
     for method, path in (("GET", "/api/v1/jobs"), ("POST", "/api/v1/jobs"), ("GET", "/livez")):
         refused = api.request(method, path, headers={"Host": "evil.example:8000", "Origin": EVIL})
         assert (refused.status_code, refused.json()["code"]) == (421, "misdirected_request")
@@ -103,7 +103,7 @@ def test_http_1_0_does_without_a_name(served):
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_pages_of_other_sites_change_nothing(api, submitted, headers):
+def test_g1_pages_of_other_sites_change_nothing(api, submitted, headers):
     job = submitted()
     for method, path, body in (
         ("POST", "/api/v1/jobs", {"prompt": "x"}),
@@ -151,7 +151,7 @@ def asks_first(page: httpx2.Client, path: str, method: str, origin: str = APP) -
     return page.options(path, headers=asked)
 
 
-def test_a_page_that_is_let_in_may_do_everything(page):
+def test_g1_a_page_that_is_let_in_may_do_everything(page):
     for method in ("POST", "DELETE"):
         allowed = asks_first(page, "/api/v1/jobs", method)
         assert allowed.status_code == 200
@@ -173,7 +173,7 @@ def test_a_page_that_is_let_in_may_do_everything(page):
     assert (wrong.status_code, wrong.headers["access-control-allow-origin"]) == (422, APP)
 
 
-def test_other_pages_are_still_kept_out(page):
+def test_g1_other_pages_are_still_kept_out(page):
     refused = asks_first(page, "/api/v1/jobs", "POST", origin=EVIL)
     assert refused.status_code == 403
     assert refused.headers["content-type"] == "application/problem+json"

@@ -70,7 +70,8 @@ ODD_NUMBERS = ["1_0", "+5", " 5", "5\n", "1e", "0x10", ".5", "5.", "٣", "nan", 
 
 @pytest.mark.parametrize("written", ODD_NUMBERS)
 def test_numbers_are_written_as_every_program_reads_them(api, written):
-    for path, name in (("/api/v1/jobs", "limit"), (f"/api/v1/jobs/{JOB}", "wait")):
+    job, picture = f"/api/v1/jobs/{JOB}", f"/api/v1/images/{IMAGE}"
+    for path, name in (("/api/v1/jobs", "limit"), (job, "wait"), (picture, "w")):
         assert faults(api.get(path, params={name: written})) == [(f"/query/{name}", "wrong_type")]
 
 
@@ -83,4 +84,4 @@ def test_every_number_that_a_route_reads_is_checked_so(api):
         for parameter in operation.get("parameters", ())
         if parameter["schema"].get("type") in ("integer", "number")
     }
-    assert numbers == {"limit", "wait"}
+    assert numbers == {"limit", "wait", "w"}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.workers import WorkerInfo
 from service.readiness import ready_models, ready_workers, verdict
 

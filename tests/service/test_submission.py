@@ -1,3 +1,4 @@
+import base64
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from darkroom import forms
-from darkroom.costs import Cost
+from darkroom.curves import Cost
 from darkroom.queue.model_records import ModelRecords
 from service.bodies import read_object
 from service.submission import fingerprint
 from tests.picture_files import files_of, looks, texts_of
-from tests.service.conftest import MODELS, RECORDS
+from tests.service.conftest import MODELS, RECORDS, png
 
 
 def test_the_fingerprint_forgets_order_and_white_space_and_how_numbers_are_written():
@@ -51,7 +52,7 @@ def test_what_nobody_knows_of_a_model_reads_null_until_a_worker_begins(api, redi
 
 
 def test_a_lora_can_be_named_with_the_model(api, redis):
-    faults = {"lora:torn": "damaged", "lora:quick": "damaged"}
+    faults = {"lora:torn": "tiny/torn: damaged", "lora:quick": "tiny/quick: damaged"}
     known = {"loras": ("ink",), "faults": faults, "pipeline": "StableDiffusionPipeline"}
     ModelRecords(redis).put(RECORDS[1].model_copy(update=known))
     cat = {"prompt": "a cat", "model": "other+ink"}
@@ -62,12 +63,29 @@ def test_a_lora_can_be_named_with_the_model(api, redis):
     assert job["request"]["loras"] == [ink, half]
     again = api.post("/api/v1/jobs", json=job["request"]).json()
     assert again["request"] == job["request"]
-    absent = api.post("/api/v1/jobs", json=cat | {"model": "other+inc"})
-    assert (absent.status_code, absent.json()["near"][0]) == (404, "other+ink")
+    for name, said in {
+        "other+inc": "the model 'other' has no LoRA 'inc'; it has ink",
+        "+ink": "a model is named before the plus sign. Did you mean other+ink?",
+    }.items():
+        absent = api.post("/api/v1/jobs", json=cat | {"model": name})
+        assert (absent.status_code, absent.json()["near"][0]) == (404, "other+ink")
+        [error] = absent.json()["errors"]
+        assert (error["pointer"], said in error["detail"]) == ("/model", True)
+    twice = api.post("/api/v1/jobs", json=cat | {"model": "other+ink+ink"}).json()
+    assert "The LoRA 'ink' is named 2 times; its scales are added." in twice["warnings"]
     wrong = api.post("/api/v1/jobs", json=cat | {"loras": 1}).json()
     assert [error["pointer"] for error in wrong["errors"]] == ["/loras"]
     faulty = api.post("/api/v1/jobs", json=cat | {"model": "other+torn"}).json()
-    assert [error["pointer"] for error in faulty["errors"]] == ["/loras/0/name"]
+    [error] = faulty["errors"]
+    assert (error["pointer"], error["detail"]) == (
+        "/model",
+        "The LoRA 'torn' of the model 'other' cannot be used: tiny/torn: damaged. Of use are: ink.",
+    )
+    second = api.post("/api/v1/jobs", json=cat | {"loras": [half, {"name": "nope"}]}).json()
+    assert [error["pointer"] for error in second["errors"]] == ["/loras/1/name"]
+    ModelRecords(redis).put(RECORDS[1].model_copy(update=known | {"loras": ()}))
+    none = api.post("/api/v1/jobs", json=cat | {"model": "other+torn"}).json()
+    assert [error["pointer"] for error in none["errors"]] == ["/model"]
     assert api.get("/api/v1/models/other+ink").json()["id"] == "other+ink"
     assert api.get("/api/v1/models/other%2Bink").json()["id"] == "other+ink"
 
@@ -140,8 +158,8 @@ def test_tags_in_prompts_are_read_unless_that_is_switched_off(
 ):
     known = RECORDS[1].model_copy(
         update={
-            "loras": ("soft",),
-            "faults": {"lora:ink": "damaged"},
+            "loras": ("torn",),
+            "faults": {"lora:ink": "tiny/ink: damaged"},
             "pipeline": "StableDiffusionPipeline",
         }
     )
@@ -152,9 +170,9 @@ def test_tags_in_prompts_are_read_unless_that_is_switched_off(
         job = client.post("/api/v1/jobs", json=asked).json()
         assert job["request"]["prompt"] == prompt
         assert told in job["warnings"][0]
-        asked["prompt"] = "a cat <lora:Soft:0.5>"
+        asked["prompt"] = "a cat <lora:Torn:0.5>"
         job = client.post("/api/v1/jobs", json=asked).json()
-        loras = [{"name": "soft", "scale": 0.5}] if prompt_loras else []
+        loras = [{"name": "torn", "scale": 0.5}] if prompt_loras else []
         assert job["request"]["loras"] == loras
 
 
@@ -198,3 +216,29 @@ def test_pictures_that_look_alike_make_the_same_job_however_they_are_sent(api, r
     assert one.status_code == two.status_code == 202, one.text + two.text
     assert one.json()["request"] == two.json()["request"]
     assert one.json()["warnings"] == two.json()["warnings"]
+
+
+def test_pictures_of_a_shape_that_the_model_cannot_edit_are_refused(api, redis):
+    known = {"tasks": ("edit",), "pipeline": "Flux2KleinPipeline", "size_multiple": 16}
+    ModelRecords(redis).put(RECORDS[1].model_copy(update=known))
+    narrow, square = (base64.b64encode(png(size)).decode() for size in ((8, 70), (64, 64)))
+    asked = {"model": "other", "prompt": "blue", "width": 64, "height": 64}
+    answer = api.post("/api/v1/jobs", json=asked | {"images": [square, narrow]})
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["pointer"]) == (422, "/images/1")
+    assert error["code"] == "unfit_picture"
+    assert api.post("/api/v1/jobs", json=asked | {"images": [square]}).status_code == 202
+
+
+def test_nobody_is_promised_to_be_kept_for_longer_than_jobs_are(api, work):
+    body = {"prompt": "a cat", "ttl_s": 604800}
+    job = api.post("/api/v1/jobs", json=body).json()
+    assert job["ttl_s"] == 604800
+    for beyond in (604801, 0, -1, 1.5, "60"):
+        refused = api.post("/api/v1/jobs", json=body | {"ttl_s": beyond})
+        assert refused.status_code == 422, beyond
+        assert refused.json()["errors"][0]["pointer"] == "/ttl_s"
+    again = api.post(f"{job['urls']['self']}/retry").json()
+    assert again["ttl_s"] == 604800
+    done = work.all()
+    assert round((done.expires_at - done.finished_at).total_seconds()) == 604800

@@ -8,8 +8,8 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
 from PIL import Image
 
+from darkroom.control_maps import canny
 from training.controlnet import make_controlnet
-from worker.making.edges import canny
 
 MODELS = Path(__file__).parents[2] / "models"
 MEGABYTES = 9

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import Released
 from darkroom.images import ImageStore
+from darkroom.model_card import ModelCard
 from darkroom.queue.queue import Queue
 from tests.worker.test_held import job as claimed
 from worker.admission import Admission, in_order, must_let_others_go_first, must_wait
@@ -95,6 +96,27 @@ def test_one_of_high_priority_does_not_wait_for_a_place(admission: Admission) ->
     admission.begin_waiting([*usual, *urgent])
     assert [each.is_under_way for each in urgent] == [True, False], "half as many again"
     assert not usual[2].is_under_way
+
+
+def test_one_of_a_client_with_less_than_its_share_does_not_wait_for_a_place(
+    admission: Admission,
+) -> None:
+    many = [job(name, owner="many") for name in "abcd"]
+    admission.begin_waiting(many)
+    few = [job("x", owner="few"), job("y", owner="few")]
+    admission.begin_waiting([*many, *few])
+    assert [each.is_under_way for each in few] == [True, False], "one of two places is its share"
+    many[0].step(9, 10, None)
+    many[1].step(9, 10, None)
+    admission.begin_waiting([*many, *few])
+    assert [each.is_under_way for each in few] == [True, True], "who has less under way goes first"
+
+
+def test_even_where_there_is_one_place(admission: Admission) -> None:
+    admission.places = 1
+    jobs = [job("a", owner="many"), job("b", owner="many"), job("x", owner="few")]
+    admission.begin_waiting(jobs)
+    assert [each.is_under_way for each in jobs] == [True, False, True]
 
 
 def test_one_in_eight_begins_goes_to_whoever_has_waited_longest(admission: Admission) -> None:

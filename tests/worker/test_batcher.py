@@ -1,17 +1,24 @@
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from worker.batcher import PATIENCE, Candidate, choose, urgency
+from worker import batcher
+from worker.batcher import PATIENCE, Candidate, urgency
+from worker.ledger import Ledger
 
 FREE = {"k": lambda _: 0.1}
 """Of passes that more rows do not make longer."""
 PROPORTIONAL = {"k": lambda rows: 0.1 * rows}
+
+
+def choose(candidates: Sequence[Candidate], **known: Any) -> Sequence[Hashable]:
+    return batcher.choose(candidates, **known).owners
 
 
 def alike(count: int, **known: object) -> list[Candidate]:
@@ -41,7 +48,7 @@ def test_a_short_job_takes_the_place_of_a_long_one_when_the_pass_is_full() -> No
 
 
 def test_of_equal_jobs_those_that_came_first_go_on_to_their_end() -> None:
-    waiting = [Candidate(n, "k", 1, remaining_s=5, waited_s=9 - n) for n in range(4)]
+    waiting = [Candidate(n, "k", 1, remaining_s=5, held_s=9 - n) for n in range(4)]
     assert choose(waiting, max_jobs=2) == [0, 1]
     ahead = [replace(waiting[0], remaining_s=4), replace(waiting[1], remaining_s=4), *waiting[2:]]
     assert choose(ahead, max_jobs=2) == [0, 1]
@@ -49,15 +56,16 @@ def test_of_equal_jobs_those_that_came_first_go_on_to_their_end() -> None:
 
 def test_waiting_makes_up_for_work() -> None:
     short = Candidate("short", "a", 1, remaining_s=1)
-    for waited_s, first in ((0, "short"), (6, "short"), (7, "long")):
-        long = Candidate("long", "b", 1, remaining_s=2, solo_s=2, waited_s=waited_s)
+    for held_s, first in ((0, "short"), (6, "short"), (7, "long")):
+        long = Candidate("long", "b", 1, remaining_s=2, solo_s=2, held_s=held_s)
         assert choose([short, long], max_jobs=8) == [first]
 
 
 def test_priorities_weigh_and_do_not_bar() -> None:
-    def first(**waited: float) -> str:
+    def first(**held: float) -> str:
+        likes = {"remaining_s": 1, "solo_s": 1000}
         waiting = [
-            Candidate(name, name, 1, priority=name, waited_s=waited.get(name, 0), remaining_s=1)
+            Candidate(name, name, 1, priority=name, held_s=held.get(name, 0), **likes)
             for name in ("low", "normal", "high")
         ]
         return choose(waiting, max_jobs=8)[0]
@@ -91,7 +99,7 @@ def test_a_long_job_ends_in_time_whatever_stream_of_short_ones_comes() -> None:
     """Each pass takes a second and is the whole work of a job that has just come."""
     left, now = 50, 0
     while left:
-        long = Candidate("long", "a", 1, remaining_s=left, solo_s=50, held_s=now, waited_s=now)
+        long = Candidate("long", "a", 1, remaining_s=left, solo_s=50, held_s=now)
         left -= choose([long, Candidate("short", "b", 1)], max_jobs=8) == ["long"]
         now += 1
         assert now <= 50 * PATIENCE + 51
@@ -226,7 +234,7 @@ class Company(RuleBasedStateMachine):
     def call(self, owner: int) -> Candidate:
         job, here = self.jobs[owner], self.now - self.came[owner]
         due = job.deadline_in_s and job.deadline_in_s - here
-        more = {"remaining_s": job.passes, "waited_s": here, "held_s": here, "deadline_in_s": due}
+        more = {"remaining_s": job.passes, "held_s": here, "deadline_in_s": due}
         return replace(job, **more)
 
     def check(self, calls: list[Candidate], chosen: list[int]) -> None:
@@ -256,3 +264,98 @@ Company.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, derandomize=True, deadline=None
 )
 TestCompany = Company.TestCase
+
+
+def pair(name: str, count: int, **known: Any) -> list[Candidate]:
+    """Calls of a client, who brings two rows with each."""
+    each = {"passes": 20, "remaining_s": 4.0, "solo_s": 4.0, **known}
+    return [Candidate((name, n), "k", 2, client=name, **each) for n in range(count)]
+
+
+def clients(chosen: Sequence[Hashable]) -> str:
+    return "".join(sorted(name for name, _ in chosen))
+
+
+COSTLY = {"k": lambda rows: 0.03 + 0.012 * rows}
+
+
+def test_others_share_a_pass_as_far_as_its_client_keeps_its_share_of_the_device() -> None:
+    waiting = [*pair("few", 1, remaining_s=1), *pair("many", 9)]
+    assert clients(choose(waiting, max_jobs=8, costs=COSTLY)) == "few" + "many" * 2
+    assert clients(choose(waiting, max_jobs=8, costs=FREE)) == "few" + "many" * 7
+    assert clients(choose(waiting, max_jobs=8, costs=COSTLY, ahead={"few": -1.0})) == "few"
+    assert clients(choose(waiting, max_jobs=8, costs=FREE, ahead={"few": -1.0}))[3:] == "many" * 7
+    heavy = [*pair("few", 1, remaining_s=1, weight=3), *pair("many", 9)]
+    assert clients(choose(heavy, max_jobs=8, costs=COSTLY)) == "few"
+
+
+def test_a_job_is_prepared_before_those_of_clients_that_come_after_its_own_fill_the_pass() -> None:
+    few, coming = pair("few", 4, remaining_s=1), pair("few", 5, prepares=True, joinable=False)[4:]
+    assert choose([*few, *coming, *pair("many", 9)], max_jobs=8, costs=FREE) == [("few", 4)]
+    others = pair("many", 9, prepares=True, joinable=False)[8:]
+    chosen = choose([*few, *pair("many", 8), *others], max_jobs=8, costs=FREE)
+    assert clients(chosen) == "few" * 4 + "many" * 4
+    behind = {"few": -0.1, "many": 0.1}
+    assert choose([*few, *others], max_jobs=8, costs=FREE, ahead=behind) == [
+        each.owner for each in few
+    ]
+
+
+def test_a_client_that_is_behind_goes_first_however_little_work_others_have() -> None:
+    waiting = [*pair("long", 1), *pair("short", 9, remaining_s=0.5)]
+    ahead = {"long": -9.0, "short": 9.0}
+    assert "long" not in clients(choose(waiting, max_jobs=8, costs=COSTLY))
+    assert clients(choose(waiting, max_jobs=8, costs=COSTLY, ahead=ahead)) == "long"
+
+
+@pytest.mark.parametrize("hurry", [{"held_s": 1000.0}, {"deadline_in_s": 2.0}])
+def test_no_hurry_of_a_client_goes_before_jobs_of_another(hurry: dict[str, float]) -> None:
+    waiting = [*pair("short", 1, remaining_s=0.5), *pair("pressing", 9, remaining_s=1.5, **hurry)]
+    assert choose(waiting, max_jobs=8, costs=COSTLY)[0] == ("short", 0)
+
+
+def test_what_calls_in_company_are_worth_is_what_they_would_take_alone() -> None:
+    waiting = [*pair("few", 1, remaining_s=1), *pair("many", 2)]
+    worth = batcher.choose(waiting, max_jobs=8, costs=COSTLY).worth
+    assert worth == pytest.approx({"few": 54 / 102, "many": 78 / 102})
+    assert batcher.choose(waiting[:1], max_jobs=8, costs=COSTLY).worth == {"few": 1.0}
+
+
+@pytest.mark.parametrize("rows_s", [0.0, 0.012, 0.1, 10.0], ids="rows {} s".format)
+@pytest.mark.parametrize(("count", "passes", "others"), [(1, 20, 20), (2, 20, 5), (2, 4, 50)])
+def test_a_few_jobs_beside_many_of_another_take_twice_as_long_as_alone(
+    rows_s: float, count: int, passes: int, others: int
+) -> None:
+    """And the pass longer that is under way when they come."""
+    cost = {"k": lambda rows: 0.03 + rows_s * rows}
+    alone_s = seconds_of(count, passes, 0, cost)
+    assert seconds_of(count, passes, others, cost) <= 2 * alone_s + cost["k"](16)
+
+
+def seconds_of(count: int, passes: int, others: int, costs: dict[str, Any]) -> float:
+    """Until as many jobs are done that come while ten of another client are under way, each of
+    which the next one follows; others: their passes, 0 for none."""
+    pass_s, ledger, now = costs["k"], Ledger(), 0.0
+    few, born = dict.fromkeys(range(count), passes), count
+    many = {-n: max(others * n // 10, 1) for n in range(1, 11)} if others else {}
+    while few:
+        left = few | many
+        calls = [
+            replace(*pair(name, 1, passes=n, remaining_s=n * pass_s(2)), owner=owner)
+            for name, jobs in (("few", few), ("many", many))
+            for owner, n in jobs.items()
+        ]
+        ledger.present(dict.fromkeys((each.client for each in calls), 1.0))
+        choice = batcher.choose(calls, max_jobs=8, costs=costs, ahead=ledger.ahead)
+        seconds = pass_s(2 * len(choice.owners))
+        ledger.passed(seconds, choice.worth)
+        now += seconds
+        for owner in choice.owners:
+            jobs = few if owner in few else many
+            jobs[owner] = left[owner] - 1
+            if not jobs[owner]:
+                del jobs[owner]
+                if jobs is many:
+                    born += 1
+                    many[-10 - born] = others
+    return now

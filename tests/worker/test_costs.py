@@ -1,8 +1,9 @@
 import pytest
 
-from darkroom.costs import UNSURE, Work
+from darkroom.costs import Work
+from darkroom.curves import UNSURE
 from darkroom.errors import QueueUnavailableError
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord, RefusedUpload
 from darkroom.queue.claim import Claim
 from darkroom.queue.model_records import ModelRecords
 from worker.costs import DOUBT_AFTER, Costs
@@ -51,6 +52,37 @@ def test_what_passes_take_is_known_at_once_and_written_where_it_is_new(costs, re
     costs.write_news()
     assert told(records) == {("unet", 2): 0.2}
     assert 0 < records.all()["m"].step_s < 0.2
+
+
+def test_what_another_worker_refused_of_uploads_stays(costs, records):
+    other, wrong = Costs(records), RefusedUpload(file="1-2", reason="does not fit")
+    other.tell(RECORD.model_copy(update={"refused_uploads": {"oil": wrong}}))
+    see(costs, "unet", 2, 0.2)
+    costs.write_news()
+    assert records.all()["m"].refused_uploads == {"oil": wrong}
+    costs.tell(RECORD.model_copy(update={"source": "another"}))
+    assert records.all()["m"].refused_uploads == {}
+
+
+def test_of_a_pass_that_jobs_share_each_has_its_rows(costs):
+    one, three = job(num_images=1), job(num_images=3)
+    for module, seconds in (("unet", 0.8), ("text_encoder", 0.5), ("unet", 0.4)):
+        costs.seeing([one, three], module, 8)(seconds)
+    costs.seeing([three], "vae.decode", 3)(0.25)
+    assert one.device_s == pytest.approx(1.2 / 4 + 0.5 / 2)
+    assert one.device_s + three.device_s == pytest.approx(0.8 + 0.5 + 0.4 + 0.25)
+
+
+def test_edits_are_measured_apart_from_pictures_of_the_same_size(costs, records):
+    see(costs, "unet", 1, 0.2)
+    see(costs, "unet", 1, 0.5, images=["a"])
+    see(costs, "unet", 1, 0.9, images=["a", "b"])
+    by_count = [costs.curve(job(images=["a"] * n), "unet").seconds(1) for n in range(3)]
+    assert by_count == [0.2, 0.5, 0.9]
+    costs.write_news()
+    kept = records.all()["m"]
+    assert {cost.beside: cost.seconds for cost in kept.costs} == {0: 0.2, 1: 0.5, 2: 0.9}
+    assert kept.step_s == 0.2
 
 
 def test_records_are_left_alone_where_little_is_new(costs, records):

@@ -26,8 +26,10 @@ from darkroom.settings import Settings
 from darkroom.validation import filled_in, parse
 from tests import checkers, tiny
 from tests.begun import begun
+from worker.device import pick_device
 from worker.engine import assemble
 from worker.loading.memory import expected_bytes
+from worker.loading.weights import dtype_of
 from worker.running import RunningJob
 
 MODEL = """
@@ -101,10 +103,10 @@ class Running:
         self.engine.run()
 
     def submit(self, model: str = "tiny", **body) -> str:
-        deadline = body.pop("deadline_s", None)
+        options = {k: body.pop(k) for k in ("deadline_s", "preview") if k in body}
         known = offer(self.models, self.models.find(model), None)
         asked = filled_in(parse({"prompt": "a cat", **body}, known), known, None)
-        return self.jobs.submit(stored(asked, known), model=model, deadline_s=deadline).job.id
+        return self.jobs.submit(stored(asked, known), model=model, **options).job.id
 
     def submit_unseen(self, **body) -> str:
         """As a service does that has neither the model's files nor a record of it."""
@@ -159,6 +161,24 @@ def test_a_job_becomes_a_stored_picture(running):
     assert stored.stat().st_size == image.bytes
     assert (image.width, image.height) == (24, 16)
     assert image.reproducibility["row_counts"] == [2]
+
+
+def test_a_job_whose_model_was_written_over_meanwhile_begins_again(running, folder):
+    file = folder / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
+    running.engine.models.preload(["tiny"])
+    old = running.engine.models.get("tiny")
+
+    def write_over(*_: object) -> None:
+        with file.open("r+b") as opened:
+            end = opened.read()[-1:]
+            opened.seek(-1, io.SEEK_END)
+            opened.write(end)
+
+    old.components["unet"].conv_in.register_forward_pre_hook(write_over)
+    job_id = running.submit()
+    running.start()
+    assert running.ended(job_id).status is JobStatus.SUCCEEDED
+    assert running.engine.models.get("tiny") is not old
 
 
 def test_a_picture_is_made_larger_within_one_job(running):
@@ -317,9 +337,8 @@ def test_pictures_that_cannot_be_saved_end_their_job(running):
 def room_for_one(folder) -> float:
     """GiB for one and a half of the models."""
     card = Catalog.read(folder / "models.toml").find("tiny")
-    return (
-        1.5 * sum(expected_bytes(card, ModelFiles(folder / "tiny"), torch.float32).values()) / 2**30
-    )
+    dtype = dtype_of(card, pick_device("auto"))
+    return 1.5 * sum(expected_bytes(card, ModelFiles(folder / "tiny"), dtype).values()) / 2**30
 
 
 def step_of(jobs: Queue, job_id: str) -> int:
@@ -702,7 +721,7 @@ def test_times_of_an_engine_that_died_are_told_and_add_up(running, jobs):
     jobs.reap("dead")
     running.start()
     job = running.ended(job_id)
-    stages = job.timings.model_dump(exclude={"total"}, exclude_none=True)
+    stages = job.timings.model_dump(exclude={"total", "device"}, exclude_none=True)
     assert (job.attempts, set(stages)) == (2, {"queued", *get_args(Stage)})
     assert sum(stages.values()) == pytest.approx(job.timings.total, abs=0.001)
     waited = (job.finished_at - job.created_at).total_seconds()
@@ -723,6 +742,26 @@ def test_every_stage_is_told_up_to_one(running, redis):
         assert (told[-1]["stage"], ratios[-1]) == ("save", 1.0)
         assert told[-1]["step"] == told[-1]["steps"]
         assert job.progress.model_dump() == told[-1]
+
+
+def test_early_pictures_are_shown_and_change_nothing(running, redis):
+    running.start()
+    asked = {"seed": 1, "num_inference_steps": 60}
+    plain = running.ended(running.submit(**asked))
+    shown = running.ended(running.submit(**asked, preview=True))
+    assert plain.images[0].sha256 == shown.images[0].sha256
+    told = {
+        job.id: [
+            json.loads(fields[b"data"])["step"]
+            for _, fields in redis.xrange(f"darkroom:events:{job.id}")
+            if fields[b"event"] == b"preview"
+        ]
+        for job in (plain, shown)
+    }
+    assert told[plain.id] == []
+    assert 0 < len(told[shown.id]) < 60
+    assert told[shown.id] == sorted(set(told[shown.id]))
+    assert redis.keys("darkroom:preview:*") == []
 
 
 def test_which_model_is_loaded_is_told(running, redis):

@@ -15,6 +15,7 @@ def job(
     model: str = "pix",
     priority: str = "normal",
     work_s: float = 1.0,
+    owner: str = "",
 ):
     claim = Claim(
         job_id=f"job_{token}",
@@ -25,6 +26,7 @@ def job(
         queued_s=queued_s,
         priority=priority,
         work_s=work_s,
+        owner=owner,
     )
     return RunningJob(claim, asked=None, deadline=None)
 

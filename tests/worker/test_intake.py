@@ -66,8 +66,8 @@ def submit(jobs, **changes):
     return jobs.submit({**REQUEST, **changes}, model="pix").job
 
 
-def submit_long_ago(jobs):
-    job = submit(jobs)
+def submit_long_ago(jobs, **terms):
+    job = jobs.submit(REQUEST, model="pix", **terms).job
     jobs.redis.hset(f"rq:job:{job.id}", "dr_created", job.created_at.timestamp() - 60)
     return job
 
@@ -107,6 +107,22 @@ def test_an_urgent_job_is_claimed_however_many_wait(jobs, held, arrivals):
     assert len(held) == 4
 
 
+def test_of_a_client_that_has_less_than_its_share_one_after_the_other_is_claimed_by_a_full_engine(
+    jobs, store, held
+):
+    one = intake_of(jobs, store, held)
+    for _ in range(5):
+        submit_long_ago(jobs, owner="many")
+    one.take_what_fits()
+    assert [job.claim.owner for job in held.all()] == ["many"] * 3
+    for _ in range(3):
+        submit_long_ago(jobs, owner="few")
+    one.take_what_fits()
+    assert [job.claim.owner for job in held.all()] == ["many"] * 3 + ["few"]
+    one.take_what_fits()
+    assert [job.claim.owner for job in held.all()] == ["many"] * 3 + ["few"], "its share"
+
+
 def test_nothing_is_claimed_beside_a_job_that_has_to_run_alone(jobs, store, held):
     suspect = jobs.submit(REQUEST, model="pix", priority="high").job
     jobs.redis.hset(f"rq:job:{suspect.id}", "dr_attempt", 2)
@@ -133,6 +149,16 @@ def test_what_others_hold_is_taken_only_by_who_can_begin_at_once(jobs, store, he
     held.all()[0].asked_to_begin = True
     ready.take_what_fits()
     assert [job.id for job in held.all()] == ids
+
+
+@pytest.mark.timeout(30)
+def test_its_end_waits_for_no_bell_and_wakes_the_loop(jobs, store, held):
+    thread = intake_of(jobs, store, held, engine="own")
+    thread.close()
+    assert jobs.wait([engine_bell("own")], 0.01)
+    thread.start()
+    assert held.take_arrived(300) == []
+    thread.join()
 
 
 def test_its_own_bell_asks_for_a_beat(jobs, store, held):

@@ -16,7 +16,7 @@ from darkroom.command.valkey import RedisServer
 from darkroom.job import JobStatus
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue, queue_names
-from darkroom.queue.workers import Workers
+from darkroom.queue.workers import Workers, drain
 from tests.begun import begun
 from tests.darkroom.queue.test_workers import INFO
 from tests.running import environment, wait_until_gone
@@ -241,9 +241,9 @@ def test_an_engine_that_makes_no_progress_is_killed_but_may_take_its_time_to_sta
         supervised.says("engine_started")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None])
 def test_a_worker_drains_and_signs_off(
-    number: int, tmp_path: Path, redis: Redis, valkey: RedisServer
+    number: int | None, tmp_path: Path, redis: Redis, valkey: RedisServer
 ) -> None:
     os.mkfifo(tmp_path / "finish")
     with Supervised(tmp_path, valkey.url, DRAINING) as supervised:
@@ -253,9 +253,14 @@ def test_a_worker_drains_and_signs_off(
         [info] = Workers(redis).all()
         assert (info.name, info.engine, info.state) == ("worker", engine, "idle")
         assert (info.models, info.serves) == (("tiny",), ("tiny",))
-        supervised.process.send_signal(number)
+        if number:
+            supervised.process.send_signal(number)
+        else:
+            Queue(redis).carry_out(drain("worker"))
         while Workers(redis).all()[0].state != "draining":
             assert supervised.process.poll() is None
+        if number is None:  # a first signal after that changes nothing
+            supervised.process.terminate()
         (tmp_path / "finish").write_text("")
         assert supervised.says("engine_ended")["status"] == 0
         assert supervised.process.wait(60) == 0

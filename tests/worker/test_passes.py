@@ -3,7 +3,7 @@ import uuid
 import pytest
 
 from darkroom.catalog import Catalog
-from darkroom.costs import UNSURE
+from darkroom.curves import UNSURE, Curve
 from darkroom.draft import stored
 from darkroom.offers import offer
 from darkroom.queue.model_records import ModelRecords
@@ -69,7 +69,22 @@ def test_passes_are_told_by_module_and_rows(engine, redis, family):
     found = {(cost.module, cost.rows) for cost in record.costs}
     ends = {(name, images) for name in ("encode", "decode") for images in (1, 4)}
     assert found == {(network, alone), (network, 4), *ends}
-    assert {(cost.width, cost.height, cost.dtype) for cost in record.costs} == {(16, 16, "float32")}
+    dtype = "bfloat16" if engine.device.type == "cuda" else "float32"
+    assert {(cost.width, cost.height, cost.dtype) for cost in record.costs} == {(16, 16, dtype)}
+
+
+@pytest.mark.parametrize("family", ["sd15"], indirect=True)
+def test_passes_that_are_padded_to_the_same_rows_are_one_kind(engine, redis):
+    engine.gather._row_counts = (1, 2, 4, 8)
+    engine.models.preload(["tiny"])
+    for pictures in (3, 4) * UNSURE:
+        submit(engine, guidance_scale=1.0, num_images=pictures)
+        work_off(engine)
+    engine.costs.write_news()
+    costs = ModelRecords(redis).all()["tiny"].costs
+    assert {cost.rows for cost in costs if cost.module == "unet"} == {4}
+    curve = Curve(256, ((4, 1.0, True), (8, 1.5, True)))
+    assert [engine.passes._hoped_s(curve)(rows) for rows in (3, 4, 5, 8)] == [1.0, 1.0, 1.5, 1.5]
 
 
 @pytest.mark.parametrize("family", ["sd15"], indirect=True)

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from tests import tiny
 from worker.gathering.gather import Gather
 from worker.prepared import prepare

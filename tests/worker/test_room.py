@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from tests import tiny
 from worker.gathering.gather import Gather
 from worker.room import Entry, Room, refusal
@@ -31,7 +32,7 @@ def test_a_limit_is_for_all_together(tmp_path: Path) -> None:
     card = ModelCard(name="m", source="x")
     room = Room(Catalog([card], "m", tmp_path), torch.device("cpu"), limit_gb=1e-3)
     limit = 1e-3 * GIB
-    large, small = (Entry(card, None, (), bytes_, 0) for bytes_ in (700, 300))
+    large, small = (Entry(card, None, (), bytes_, 0, ()) for bytes_ in (700, 300))
     assert room.left([]) == limit
     assert room.left([large, small]) == limit - 1000
     assert room.left([large, small], [small]) == limit - 700

@@ -1,8 +1,7 @@
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import pytest
 
@@ -10,6 +9,7 @@ from darkroom.costs import Work
 from darkroom.draft import Draft
 from darkroom.job import Progress
 from darkroom.queue.queue import Claim
+from worker import running
 from worker.running import RunningJob
 
 
@@ -118,6 +118,33 @@ def test_each_stage_is_told_once_however_rarely_somebody_asks():
     ]
 
 
+def test_what_turns_out_is_told_once_and_in_order():
+    one = job()
+    one.warn(["The prompt was cut.", "The prompt was cut."])
+    one.enter("encode")
+    one.needed("vae_slicing")
+    one.needed("vae_slicing")
+    one.warn(["The prompt was cut.", "It is dark."])
+    news = one.news
+    assert [getattr(each, "message", None) or each.stage for each in news] == [
+        "The prompt was cut.",
+        "load",
+        "Memory was short: vae_slicing.",
+        "It is dark.",
+        "encode",
+    ]
+    assert one.warnings == ["The prompt was cut.", "It is dark."]
+    for each in news:
+        one.told(each)
+    assert one.news == ()
+
+
+def test_what_its_client_was_told_before_is_no_news():
+    one = job(warnings=("The seed is odd.",))
+    one.warn(["The seed is odd."])
+    assert (one.warnings, len(one.news)) == ([], 1)
+
+
 def test_what_is_loaded_is_told():
     one = job()
     one.asked = Draft("text-to-image", {"model": "sdxl"})
@@ -164,6 +191,14 @@ def test_times_of_earlier_attempts_are_added_and_the_sum_is_the_total():
     assert timings.total >= 9.0
 
 
+def test_seconds_of_devices_are_those_of_all_attempts_and_no_part_of_the_total():
+    one = job(spent={"denoise": 4.0}, device_s=1.5)
+    one.device_s += 0.25
+    assert (one.spent_so_far()["device"], one.timings().device) == (1.75, 1.75)
+    assert one.timings().total == pytest.approx(6.0, abs=0.1)
+    assert job().timings().device is None, "nobody has measured any"
+
+
 def test_each_stage_gets_its_own_time_and_the_total_counts_from_submission():
     one = job()
     for stage in ("encode", "denoise", "decode", "save"):
@@ -189,7 +224,8 @@ def test_no_time_counts_twice_for_who_reads_while_the_stage_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Leases are told of from a thread of their own, which may read between any two steps."""
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    # Its own clock alone: with that of the process servers in other threads sleep for hours.
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: 100.0))
     one, most = job(), 0.0
 
     def read_on(frame: FrameType, *_: object) -> Callable[..., object] | None:

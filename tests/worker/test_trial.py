@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.offers import offer
 from darkroom.tasks import TASKS, Size
 from tests import tiny

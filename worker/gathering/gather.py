@@ -240,9 +240,12 @@ class Gather:
             error.add_note("".join(traceback.format_tb(error.__traceback__)))
             return drop_frames(error)
 
+    def padded(self, rows: int) -> int:
+        return next((count for count in self._row_counts if count >= rows), rows)
+
     def _forward(self, calls: Sequence[Call], layout: Rows) -> list[Any]:
         first, rows = calls[0], _total_rows(calls)
-        count = next((count for count in self._row_counts if count >= rows), rows)
+        count = self.padded(rows)
         result = first.inner(**join(layout, [call.kwargs for call in calls], count - rows))
         parts = [result]
         if len(calls) > 1 or count > rows or self._clone:

@@ -8,6 +8,7 @@ as files have them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -210,3 +211,10 @@ def _product(factors: Factors, name: str, core: str) -> torch.Tensor:
     if core in factors:  # LyCORIS keeps the rank in front on both sides then
         return torch.einsum("rshw,si,ro->oihw", factors[core], right, left)
     return left @ right
+
+
+def copy_sharing_weights(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy of `module` that may be changed, with the very same parameters and buffers. Nothing
+    may be wrapped around it yet: the copy would call the original."""
+    kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, kept)

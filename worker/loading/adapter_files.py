@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from worker.loading import controlnets, embeddings, ip_adapter, loras
 from worker.loading.adapters import Adapters
 from worker.loading.uploads import Uploads

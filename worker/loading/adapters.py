@@ -12,19 +12,18 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
 from darkroom.input_images import Place, reference
+from darkroom.model_record import RefusedUpload
 from darkroom.request import Request
 from worker.gathering.gather import ModuleState
 from worker.loading.adapted_layers import Adapted, adapted_layers
-
-if TYPE_CHECKING:
-    from worker.loading.uploads import Uploads
+from worker.loading.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,11 @@ class Adapters:
             return False
         self.current.changes += 1
         return True
+
+    @property
+    def refused_uploads(self) -> dict[str, RefusedUpload]:
+        """What clients have uploaded that was read in vain."""
+        return self.uploads.refused if self.uploads else {}
 
     @property
     def modules(self) -> list[tuple[str, torch.nn.Module]]:
@@ -166,13 +170,6 @@ class Adapters:
         if fault := self.faults.get(what):
             return UnsupportedError(f"{what} of the model {self.model!r} cannot be used: {fault}")
         return UnsupportedError(f"The model {self.model!r} {otherwise}.")
-
-
-def copy_sharing_weights(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of `module` that may be changed, with the very same parameters and buffers. Nothing
-    may be wrapped around it yet: the copy would call the original."""
-    kept = {id(each): each for each in (*module.parameters(), *module.buffers())}
-    return copy.deepcopy(module, kept)
 
 
 def bind(module: torch.nn.Module, current: Current, setting: Setting) -> torch.nn.Module:

@@ -11,6 +11,7 @@ import diffusers
 import torch
 
 from darkroom.cards import ControlNetCard
+from darkroom.current_adapters import place
 from darkroom.errors import ModelLoadError
 from darkroom.model_files import CONFIG, PartFiles
 from darkroom.weight_headers import read_header
@@ -39,7 +40,7 @@ def load(bench: Workbench, cards: Sequence[ControlNetCard]) -> dict[str, torch.n
     """The ControlNets that can be used, by the names that requests know them by."""
     loaded = {}
     for card in cards:
-        with bench.note_faults(f"controlnet:{card.name}", card.source) as complaints:
+        with bench.note_faults(f"controlnet:{card.name}", place(card)) as complaints:
             loaded[card.name] = _load(bench, card, complaints)
     return {name: net for name, net in loaded.items() if f"controlnet:{name}" not in bench.faults}
 

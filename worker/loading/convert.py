@@ -12,11 +12,12 @@ import pickle
 import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from darkroom.errors import DarkroomError
@@ -47,14 +48,17 @@ def convert(file: Path) -> Path:
     if result.exists():
         raise ConvertError(f"{result.name} is there already")
     tensors = dict(_named(_read(file)))
+    _refuse_odd(file, tensors)
     if not tensors:
         raise ConvertError(f"{file.name} holds no weights")
     unfinished = result.with_name(f".{result.name}.part")
     try:
-        save_file(tensors, unfinished, {"format": "pt"})
+        save_file(_apart(tensors), unfinished, {"format": "pt"})
         os.replace(unfinished, result)
     except OSError as error:
         raise ConvertError(f"{result.name} cannot be written: {error.strerror}") from None
+    except (SafetensorError, RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise ConvertError(f"{file.name} holds what safetensors cannot: {error}") from None
     finally:
         unfinished.unlink(missing_ok=True)
     return result
@@ -87,20 +91,37 @@ def _read(file: Path) -> Any:
 
 def _named(content: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors by name: those within `state_dict` where there is one, the vectors of an
-    embedding as A1111's safetensors have them. Each has its own memory, as safetensors wants."""
+    embedding as A1111's safetensors have them."""
     if not isinstance(content, dict):
         return
     if isinstance(vectors := content.get("string_to_param"), dict):
         content = {"emb_params": next(iter(vectors.values()), None)}
     elif isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    seen = set()
     for name, value in content.items():
         if isinstance(name, str) and isinstance(value, torch.Tensor):
-            tensor = value.detach().contiguous()
-            memory = tensor.untyped_storage().data_ptr()
-            yield name, tensor.clone() if memory in seen else tensor
-            seen.add(memory)
+            yield name, value.detach()
+
+
+def _refuse_odd(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Before any is copied: one number can stand for any number of them."""
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided:
+            raise ConvertError(f"{file.name} holds what safetensors cannot: {name!r} is sparse")
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > file.stat().st_size + ROOM:
+        raise ConvertError(f"{file.name} says that it holds {size:,} bytes, which it does not")
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each with memory of its own, as safetensors wants."""
+    apart, seen = {}, set()
+    for name, value in tensors.items():
+        tensor = value.contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart
 
 
 def main(file: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
 
 from darkroom.request import Argument, needs
 from darkroom.tasks import TASKS
@@ -47,7 +48,8 @@ def table() -> dict[str, Any]:
     """Pipeline class name -> tasks, the class that does each, with and without ControlNet, the
     fields it takes, what it takes for those left out, of how many latents sizes are multiples,
     how many channels latents have from which image-to-image goes on, how many pictures it edits at
-    once, its rows and calls where it is guided, the class of its network;
+    once, of which shapes, into how many layers it takes one apart, its rows and calls where it is
+    guided, the class of its network, whether it takes LoRAs;
     scheduler class name -> those that can take its place, its options, and how it spaces timesteps
     unless told otherwise."""
     schedulers = dict(sorted(_scheduler_classes().items()))
@@ -86,6 +88,7 @@ def _entry(family: Family) -> dict[str, Any]:
         "guided": guided(first),
         "latents": latents(begin) if (begin := family.plain.get("image-to-image")) else None,
         "network": network(first),
+        "loras": hasattr(family.plain.get("text-to-image", first), "load_lora_weights"),
     }
     if family.name in EDITORS:
         # Nobody has tried an IP-Adapter beside the pictures.
@@ -94,6 +97,12 @@ def _entry(family: Family) -> dict[str, Any]:
             fields |= {"image_guidance_scale"}
         entry["fields"]["edit"] = sorted(fields)
         entry["edited"] = EDITORS[family.name].most
+        if rules := _edit_rules(family.plain["edit"]):
+            entry["edit_rules"] = rules
+        if EDITORS[family.name].inpaints:
+            entry["edits_within_mask"] = True
+        if layers := inspect.signature(family.plain["edit"].__call__).parameters.get("layers"):
+            entry["layers"] = layers.default
     if family.name in UNSCALED:
         entry["schedulers"] = [
             each
@@ -114,6 +123,18 @@ def _fields(cls: type[DiffusionPipeline]) -> list[str]:
     if is_asked_for and not hasattr(cls, "do_classifier_free_guidance"):
         without |= {"negative_prompt"}
     return sorted(FIELDS & (call | {"guidance_scale"}) - without)
+
+
+def _edit_rules(cls: type[DiffusionPipeline]) -> dict[str, int]:
+    """The bounds of the check that a pipeline makes of each picture; none of those without one."""
+    if ".check_image_input(" not in inspect.getsource(cls.__call__):
+        return {}
+    check = Flux2ImageProcessor.check_image_input
+    bounds = inspect.signature(check).parameters
+    return {
+        "min_side": bounds["min_side_length"].default,
+        "longest": bounds["max_aspect_ratio"].default,
+    }
 
 
 def _scheduler_classes() -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Editor:
     """How many it can work from. A single one is handed on by itself, not in a list."""
     says: Callable[[str, int], str] | None = None
     """What its call wants in place of the prompt, beside so many pictures."""
+    inpaints: bool = False
+    """Whether what inpaints with the same weights follows instructions, too: then it does the edits
+    of one picture that have a mask. Else the mask is laid over what is made."""
+    transparent: bool = False
+    """Whether it works with pictures that can be transparent, and makes several layers of one."""
 
 
 def with_marks(prompt: str, count: int) -> str:
@@ -52,11 +57,12 @@ def is_edit(prompt: str) -> bool:
 
 
 EDITORS: Mapping[str, Editor] = {
-    "FluxKontextPipeline": Editor("to its pixels"),
-    "Flux2KleinPipeline": Editor("to its pixels", MAX_EDITED),
+    "FluxKontextPipeline": Editor("to its pixels", inpaints=True),
+    "Flux2KleinPipeline": Editor("to its pixels", MAX_EDITED, inpaints=True),
     "Flux2Pipeline": Editor("to its pixels", MAX_EDITED),
-    "QwenImageEditPipeline": Editor("not"),
+    "QwenImageEditPipeline": Editor("not", inpaints=True),
     "QwenImageEditPlusPipeline": Editor("not", MAX_EDITED),
+    "QwenImageLayeredPipeline": Editor("to its size", transparent=True),
     "LongCatImageEditPipeline": Editor("to its size"),
     "Kandinsky5I2IPipeline": Editor("to its size"),
     "BriaFiboEditPipeline": Editor("not", MAX_EDITED, says=as_json),

@@ -33,6 +33,7 @@ MORE: tuple[Mapping[str, str], ...] = (
         "inpaint": "ChromaInpaintPipeline",
     },
     {"text-to-image": "Flux2KleinPipeline", "inpaint": "Flux2KleinInpaintPipeline"},
+    {"text-to-image": "FluxKontextPipeline", "inpaint": "FluxKontextInpaintPipeline"},
     {"inpaint": "FluxFillPipeline"},
     {"image-to-image": "StableDiffusionDepth2ImgPipeline"},
     {"text-to-image": "BriaPipeline"},

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from huggingface_hub.utils import filter_repo_objects
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, SAFETENSORS
 from darkroom.variants import WEIGHTS, of_variant, only_variant, variants
 

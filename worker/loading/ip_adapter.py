@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from darkroom.cards import IPAdapterCard
+from darkroom.current_adapters import place
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import IP_ADAPTER
+from darkroom.lora_keys import some
 from darkroom.model_files import CONFIG
-from worker.loading.adapters import copy_sharing_weights
+from worker.loading.adapted_layers import copy_sharing_weights
 from worker.loading.complaints import Complaints
-from worker.loading.lora_keys import some
 from worker.loading.workbench import Workbench, refuse_not_finite
 
 PARTS = ("unet", "image_encoder", "feature_extractor")
@@ -31,7 +32,7 @@ def load(
     if card is None:
         return {}
     found: dict[str, Any] = {}
-    with bench.note_faults("ip_adapter", card.source) as complaints:
+    with bench.note_faults("ip_adapter", place(card)) as complaints:
         found = _load(bench, card, adapted, complaints)
     return {} if "ip_adapter" in bench.faults else found
 

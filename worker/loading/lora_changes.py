@@ -18,11 +18,12 @@ import torch
 from safetensors import safe_open
 
 from darkroom.errors import ModelLoadError
+from darkroom.lora_keys import BESIDE, FORMS, clip
 from darkroom.model_files import PEFT_CONFIG, PEFT_FILE, read_json
 from worker.loading import adapted_layers as formulas
 from worker.loading.adapted_layers import Change, Formula
 from worker.loading.layer_names import Layers, Target
-from worker.loading.lora_keys import BESIDE, FORMS, Said, clip, widths
+from worker.loading.lora_keys import Said, widths
 
 Settings = Mapping[str, Any]
 Changes = Mapping[str, Mapping[str, Change]]

@@ -17,13 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from darkroom.cards import LoraCard
+from darkroom.current_adapters import place
 from darkroom.errors import ModelLoadError
 from darkroom.file_kinds import LORA, WEIGHTS
-from worker.loading.adapted_layers import adapt
-from worker.loading.adapters import copy_sharing_weights
+from darkroom.lora_keys import read_keys
+from worker.loading.adapted_layers import adapt, copy_sharing_weights
 from worker.loading.layer_names import Layers
 from worker.loading.lora_changes import Changes, Settings, changes, settings_of
-from worker.loading.lora_keys import Said, as_kohya, misfit, read_keys, without_alphas
+from worker.loading.lora_keys import Said, as_kohya, misfit, without_alphas
 from worker.loading.workbench import Workbench
 
 USUAL = "pytorch_lora_weights.safetensors"
@@ -47,7 +48,7 @@ def load(
     that does not fit in all its parts."""
     plans: dict[str, Changes] = {}
     for card in cards:
-        with bench.note_faults(f"lora:{card.name}", card.source):
+        with bench.note_faults(f"lora:{card.name}", place(card)):
             plans[card.name] = read(bench, card, layers)
     plans = {name: plan for name, plan in plans.items() if f"lora:{name}" not in bench.faults}
     changed = layers.parts.keys() if more_may_come else {p for plan in plans.values() for p in plan}
@@ -81,7 +82,13 @@ def read(bench: Workbench, card: LoraCard, layers: Layers) -> Changes:
         settings = settings_of(file)
         with suppress(_UndecidedError):
             _changes(bench, _without_numbers(file), settings, layers)
-        return _changes(bench, load_file(file), settings, layers)
+        return _changes(bench, _tensors(file), settings, layers)
+
+
+def _tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Copies of its tensors: as they are read they are pages of the file, and change with it when
+    another is copied over it."""
+    return {name: each.clone() for name, each in load_file(file).items()}
 
 
 def _without_numbers(file: Path) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from darkroom.catalog import ModelCard
+from darkroom.model_card import ModelCard
 from darkroom.model_files import ModelFiles, PartFiles
 from worker.loading.weights import vae_dtype
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError, UnsupportedError
 from darkroom.families import entry, tasks_of
+from darkroom.model_card import ModelCard
+from darkroom.model_record import ModelRecord
 from darkroom.networks import AUTOENCODERS, network_of
-from darkroom.offers import ModelRecord
 from darkroom.schedulers import SchedulerOptions
 from worker.gathering.gather import Gather
 from worker.loading import adapter_files, stack
@@ -59,6 +60,11 @@ class LoadedModel:
     controlled: Mapping[str, type[DiffusionPipeline]] = field(default_factory=dict)
     """The pipeline class for each task that ControlNets can take part in."""
     adapters: Adapters = field(default_factory=Adapters)
+
+    @property
+    def takes_apart(self) -> bool:
+        """Whether it makes several layers of each picture."""
+        return "layers" in entry(self.record.pipeline)
 
     def tells(self, **found: object) -> LoadedModel:
         """The same, with a record that says so."""
@@ -199,6 +205,7 @@ def _record(
         reference=bool(added.reference),
         classes=_classes(pipeline),
         faults={**faults, **added.faults},
+        refused_uploads=added.refused_uploads,
     )
 
 

@@ -24,9 +24,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from darkroom import single_files
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import DarkroomError, ModelLoadError
-from darkroom.model_files import COMMIT, SAFETENSORS
+from darkroom.model_card import ModelCard
+from darkroom.model_files import COMMIT, INDEX, SAFETENSORS
 from darkroom.settings import Settings
 from worker.loading import downloads
 from worker.loading.complaints import first_lines
@@ -181,8 +182,13 @@ def _gb(size: int) -> str:
 
 
 def _refuse_others(card: ModelCard, catalog: Catalog) -> None:
-    """Raises PullError if the card's source is a file that is no model."""
+    """Raises PullError if the card's source is a file or folder of this machine, and no model."""
     place = catalog.locate(card.source)
+    if place is not None and place.is_dir() and not (place / INDEX).is_file():
+        raise PullError(
+            f"{card.name}: the folder {place} is no model, it has no {INDEX}: move it away, and "
+            f"{card.source} is downloaded, or name another folder as the source"
+        )
     if place is not None and not place.is_dir():
         try:
             single_files.checkpoint(place, None, None) if card.config is None else None
@@ -199,7 +205,8 @@ def main(names: list[str]) -> None:
         for each in sources:
             pull(card, each)
         if not sources:
-            print(f"{name}: nothing to do, its files are on this machine")
+            tried = f"`darkroom models check {name}` tries it"
+            print(f"{name}: nothing to do, {card.source} is on this machine; {tried}")
 
 
 def _end(said: str, status: int) -> None:

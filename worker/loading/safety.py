@@ -20,11 +20,11 @@ from PIL import Image
 from darkroom.cards import SafetyCard
 from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
+from darkroom.inspection import inspect_part
 from darkroom.model_files import CONFIG, PartFiles
 from darkroom.places import folder_of
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, reason_of, strict_logs
-from worker.loading.inspection import inspect_part
 from worker.loading.weights import refuse_pickles
 
 OWN = "StableDiffusionSafetyChecker"
@@ -62,8 +62,9 @@ class SafetyChecker:
         raise ModelLoadError(f"safety checker {card.source}: {reason}")
 
     def flagged(self, pictures: Sequence[np.ndarray]) -> tuple[bool, ...]:
-        """Of each picture (uint8, height x width x 3) whether it is to be withheld."""
-        images = [Image.fromarray(picture) for picture in pictures]
+        """Of each picture (uint8, height x width x 3, or x 4) whether it is to be withheld: what is
+        transparent is looked at, too."""
+        images = [Image.fromarray(picture).convert("RGB") for picture in pictures]
         pixels = self.processor(images=images, return_tensors="pt")["pixel_values"]
         first = next(self.network.parameters())
         pixels = pixels.to(first.device, first.dtype)

@@ -54,6 +54,9 @@ DISTILLED = frozenset({"LCMScheduler", "TCDScheduler"})
 # pipelines would draw none: TCD's is the authors' choice (arXiv 2402.19159, its gamma).
 ETA = MappingProxyType({"TCDScheduler": 0.3})
 
+# Their steps tell, beside the sample, something else than what the picture will be.
+FURTHER = frozenset({"TCDScheduler"})
+
 # What a class takes for granted when the model's own configuration is silent does not fit latent
 # diffusion: clipping is meant for pixels, and PNDM's first steps need four of them. The last is
 # what DPM++ 2S comes to by itself, with a complaint.
@@ -62,13 +65,18 @@ FITTING = MappingProxyType(
 )
 
 
+Look = Callable[[], torch.Tensor]
+"""Gives latents without the noise that is still in the sample, as far as the scheduler tells; else
+the sample itself. They are on the device and as the pipeline lays them out, a row for each picture;
+to be read or copied, never written. Whoever keeps them keeps their memory."""
+
+
 class StepListener(Protocol):
     """Hears of the denoising steps of one job, in its greenlet, between two model calls."""
 
-    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
-        """`i` of `n` steps are done, and `latents` is the sample after the last of them: the
-        scheduler's own tensor, on the device and as the pipeline lays it out, a row for each
-        picture. To be read or copied, never written; whoever keeps it keeps its memory."""
+    def step(self, i: int, n: int, look: Look, /) -> None:
+        """`i` of `n` steps are done; `look`, until this returns, gives the latents that the last of
+        them led to."""
 
     def begins(self, part: int, /) -> None:
         """What follows is this part of the job, counted from 0: told of jobs that have several."""
@@ -77,7 +85,7 @@ class StepListener(Protocol):
 class Nobody:
     """Listens to no steps."""
 
-    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+    def step(self, i: int, n: int, look: Look, /) -> None:
         """Hears it and does nothing."""
 
     def begins(self, part: int, /) -> None:
@@ -182,13 +190,36 @@ def step_counter(
             done = min(calls * steps // max(_calls_in_all(pipeline), 1), steps)
             if done > told:
                 told = done
-                latents = result[0] if isinstance(result, tuple) else result.prev_sample
-                listener.step(done, steps, latents)
+                listener.step(
+                    done, steps, lambda: _without_noise(pipeline.scheduler, result, *args)
+                )
             return result
 
         return step
 
     return layer
+
+
+def _without_noise(
+    scheduler: Any,
+    result: Any,
+    model_output: torch.Tensor | None = None,
+    _: Any = None,
+    sample: torch.Tensor | None = None,
+    *_more: Any,
+) -> torch.Tensor:
+    """What a step that made `result` of `sample` expects at the end; where it does not say so, what
+    it made."""
+    after, *others = result if isinstance(result, tuple) else result.to_tuple()
+    config = scheduler.config
+    if others and type(scheduler).__name__ not in FURTHER:
+        return others[0] if isinstance(others[0], torch.Tensor) else after
+    in_memory = getattr(scheduler, "model_outputs", None)
+    if in_memory and (config.get("predict_x0") or "++" in (config.get("algorithm_type") or "")):
+        return in_memory[-1]
+    if type(scheduler).__name__ == EULER and model_output is not None and sample is not None:
+        return sample - scheduler.sigmas[scheduler.step_index - 1] * model_output
+    return after
 
 
 def _calls_in_all(pipeline: Any) -> int:

@@ -35,6 +35,9 @@ ROUNDING = frozenset(
 )
 # They take each step to be as long as the others, which only some numbers of steps allow.
 EVEN = frozenset({"DDIMScheduler", "PNDMScheduler"})
+# They lay out every step of training, one by one, when they are made: half a second of each first
+# load, for what no pipeline ever uses.
+SLOW = frozenset({"KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler"})
 
 
 @functools.cache
@@ -57,9 +60,21 @@ def solver(name: str) -> type[SchedulerMixin]:
         parts.append(_from_the_middle)
     if name in EVEN:
         parts.append(_uneven_steps)
+    if name in SLOW:
+        parts.append(_laid_out_when_asked)
     for part in parts:
         cls = type(name, (cls,), {"__module__": cls.__module__, **part(cls)})
     return cls
+
+
+def _laid_out_when_asked(base: Any) -> dict[str, Any]:
+    def set_timesteps(
+        self: Any, num_inference_steps: int, device: Any = None, num_train_timesteps: Any = None
+    ) -> None:
+        is_new = num_train_timesteps is not None  # which no pipeline says
+        base.set_timesteps(self, 2 if is_new else num_inference_steps, device, num_train_timesteps)
+
+    return {"set_timesteps": set_timesteps}
 
 
 def _from_the_first(base: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from darkroom import logs
-from darkroom.catalog import ModelCard
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from darkroom.networks import network_of
 from worker.loading.complaints import first_lines
 

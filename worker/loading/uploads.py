@@ -12,7 +12,8 @@ import torch
 
 from darkroom.cards import LoraCard
 from darkroom.errors import UnsupportedError
-from darkroom.lora_folder import LoraFolder, state_of
+from darkroom.lora_folder import LoraFolder, mark_of, state_of
+from darkroom.model_record import RefusedUpload
 from worker.loading import loras
 from worker.loading.adapted_layers import adapt, adapted_layers
 from worker.loading.layer_names import Layers
@@ -56,6 +57,17 @@ class Uploads:
                 self._read(there[name], state)
                 changed = True
         return changed
+
+    @property
+    def refused(self) -> dict[str, RefusedUpload]:
+        """What lies in the folder and was read in vain."""
+        found = {}
+        for card in self.folder.cards(self.model):
+            file = Path(card.source)
+            reason, mark = self.bench.refusal(file), mark_of(file)
+            if reason and mark:
+                found[card.name] = RefusedUpload(file=mark, reason=reason)
+        return found
 
     def _read(self, card: LoraCard, state: tuple[int, int]) -> None:
         name, what = card.name, f"lora:{card.name}"

@@ -10,10 +10,12 @@ import diffusers
 import torch
 
 from darkroom import single_files
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.families import diffusers_table, tasks_of
 from darkroom.file_kinds import CHECKPOINT, refuse_file, what_is
+from darkroom.inspection import inspect_model, inspect_part
+from darkroom.model_card import ModelCard
 from darkroom.model_files import (
     CONFIG,
     INDEX,
@@ -30,7 +32,6 @@ from worker.device import is_out_of_memory
 from worker.loading import clip_vocabulary, parts, processors, single_parts
 from worker.loading.absent import is_empty, left_out, without_text_encoders
 from worker.loading.complaints import UNREADABLE, Complaints, reason_of, strict_logs
-from worker.loading.inspection import inspect_model, inspect_part
 from worker.loading.parts import Told, untold
 from worker.loading.tuning import tune
 

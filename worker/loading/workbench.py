@@ -16,12 +16,13 @@ from safetensors import SafetensorError
 from darkroom.catalog import Catalog
 from darkroom.errors import DeviceMemoryError, ModelLoadError
 from darkroom.file_kinds import refuse_file, refuse_others
+from darkroom.inspection import inspect_part
+from darkroom.lora_folder import state_of
 from darkroom.model_files import SAFETENSORS, PartFiles
 from darkroom.networks import network_of
 from darkroom.places import cached_folder
 from worker.device import is_out_of_memory
 from worker.loading.complaints import UNREADABLE, Complaints, first_lines, strict_logs
-from worker.loading.inspection import inspect_part
 from worker.loading.weights import task_classes
 
 if TYPE_CHECKING:
@@ -108,19 +109,23 @@ class Workbench:
         refuse_others(file, *kinds, wanted=wanted)
         return file
 
+    def refusal(self, file: Path) -> str | None:
+        """Why the file as it is now cannot be used, where that was found."""
+        before, reason = self._refused.get((self._model, file), (None, ""))
+        return reason if before is not None and before == state_of(file) else None
+
     @contextmanager
     def remember_refusal(self, file: Path) -> Iterator[None]:
         """Raise what the block raised over the same file before, without doing it again. Raises
         ModelLoadError."""
-        found = file.stat()
-        state = found.st_size, found.st_mtime_ns
-        before, reason = self._refused.get((self._model, file), (None, ""))
-        if before == state:
+        if reason := self.refusal(file):
             raise ModelLoadError(reason)
+        state = state_of(file)
         try:
             yield
         except ModelLoadError as error:
-            self._refused[self._model, file] = state, str(error)
+            if state is not None:
+                self._refused[self._model, file] = state, str(error)
             raise
 
     @contextmanager

@@ -3,7 +3,7 @@ used by the worker's tasks, knows neither models nor torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -16,6 +16,22 @@ BLACK, GREY, WHITE = 0, 128, 255
 
 
 @dataclass(frozen=True)
+class Around:
+    """The picture that a canvas is a part of, and where it lies in there."""
+
+    picture: Image.Image
+    box: tuple[int, int, int, int]
+
+    def with_part(self, made: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """The picture with `made`, as far as `share` lets it through, at its place."""
+        left, top, right, bottom = self.box
+        part = fit(Image.fromarray(made), (right - left, bottom - top))
+        whole = self.picture.copy()
+        whole.paste(part, self.box, resized(Image.fromarray(share[..., 0]), part.size))
+        return np.asarray(whole)
+
+
+@dataclass(frozen=True)
 class Canvas:
     """The picture that a job with a mask begins with, and what becomes of each of its pixels."""
 
@@ -24,6 +40,13 @@ class Canvas:
     """L: at 128 and more, what the network paints anew."""
     share: np.ndarray
     """uint8, height x width x 1: how much of each pixel is new, 0 to 255."""
+    around: Around | None = None
+    """None: it is all there is."""
+
+    @property
+    def whole(self) -> Image.Image:
+        """What it begins with, and what is around that."""
+        return self.around.picture if self.around else self.picture
 
     @property
     def is_kept(self) -> bool:
@@ -47,12 +70,17 @@ class Canvas:
 
     def compose(self, made: np.ndarray) -> np.ndarray:
         """`made` where the mask lets it through, the very pixels of the picture elsewhere."""
+        if self.around:
+            return self.around.with_part(made, self.share)
         old, share = np.asarray(self.picture, np.uint16), self.share.astype(np.uint16)
         return ((made * share + old * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
 
 
 def canvas(request: Inpaint | Edit, image: Image.Image, mask: Image.Image | None) -> Canvas:
-    """The picture at its place within the padding, whose pixels repeat its edge."""
+    """The picture at its place within the padding, whose pixels repeat its edge; or the part of it
+    that is made."""
+    if isinstance(request, Inpaint) and request.padding_mask_crop is not None and mask is not None:
+        return _part(request, image.convert("RGB"), resized(mask.convert("L"), image.size))
     left, top, right, bottom = place = _place(request, image.size)
     inner = (right - left, bottom - top)
     whole = ((top, request.height - bottom), (left, request.width - right))
@@ -70,6 +98,42 @@ def canvas(request: Inpaint | Edit, image: Image.Image, mask: Image.Image | None
         mask=Image.fromarray(repaint),
         share=np.maximum(np.asarray(soft), _margin(request, place))[..., None],
     )
+
+
+def _part(request: Inpaint, image: Image.Image, mask: Image.Image) -> Canvas:
+    """What the mask, which is as large as the picture, selects of it, with its surroundings, as a
+    canvas of its own."""
+    box = _surroundings(request, mask)
+    whole = request.model_copy(update={"padding_mask_crop": None})
+    part = canvas(whole, image.crop(box), mask.crop(box))
+    return replace(part, around=Around(image, box))
+
+
+def _surroundings(request: Inpaint, mask: Image.Image) -> tuple[int, int, int, int]:
+    """The box around what is white, with the margin that is asked for, in the shape of the pictures
+    that are made as far as there is room; all of the mask where nothing is white."""
+    width, height = mask.size
+    found = mask.point(lambda value: WHITE * (value >= GREY)).getbbox()
+    if found is None:
+        return 0, 0, width, height
+    more = request.padding_mask_crop or 0
+    left, top, right, bottom = found
+    left, right = max(left - more, 0), min(right + more, width)
+    top, bottom = max(top - more, 0), min(bottom + more, height)
+    shape = request.width / request.height
+    left, right, top, bottom = (
+        *_widened(left, right, round((bottom - top) * shape), width),
+        *_widened(top, bottom, round((right - left) / shape), height),
+    )
+    return left, top, right, bottom
+
+
+def _widened(begin: int, end: int, wanted: int, most: int) -> tuple[int, int]:
+    """A span of `wanted` pixels around this one, or itself if it is longer, within `most`."""
+    length = min(max(wanted, end - begin), most)
+    first = begin - (length - (end - begin)) // 2
+    first = min(max(first, 0), most - length)
+    return first, first + length
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:

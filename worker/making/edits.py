@@ -7,23 +7,25 @@ from typing import Any
 
 from PIL import Image
 
+from darkroom.edit_pictures import alike, unfit
 from darkroom.errors import UnsupportedError
+from darkroom.families import entry
 from darkroom.input_images import MASK, edited
 from darkroom.prompt_syntax import unescaped
 from darkroom.request import Edit
 from worker.loading.editors import ARGUMENTS, EDITORS, IMAGE_GUIDANCE, as_json, is_edit
 from worker.loading.vaes import RepeatedVAE
+from worker.making import sizes
 from worker.making.canvas import canvas, fit
 from worker.making.pipeline_call import parameters_of
 from worker.making.work import Outcome, Work, call_with_prompt, view
 
-_LONGEST = 100
-"""How many times as long as the other a side of a picture may be. Pipelines bring pictures to their
-own number of pixels and round sides to 32; transformers' processors take 200 after that."""
-
 
 def edit(work: Work[Edit]) -> Outcome:
     request, pipeline = work.request, view(work.request, work.model)
+    is_one = len(request.images) == 1
+    if MASK in work.inputs and is_one and EDITORS[type(pipeline).__name__].inpaints:
+        return _within_mask(work)
     images = [work.inputs[edited(index)] for index in range(len(request.images))]
     told = arguments(request, pipeline, images, work.model.record.size_multiple or 1)
     made = call_with_prompt(work, pipeline, **told)
@@ -31,6 +33,21 @@ def edit(work: Work[Edit]) -> Outcome:
     if MASK not in work.inputs:
         return made
     begun = canvas(request, images[0], work.inputs[MASK])
+    return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
+
+
+def _within_mask(work: Work[Edit]) -> Outcome:
+    """The edit as the model inpaints: it knows what stays, and goes on from there."""
+    request, pipeline = work.request, view(work.request, work.model, "inpaint")
+    image = work.inputs[edited(0)]
+    _refuse_unfit(request, pipeline, [image], 1)
+    begun = canvas(request, image, work.inputs[MASK])
+    start = {
+        "image": sizes.start(begun.picture, request.num_images, pipeline),
+        "mask_image": begun.blocks(pipeline.vae_scale_factor),
+        "strength": 1.0,
+    }
+    made = call_with_prompt(work, pipeline, **start)
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
 
 
@@ -43,16 +60,20 @@ def arguments(
     if len(images) > editor.most:
         most = "one" if editor.most == 1 else editor.most
         raise UnsupportedError(f"This model can work from {most} of the images, no more.")
-    _refuse_strips(images)
+    _refuse_unfit(request, pipeline, images, multiple)
     size = (request.width, request.height)
     brought = {
         "to its size": lambda image: fit(image, size),
-        "to its pixels": lambda image: fit(image, _alike(image.size, size, multiple)),
+        "to its pixels": lambda image: fit(image, alike(image.size, size, multiple)),
         "not": lambda image: image.convert("RGB"),
     }[editor.brought]
     given = [brought(image) for image in images]
+    if editor.transparent:
+        given = [image.convert("RGBA") for image in given]
     [name] = [each for each in ARGUMENTS if each in accepted]
     told: dict[str, Any] = {name: given if editor.most > 1 else given[0]}
+    if request.layers is not None:
+        told["layers"] = request.layers
     if editor.says is not None:
         told["prompt"] = editor.says(unescaped(request.prompt), len(images))
     if type(pipeline).__name__ == "LongCatImageEditPipeline":
@@ -65,14 +86,14 @@ def arguments(
     return told
 
 
-def _refuse_strips(images: Sequence[Image.Image]) -> None:
-    """Raises UnsupportedError for pictures of which, brought to a size, a side would be none."""
-    for width, height in (image.size for image in images):
-        if max(width, height) > _LONGEST * min(width, height):
-            raise UnsupportedError(
-                f"A picture of {width} x {height} is no use: one side is more than {_LONGEST} "
-                "times the other."
-            )
+def _refuse_unfit(
+    request: Edit, pipeline: Any, images: Sequence[Image.Image], multiple: int
+) -> None:
+    """Raises UnsupportedError for pictures of shapes that the pipeline cannot work from."""
+    size, rules = (request.width, request.height), entry(type(pipeline).__name__).get("edit_rules")
+    for image in images:
+        if why := unfit(image.size, size, multiple, rules or {}):
+            raise UnsupportedError(why)
 
 
 def _refuse_long(request: Edit, pipeline: Any) -> None:
@@ -97,10 +118,3 @@ def _unlike(request: Edit, pipeline: Any) -> Iterator[str]:
             "This model was trained on prompts that are JSON and describe the picture, too; it was "
             "given the prompt as `edit_instruction`, and nothing else."
         )
-
-
-def _alike(of: tuple[int, int], size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """A size of the shape `of`, with as many pixels as `size`."""
-    scale = float((size[0] * size[1] / (of[0] * of[1])) ** 0.5)
-    width, height = (max(round(side * scale / multiple), 1) * multiple for side in of)
-    return width, height

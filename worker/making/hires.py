@@ -12,7 +12,7 @@ from PIL import Image
 from darkroom.errors import UnsupportedError
 from darkroom.hires import LATENT, Hires, second_part, upscale_model
 from darkroom.request import ImageToImage, Request, TextToImage
-from worker.loading.schedulers import StepListener
+from worker.loading.schedulers import Look, StepListener
 from worker.making.pipeline_call import steps_of
 from worker.making.upscaling import enlarge
 from worker.making.work import Outcome, Work, arguments_of, call_with_prompt, view
@@ -113,8 +113,8 @@ class _Part:
     done: int
     count: int
 
-    def step(self, i: int, _: int, latents: torch.Tensor) -> None:
-        self.listener.step(self.done + i, self.count, latents)
+    def step(self, i: int, _: int, look: Look) -> None:
+        self.listener.step(self.done + i, self.count, look)
 
     def begins(self, part: int) -> None:
         """It has no parts of its own."""

@@ -53,8 +53,9 @@ def call_pipeline(
     )
     try:
         with replace_step(pipeline.scheduler, *layers):
-            made: torch.Tensor | np.ndarray = next(iter(pipeline(**arguments).values()))
-            return made  # `images`, which Kandinsky 5 calls `image`
+            made = next(iter(pipeline(**arguments).values()))
+            # `images`, which Kandinsky 5 calls `image`, and of which Qwen-Image-Layered has a list
+            return torch.cat(made) if isinstance(made, list) else made
     except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
         if _raiser_of(error) in _CHECKS:  # before anything ran, and in words for people
             raise UnsupportedError(str(error)) from None
@@ -127,8 +128,9 @@ def _beyond(request: Request, error: BaseException) -> str:
 
 
 def pixels(images: torch.Tensor | np.ndarray) -> tuple[np.ndarray, ...]:
-    """uint8 arrays, height x width x 3, from an (n, 3, height, width) tensor of 0 to 1, or from an
-    array whose channels come last; converted on the device, so that a quarter of the bytes travels.
+    """uint8 arrays, height x width x channels, from an (n, channels, height, width) tensor of 0 to
+    1, or from an array whose channels come last; converted on the device, so that a quarter of the
+    bytes travels.
 
     Raises InvalidOutputError."""
     if isinstance(images, np.ndarray):

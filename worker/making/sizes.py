@@ -14,9 +14,16 @@ from darkroom.errors import UnsupportedError
 from darkroom.request import Request
 from worker.making.pipeline_call import parameters_of
 
-_CHOOSING = {"LongCatImageEditPipeline": (), "QwenImageEditInpaintPipeline": (None,)}
-"""Pipelines that work at 1024 x 1024 pixels in the shape of their picture, and what they expect to
-be told besides the sides that it then has."""
+_CHOOSING = {
+    "LongCatImageEditPipeline": (),
+    "QwenImageEditInpaintPipeline": (None,),
+    "QwenImageLayeredPipeline": (),
+}
+"""Pipelines that work at so many pixels, such as 1024 x 1024, in the shape of their
+picture, and what they expect to be told besides the sides that it then has."""
+
+MOST_SHOWN = 1024 * 1024
+"""Pixels of a picture that FLUX.2 klein's inpainting does not make smaller."""
 
 
 def arguments(request: Request, pipeline: Any) -> dict[str, Any]:
@@ -71,19 +78,32 @@ def _refuse_beyond_positions(size: tuple[int, int], pipeline: Any) -> None:
 
 def start(image: Image.Image, count: int, pipeline: Any) -> list[Image.Image] | torch.Tensor:
     """The picture to begin with, for each of `count` pictures: given a single one, SD 3's pipeline
-    encodes it for the first only. Qwen-Image-Edit's reads it beside the prompt, once. IF's makes
+    encodes it for the first only. Qwen-Image-Edit's reads it beside the prompt, once. FLUX.2
+    klein's makes pictures beyond 1024 x 1024 pixels smaller, but no latents. IF's makes
     pictures, but no tensors, as small as its network."""
-    if type(pipeline).__name__ == "QwenImageEditInpaintPipeline":
+    name = type(pipeline).__name__
+    if name == "QwenImageEditInpaintPipeline":
         return [image]
-    if type(pipeline).__name__ != "IFImg2ImgPipeline":
+    if name == "Flux2KleinInpaintPipeline" and image.width * image.height > MOST_SHOWN:
+        return _encoded(image, pipeline)
+    if name != "IFImg2ImgPipeline":
         return [image] * count
     pixels = torch.from_numpy(np.asarray(image) / np.float32(127.5) - 1).permute(2, 0, 1)
     return torch.stack([pixels] * count)
 
 
+def _encoded(image: Image.Image, pipeline: Any) -> torch.Tensor:
+    """The latents of FLUX.2, before they are normalised: 1 x channels x height x width."""
+    pixels = pipeline.image_processor.preprocess(image, image.height, image.width)
+    vae = pipeline.vae
+    posterior = vae.encode(pixels.to(pipeline._execution_device, vae.dtype)).latent_dist
+    latents: torch.Tensor = pipeline._patchify_latents(posterior.mode())
+    return latents
+
+
 def compare(pictures: Iterable[np.ndarray], request: Request) -> None:
     """Raises UnsupportedError if a picture has another size than the request."""
-    for height, width, _ in (picture.shape for picture in pictures):
+    for height, width, *_ in (picture.shape for picture in pictures):
         if (width, height) != (request.width, request.height):
             raise UnsupportedError(
                 f"This model makes {width} x {height} of {request.width} x {request.height}: ask "

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
@@ -21,7 +20,7 @@ from darkroom.request import (
     Unconditional,
 )
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import NOBODY, StepListener
+from worker.loading.schedulers import NOBODY, Look, StepListener
 from worker.making import edits, sizes
 from worker.making.canvas import canvas, fit
 from worker.making.hires import in_two_parts
@@ -45,21 +44,22 @@ def run(
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
     work = Work(request, model, inputs, listener, upscaler)
-    if request.deterministic and request.num_images > 1:
+    if request.num_images > 1 and (request.deterministic or model.takes_apart):
         return _one_by_one(work)
     return FUNCTIONS[request.task](work)
 
 
 def _one_by_one(work: Work[Request]) -> Outcome:
     """Each picture in the rows that it has when it is asked for by itself: then its bits are the
-    same, however many there are."""
+    same, however many there are. Qwen-Image-Layered's pipeline mixes up the layers of several."""
     request, made = work.request, []
     for index in range(request.num_images):
         one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
         listener = _OneOfMany(work.listener, index, request.num_images)
         made.append(run(one, work.model, work.inputs, listener, upscaler=work.upscaler))
     warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
-    return Outcome(tuple(each.pictures[0] for each in made), tuple(warnings))
+    pictures = tuple(picture for each in made for picture in each.pictures)
+    return Outcome(pictures, tuple(warnings))
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class _OneOfMany:
     done: int
     count: int
 
-    def step(self, i: int, n: int, latents: torch.Tensor) -> None:
-        self.listener.step(self.done * n + i, self.count * n, latents)
+    def step(self, i: int, n: int, look: Look) -> None:
+        self.listener.step(self.done * n + i, self.count * n, look)
 
     def begins(self, part: int) -> None:
         self.listener.begins(part)
@@ -105,9 +105,9 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         request = request.model_copy(update={"strength": 1.0})
         work = replace(work, request=request)
     if steps_of(request) == 0:
-        return _keep(request, begun.picture, "strength leaves no step to make")
+        return _keep(request, begun.whole, "strength leaves no step to make")
     if begun.is_kept:
-        return _keep(request, begun.picture, "the mask leaves nothing to repaint")
+        return _keep(request, begun.whole, "the mask leaves nothing to repaint")
     blocks = begun.blocks(pipeline.vae_scale_factor)
     start: dict[str, Any]
     if by_controlnet:
@@ -120,7 +120,7 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
             "strength": request.strength,
         }
     made = call_with_prompt(work, pipeline, **start)
-    if MASK in work.inputs and begun.is_all_new:
+    if MASK in work.inputs and begun.is_all_new and not begun.around:
         told.append("The mask selects the whole picture: nothing of it is kept.")
     made = replace(made, warnings=(*made.warnings, *told))
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))

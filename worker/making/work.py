@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
+from darkroom.control_maps import control_map
 from darkroom.input_images import Place, control
 from darkroom.request import Prompted, Request, Upscale
 from darkroom.request_parts import Control
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import StepListener
 from worker.making import guidance, prompts, sizes
-from worker.making.canvas import fit
 from worker.making.pipeline_call import call_pipeline, parameters_of, pixels
 
 Inputs = Mapping[Place, Image.Image]
@@ -23,10 +23,11 @@ Asked = TypeVar("Asked", bound=Request, covariant=True)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job made. Picture i has the seed of the request plus i."""
+    """What a job made. Picture i has the seed of the request plus i; where each is taken apart into
+    n layers, those of picture i are n i, n i + 1, ..."""
 
     pictures: tuple[np.ndarray, ...]
-    """uint8, height x width x 3."""
+    """uint8, height x width x 3, or x 4 where they are transparent."""
     warnings: tuple[str, ...] = ()
 
 
@@ -58,10 +59,10 @@ class Work(Generic[Asked]):
         return call_pipeline(self.request, pipeline, self.listener, arguments)
 
 
-def view(request: Request, model: LoadedModel) -> Any:
-    """The job's own pipeline, with the adapters that it asks for."""
+def view(request: Request, model: LoadedModel, task: str | None = None) -> Any:
+    """The job's own pipeline, with the adapters that it asks for; `task`: the one for another."""
     return model.view(
-        request.task,
+        task or request.task,
         request.scheduler,
         request.scheduler_options,
         adapters=model.adapters.choose(request),
@@ -101,7 +102,9 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
     if not controls:
         return {}
     size = (request.width, request.height)
-    maps = [_map(each, inputs[control(i)], size) for i, each in enumerate(controls)]
+    maps = [
+        control_map(inputs[control(i)], each.preprocess, size) for i, each in enumerate(controls)
+    ]
     arguments: dict[str, list[Any]] = {
         "control_image" if "control_image" in parameters_of(pipeline) else "image": maps,
         "controlnet_conditioning_scale": [each.scale for each in controls],
@@ -111,13 +114,3 @@ def _controls(request: Prompted, inputs: Inputs, pipeline: Any) -> dict[str, Any
     if len(controls) == 1:
         return {name: each for name, [each] in arguments.items()}
     return arguments
-
-
-def _map(control: Control, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """What the ControlNet sees. Edges are found at the size that they will have."""
-    image = fit(image, size)
-    if control.preprocess == "canny":
-        from worker.making.edges import canny  # brings OpenCV, which few jobs need
-
-        return canny(image)
-    return image

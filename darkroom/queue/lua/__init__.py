@@ -14,13 +14,19 @@ from darkroom.errors import (
 )
 from darkroom.job import LEAST_WORK_S, RQ_WORDS, UNKNOWN_WORK_S, JobError
 from darkroom.queue.claim import ALONE_AFTER, EXCUSES, LONGEST_REST
+from darkroom.queue.event_log import KEPT_S, MOST_KEPT
 from darkroom.queue.job_hash import LONGEST_DATA
+from darkroom.queue.previews import LONGEST_KEPT_S
 from darkroom.settings import Settings
+from darkroom.webhook import MOST_FAILED, MOST_MESSAGES, MOST_TO_HOST, SENDING_S
 
 TOMBSTONE_S = 30 * 86400
 MAX_TOMBSTONES = 100_000
 """For how long, and for how many jobs, reading one that was kept for its time raises ExpiredError;
 then JobNotFoundError."""
+
+REPEATED_WITHIN_S = 60
+"""A call that was cut off may be repeated so long after its job has ended."""
 
 MALFORMED = JobError(code=MalformedJobError.code, message="The stored job cannot be read.")
 _ERRORS = {
@@ -30,6 +36,9 @@ _ERRORS = {
     ),
     "deadline": JobError(
         code=DeadlineExceeded.code, message="The deadline passed before the job was started."
+    ),
+    "left": JobError(
+        code="canceled", message="The client that waited for it went away and did not come again."
     ),
     "abandoned": JobError(
         code=ModelNotFoundError.code,
@@ -48,6 +57,7 @@ class Rules:
     max_queued: int = 1000
     retention_s: float = 7 * 86400
     canceled_retention_s: float = 86400
+    file_retention_s: float = 30 * 86400
     max_kept_jobs: int = 100_000
     max_kept_mb: float = 512
 
@@ -83,12 +93,21 @@ def _constants(rules: Rules) -> dict[str, float]:
         "RETENTION_S": math.ceil(rules.retention_s),
         "CANCELED_RETENTION_S": math.ceil(min(rules.canceled_retention_s, rules.retention_s)),
         "TOMBSTONE_S": TOMBSTONE_S,
+        "DAY_S": 86400,
         "LONGEST_DATA": LONGEST_DATA,
         "MAX_TOMBSTONES": MAX_TOMBSTONES,
+        "MOST_EVENTS": MOST_KEPT,
+        "EVENTS_S": KEPT_S,
+        "REPEATED_WITHIN_S": REPEATED_WITHIN_S,
+        "PREVIEW_S": LONGEST_KEPT_S,
         "ALONE_AFTER": ALONE_AFTER,
         "EXCUSES": EXCUSES,
         "LONGEST_REST": LONGEST_REST,
         "AGEING": AGEING,
+        "MOST_TO_HOST": MOST_TO_HOST,
+        "MOST_MESSAGES": MOST_MESSAGES,
+        "MOST_FAILED": MOST_FAILED,
+        "SENDING_S": SENDING_S,
         "LEAST_WORK_S": LEAST_WORK_S,
         "UNKNOWN_WORK_S": UNKNOWN_WORK_S,
     }

@@ -1,5 +1,6 @@
 -- An engine starts to work for a job that it claimed: from now on the job runs, and its attempt
--- counts. Refused to an engine that does not hold it. A repeat changes nothing. Returns the job.
+-- counts. Refused to an engine that does not hold it; one of a queue that was paused meanwhile goes
+-- back. A repeat changes nothing. Returns the job.
 even_when_full()
 local id, token, worker = unpack(ARGV)
 local key = key_of(id)
@@ -10,6 +11,9 @@ if holder ~= token then
 elseif status == RQ_WORD.running then
   return view(id)
 elseif status ~= RQ_WORD.queued then
+  return false
+elseif is_paused(queue) then
+  requeue(id, false)
   return false
 end
 local member = id .. ':' .. token
@@ -25,5 +29,6 @@ redis.call('ZADD', 'rq:executions:' .. id, FAR, token)
 redis.call('HSET', 'rq:execution:' .. member, 'id', token, 'worker_name', worker,
   'created_at', unix(NOW), 'last_heartbeat', unix(NOW))
 emit(id, 'status', cjson.encode({status = 'running', attempt = attempt}))
+post(id, 'job.started', 'running')
 ring('room:' .. engine, 1)
 return view(id)

@@ -4,11 +4,5 @@ if not is_ours(id, owner) then
   return false
 end
 even_when_full()
-local status = redis.call('HGET', key_of(id), 'status')
-if status == RQ_WORD.queued or status == RQ_WORD.running then
-  local engine = settle(id, 'canceled', '')
-  if engine then
-    ring('engine:' .. engine)
-  end
-end
+cancel(id)
 return forget(id)

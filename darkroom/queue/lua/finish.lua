@@ -25,10 +25,11 @@ if data ~= '' then
   redis.call('HSET', key, 'data', data)
 end
 local images_from = 12 + tonumber(news)
-for i = 12, images_from - 1 do
-  emit(id, 'progress', ARGV[i])
+for i = 12, images_from - 1, 2 do
+  emit(id, ARGV[i], ARGV[i + 1])
 end
 for i = images_from, #ARGV do
+  redis.call('HSET', 'darkroom:images', cjson.decode(ARGV[i]).id, id)
   emit(id, 'image', ARGV[i])
 end
 local worker = 'rq:worker:' .. (redis.call('HGET', key, 'worker_name') or '')

@@ -1,5 +1,6 @@
--- Every queue: its name, how many jobs wait and run, how long the oldest that waits has, its workers and
--- its seconds of work. What an engine holds and has not begun waits like the rest.
+-- Every queue: its name, how many jobs wait and run, how long the oldest that waits has, its workers,
+-- its seconds of work and whether it is paused. What an engine holds and has not begun waits like the
+-- rest.
 
 local function accepted(id)
   return tonumber(id and redis.call('HGET', key_of(id), 'dr_created') or NOW) or NOW
@@ -36,6 +37,6 @@ for _, name in ipairs(names) do
   end
   local waiting, running = redis.call('LLEN', 'rq:queue:' .. name), running_of(name)
   states[#states + 1] = {name, waiting + #held, #running, unix(NOW - since), workers,
-    string.format('%.3f', backlog_s(name, waiting, held, running))}
+    string.format('%.3f', backlog_s(name, waiting, held, running)), is_paused(name) and 1 or 0}
 end
 return states

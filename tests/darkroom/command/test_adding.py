@@ -49,13 +49,16 @@ def test_a_checkpoint_gets_a_card_of_its_family(models_toml: Path) -> None:
     assert (card.defaults.num_inference_steps, card.limits.max_size) == (25, 1024)
     again = add(models_toml, models_toml.parent / "Dream Shaper (8).safetensors")
     assert (again.exit_code, "in models.toml already" in again.stdout) == (0, True)
+    other = add(models_toml, models_toml.parent / "Dream Shaper (8).safetensors", "--name", "mine")
+    assert (other.exit_code, "already, as 'Dream-Shaper-8'" in other.stderr) == (1, True)
 
 
 def test_a_dry_run_shows_the_card_and_writes_nothing(models_toml: Path) -> None:
     done = add(models_toml, put(models_toml, "xl", "x_turbo.safetensors"), "--dry-run")
     assert done.exit_code == 0
     assert "would be added: x_turbo" in done.stdout
-    assert "needed few steps" in done.stdout
+    assert "distilled to need few steps" in done.stdout
+    assert 'scheduler_options = { timestep_spacing = "trailing" }' in done.stdout
     assert 'source = "x_turbo.safetensors"' in done.stdout
     assert models_toml.read_text() == OLD
 
@@ -75,6 +78,15 @@ def test_an_adapter_goes_to_the_model_of_its_family(models_toml: Path) -> None:
     assert [each.token for each in one.embeddings] == ["embedding"]
     assert one.vae == "vae.safetensors"
     assert (other.loras, other.controlnets, other.vae) == ((), (), None)
+
+
+def test_a_lora_for_few_steps_brings_its_settings(models_toml: Path) -> None:
+    add(models_toml, put(models_toml, "checkpoint"))
+    done = add(models_toml, put(models_toml, "lora", "hyper_8steps.safetensors"))
+    assert done.exit_code == 0, done.output
+    [lora] = cards(models_toml)["checkpoint"].loras
+    assert (lora.defaults.scheduler, lora.defaults.num_inference_steps) == ("DDIMScheduler", 8)
+    assert lora.defaults.scheduler_options.timestep_spacing == "trailing"
 
 
 def test_an_adapter_needs_a_model_that_it_fits(models_toml: Path) -> None:
@@ -170,6 +182,15 @@ def test_a_folder_of_loose_files_is_taken_whole(models_toml: Path, names: tuple[
     assert done.exit_code == 0, done.output
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert [line.split()[0] for line in lines[:-1]].count("added") == 5
+    whole = lines[lines.index("In all:") + 1 : -1]
+    assert sorted(whole[:4]) == [
+        "1  added: a ControlNet",
+        "1  added: a LoRA",
+        "1  added: an embedding",
+        "2  added: a model",
+    ]
+    assert len(whole) == 4 + 3
+    assert any(line.startswith("1  left out: it is a pickle, which could run") for line in whole)
     for left in (f"{names[0]}/old.ckpt", f"{names[1]}/flux.safetensors", f"{names[2]}/vae"):
         assert any(line.startswith(f"left out  {left}") for line in lines), lines
     made = cards(models_toml)
@@ -178,8 +199,21 @@ def test_a_folder_of_loose_files_is_taken_whole(models_toml: Path, names: tuple[
         assert [each.token for each in made[name].embeddings] == ["embedding"]
     text = models_toml.read_text()
     assert text.startswith(OLD)
-    assert add(models_toml, folder).exit_code == 0
+    again = add(models_toml, folder)
+    assert (again.exit_code, "5  there already" in again.stdout) == (0, True)
     assert models_toml.read_text() == text
+
+
+def test_a_lora_goes_to_no_model_that_takes_none_and_half_of_one_nowhere(models_toml: Path) -> None:
+    wrong = put(models_toml, "lora", "half.safetensors")
+    write(wrong, {name: size for name, size in LORA.items() if "up" not in name})
+    half = add(models_toml, wrong)
+    assert (half.exit_code, "some of its weights are missing" in half.stderr) == (1, True)
+    folder = models_toml.parent / "emoji"
+    folder.mkdir()
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionUpscalePipeline"}')
+    none = add(models_toml, put(models_toml, "lora"), "--to", "emoji")
+    assert (none.exit_code, "emoji takes no LoRAs" in none.stderr) == (1, True)
 
 
 def test_a_folder_with_nothing_of_use_is_told(models_toml: Path) -> None:

@@ -20,6 +20,7 @@ COMMANDS = [
     "generate",
     "demo",
     "version",
+    "mcp",
     "jobs ls",
     "jobs show",
     "jobs cancel",
@@ -31,6 +32,10 @@ COMMANDS = [
     "models add",
     "models convert",
     "models remove",
+    "keys create",
+    "keys ls",
+    "keys revoke",
+    "keys rotate",
 ]
 
 
@@ -41,7 +46,7 @@ def test_each_command_explains_itself(command: str) -> None:
     assert "Usage:" in done.stdout
 
 
-@pytest.mark.parametrize("group", [[], ["jobs"], ["models"]])
+@pytest.mark.parametrize("group", [[], ["jobs"], ["models"], ["keys"]])
 def test_help_fits_a_terminal(group: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")

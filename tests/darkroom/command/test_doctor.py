@@ -15,10 +15,24 @@ from darkroom.settings import Settings
 from tests import tiny
 from tests.running import RunningUp, darkroom
 
+TORCH = """
+from types import SimpleNamespace
+__version__ = "2.13.0"
+version = SimpleNamespace(cuda=None, hip=None)
+cuda = SimpleNamespace(is_available=lambda: False)
+"""
+
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_models: Path) -> Settings:
     return Settings(state_dir=tmp_path / "state", models=tiny_models, device="cpu")
+
+
+@pytest.fixture
+def in_place_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells its version at once, for tests of other things."""
+    (tmp_path / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
 @pytest.fixture
@@ -39,6 +53,7 @@ def test_nothing_is_wrong_here(settings: Settings) -> None:
     assert [check for check in checks.values() if check.state == "fault"] == []
 
 
+@pytest.mark.usefixtures("in_place_of_torch")
 def test_every_fault_and_note_comes_with_a_remedy(with_redis: Settings, tmp_path: Path) -> None:
     broken = {
         "redis_url": f"unix://{tmp_path}/none",
@@ -52,6 +67,7 @@ def test_every_fault_and_note_comes_with_a_remedy(with_redis: Settings, tmp_path
     assert [c for c in checks.values() if c.state != "ok" and not c.remedy] == []
 
 
+@pytest.mark.usefixtures("in_place_of_torch")
 @pytest.mark.parametrize(
     ("option", "value", "check", "state"),
     [
@@ -132,6 +148,7 @@ def test_a_card_that_is_named_and_is_not_there_is_a_fault(
     assert (check.state, check.found.removeprefix("this torch is ")) == (state, said)
 
 
+@pytest.mark.usefixtures("in_place_of_torch")
 def test_it_is_said_whether_darkroom_up_runs(settings: Settings, shared_up: RunningUp) -> None:
     assert found(settings)["darkroom up"].found.startswith("none runs with the state directory")
     running = settings.model_copy(update={"state_dir": shared_up.state_dir})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from darkroom.command.client import Client
+from darkroom.client.client import Client
 from darkroom.command.generate import generate_pictures
 from darkroom.command.wish import Wish
 from tests.commands import invoke, lines, opened

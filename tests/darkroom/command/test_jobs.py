@@ -67,3 +67,28 @@ def test_a_job_is_shown_for_people(shared_up: RunningUp) -> None:
     assert rows["seconds"].partition(":")[0].replace(".", "").isdigit()
     assert len(rows["created"].split()) == 3, "date, time and zone"
     assert not {"None", "True", "False", "{'"} & set(shown.split())
+
+
+def test_a_job_is_made_again_with_changes(shared_up: RunningUp) -> None:
+    at = ("--url", shared_up.url)
+    made = json.loads(invoke("generate", "cat", "--json", "-o", os.devnull, *at).stdout)
+    given = ("--seed", "5", "-f", "num_images=2")
+    again = invoke("jobs", "retry", made["id"][-8:], *given, "--json", *at)
+    job = json.loads(again.stdout)
+    assert job["request"] == made["request"] | {"seed": 5, "num_images": 2}
+    shown = invoke("jobs", "show", job["id"], *at).stdout
+    assert f"retry of {made['id']}" in " ".join(shown.split())
+    assert invoke("jobs", "retry", made["id"], "-f", "nope", *at).exit_code == 2
+
+
+def test_a_job_is_marked_and_found_by_its_star_and_its_prompt(shared_up: RunningUp) -> None:
+    at = ("--url", shared_up.url)
+    made = json.loads(invoke("generate", "a Zebra", "--json", "-o", os.devnull, *at).stdout)
+    told = invoke("jobs", "mark", made["id"], "--star", "--tag", "a", "--tag", "b", *at)
+    assert lines(told.stdout) == [f"{made['id']} starred, tags: a, b"]
+    for found in (("--starred",), ("--text", "zebra"), ("--starred", "--text", "ZEBRA")):
+        assert made["id"][-8:] in invoke("jobs", "ls", *found, *at).stdout
+    assert made["id"][-8:] not in invoke("jobs", "ls", "--text", "zebu", *at).stdout
+    told = invoke("jobs", "mark", made["id"], "--no-star", *at)
+    assert lines(told.stdout) == [f"{made['id']} not starred, tags: a, b"]
+    assert invoke("jobs", "mark", made["id"], *at).exit_code == 2

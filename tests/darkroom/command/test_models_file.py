@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.catalog import Catalog, ModelsFileError
+from darkroom.catalog import Catalog
 from darkroom.command.models_file import (
     change,
     preview,
@@ -21,6 +21,7 @@ from darkroom.command.models_file import (
     with_field,
     without_card,
 )
+from darkroom.models_text import ModelsFileError
 
 FILE = '''# All of this is mine.
 default = "a"   # the best
@@ -192,6 +193,13 @@ def test_what_no_process_could_read_is_not_written(place: Path, edit: object, sa
     assert len(list(place.parent.iterdir())) == 1
 
 
+def test_a_file_that_is_write_protected_stays(place: Path) -> None:
+    place.chmod(0o444)
+    with pytest.raises(ModelsFileError, match="cannot be changed: it is write-protected"):
+        change(place, lambda text: with_card(text, {"name": "d", "source": "s"}))
+    assert place.read_text() == GOOD
+
+
 def test_a_folder_that_takes_no_file_leaves_the_old_one(place: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
@@ -223,3 +231,14 @@ def test_commands_at_once_lose_nothing(place: Path) -> None:
     both = [subprocess.Popen([*command, name, str(place)]) for name in ("x", "y")]
     assert [each.wait(60) for each in both] == [0, 0]
     assert len(Catalog.read(place).cards) == 3 + 2 * 5
+
+
+def test_a_card_ends_where_a_style_begins():
+    style = '\n# Of all models.\n[[styles]]\nname = "ink"\nprompt = "{prompt}, ink"\n'
+    text = '[[models]]\nname = "a"\nsource = "x"\n'
+    both = text + style + '\n[[models]]\nname = "b"\nsource = "y"\n'
+    assert without_card(both, "b") == text + style
+    assert without_card(both, "a").lstrip() == both[len(text) :].lstrip()
+    wider = with_entry(text + style, "a", "loras", {"name": "l", "source": "z"})
+    assert wider.endswith(style)
+    assert tomllib.loads(wider)["models"][0]["loras"] == [{"name": "l", "source": "z"}]

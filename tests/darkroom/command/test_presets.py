@@ -1,6 +1,6 @@
-from darkroom.catalog import ModelCard
 from darkroom.command.presets import FAMILIES, PRESETS, title
 from darkroom.file_families import TRANSFORMERS, UNETS
+from darkroom.model_card import ModelCard
 
 
 def test_each_preset_and_each_family_makes_a_card() -> None:

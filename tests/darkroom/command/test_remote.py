@@ -1,9 +1,12 @@
 """Commands that talk to a running Darkroom: what they say, and what they say when it fails."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from darkroom.api_keys import new_key
+from darkroom.command.remote import client_of
 from tests.commands import invoke
 from tests.running import RunningUp, darkroom
 
@@ -19,6 +22,25 @@ def test_no_service_is_said_with_what_to_do(command: str) -> None:
     assert "darkroom up" in done.stderr
     assert NOBODY in done.stderr
     assert done.stdout == ""
+
+
+def test_the_key_that_up_left_is_for_this_machine_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (given, left) = (new_key(name)[1].reveal() for name in ("given", "left"))
+    (tmp_path / "first-key").write_text(f"{left}\n")
+    monkeypatch.setenv("DARKROOM_STATE_DIR", str(tmp_path))
+
+    def sent(url: str, key: str | None = None) -> str | None:
+        with client_of(url, key) as client:
+            return client._http.headers.get("authorization")
+
+    assert sent("http://127.0.0.1:1") == sent("http://localhost:1") == f"Bearer {left}"
+    assert sent("http://127.0.0.1:1", given) == sent("http://x.example", given) == f"Bearer {given}"
+    assert sent("http://x.example") is None
+    monkeypatch.setenv("DARKROOM_STATE_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("DARKROOM_PORT", "what a client does not need")
+    assert sent("http://127.0.0.1:1") is None
 
 
 @pytest.mark.parametrize(
@@ -93,3 +115,17 @@ def test_a_job_without_a_picture_ends_with_status_1(shared_up: RunningUp) -> Non
     watched = invoke("jobs", "watch", canceled["id"], *at)
     assert watched.exit_code == 1
     assert said in watched.stderr
+
+
+def test_a_dry_run_says_what_it_would_take_and_makes_nothing(shared_up: RunningUp) -> None:
+    at = ("--url", shared_up.url)
+    before = invoke("jobs", "ls", "--json", *at).stdout
+    given = ("a narwhal", "--steps", "3", "--dry-run")
+    told = json.loads(invoke("generate", *given, "--json", *at).stdout)
+    assert (told["request"]["prompt"], told["position"]) == ("a narwhal", 0)
+    said = invoke("generate", *given, *at).stdout
+    assert f"seconds of work  {told['work_s']:.1f} ({told['work_source']})" in said
+    assert "workers          " + ", ".join(told["workers"]) in said
+    refused = invoke("generate", "a narwhal", "--size", "7", "--dry-run", *at)
+    assert (refused.exit_code, "--size: " in refused.stderr) == (1, True)
+    assert invoke("jobs", "ls", "--json", *at).stdout == before

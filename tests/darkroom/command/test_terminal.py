@@ -10,7 +10,6 @@ from darkroom.command.terminal import (
     err,
     faults,
     out,
-    plain,
     print_json,
     print_rows,
     print_rows_and_text,
@@ -62,20 +61,6 @@ def test_a_hint_can_be_typed_as_it_stands(
     monkeypatch.setenv("PATH", str(program.parent) if on_path else "/nowhere")
     monkeypatch.setattr(sys, "argv", [called.format(cwd=tmp_path)])
     assert command_line("generate", "a cat") == f"{expected} generate 'a cat'"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a cat :skull: [red]", "a cat :skull: [red]"),
-        ("x\nstatus  failed\r\t", "x\\nstatus  failed\\r\\t"),
-        ("\x1b[31m\x9b31m\x7f", "\\x1b[31m\\x9b31m\\x7f"),
-        ("a\u202eb\u2066c\u200f\u2028", "a\\u202eb\\u2066c\\u200f\\u2028"),
-        ("猫 👩\u200d🚀 é", "猫 👩\u200d🚀 é"),
-    ],
-)
-def test_text_of_clients_stays_on_its_line(text: str, shown: str) -> None:
-    assert plain(text) == shown
 
 
 def test_rows_line_up_and_no_cell_breaks_them(capsys: pytest.CaptureFixture[str]) -> None:

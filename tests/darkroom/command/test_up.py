@@ -36,6 +36,8 @@ def test_a_signal_stops_everything_in_order(
 ) -> None:
     with RunningUp(state_dir, tiny_models) as up:
         url = up.ready()
+        assert f"{url}/v1 " in up.output
+        assert "A1111" in up.output
         picture = state_dir / "cat.png"
         assert darkroom("generate", "a cat", "--url", url, "-o", picture).returncode == 0
         children = up.descendants()
@@ -81,6 +83,53 @@ def test_what_dies_is_started_again(state_dir: Path, tiny_models: Path) -> None:
             body = {"prompt": "a cat", "num_inference_steps": 2}
             made = http.post("/api/v1/jobs", json=body, headers={"Prefer": "wait=60"})
         assert made.json()["status"] == "succeeded", made.text
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_worker_that_was_told_to_end_is_not_started_again(
+    state_dir: Path, tiny_models: Path
+) -> None:
+    with (
+        RunningUp(state_dir, tiny_models) as up,
+        httpx2.Client(base_url=up.ready(), timeout=20) as http,
+    ):
+        while not (workers := http.get("/api/v1/workers").json()["data"]):
+            assert up.process.poll() is None
+        path = f"/api/v1/workers/{workers[0]['name']}/drain"
+        assert http.post(path).status_code == 202
+        up.says("^worker .* was drained and stays away")
+        assert http.get("/api/v1/workers").json()["data"] == []
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from darkroom.command.up import run
+from darkroom.settings import Settings
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100):
+            pass
+
+def say(text):
+    print(text, flush=True)
+    if "The API is ready" in text:
+        late = Late()
+        del late
+
+run(Settings(_env_file=None, state_dir=Path(sys.argv[1]), models=sys.argv[2], port=0), 0, say)
+"""
+
+
+def test_a_signal_in_a_finalizer_is_heard(state_dir: Path, tiny_models: Path) -> None:
+    """Python drops what is raised there."""
+    command = [sys.executable, "-c", INTERRUPTED, str(state_dir), str(tiny_models)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert "Exception ignored" in done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Stopped.")
 
 
 def test_what_cannot_be_started_again_is_tried_until_it_can(
@@ -244,14 +293,31 @@ def test_without_workers_it_says_how_to_start_one(state_dir: Path, tiny_models: 
 
 
 def test_nobody_else_may_read_what_it_writes(state_dir: Path, tiny_models: Path) -> None:
+    """Nor ask it anything, where keys are asked for: it makes the first one."""
     before = os.umask(0)
     try:
-        with RunningUp(state_dir, tiny_models, "--workers", "0") as up:
-            hint = up.says("try .*darkroom generate .* --url (\\S+)")
+        with RunningUp(state_dir, tiny_models, "--workers", "0", "--keys", "on") as up:
+            at = up.says("key .*The first API key, .* is in (\\S+)$")[1]
+            hint = up.says("try *(\\S+) .*darkroom generate .* --url (\\S+)")
+            url = hint[2]
             picture = {"prompt": "x", "image": TASKS["image-to-image"].example["image"]}
-            assert httpx2.post(f"{hint[1]}/api/v1/jobs", json=picture).status_code == 202
+            key = Path(at).read_text().strip()
+            assert key not in up.output
+            for headers, status in (({}, 401), ({"X-API-Key": key}, 202)):
+                answer = httpx2.post(f"{url}/api/v1/jobs", json=picture, headers=headers)
+                assert answer.status_code == status
+            assert hint[1] == f"DARKROOM_STATE_DIR={state_dir}"
+            there = {"variables": {"DARKROOM_STATE_DIR": str(state_dir)}}
+            listed = darkroom("jobs", "ls", "--url", url, **there)
+            assert (listed.returncode, "queued" in listed.stdout) == (0, True)
+            wrong = darkroom(
+                "jobs", "ls", "--url", url, "--key", f"dk_{'0' * 16}_{'0' * 64}", **there
+            )
+            assert wrong.returncode == 1
+            assert "--key or DARKROOM_KEY" in wrong.stderr
             written = [state_dir, *state_dir.rglob("*")]
-            assert {path.name for path in written} > {"url", "api.log", "lock", "images"}
+            names = {"url", "api.log", "lock", "images", "first-key"}
+            assert {path.name for path in written} > names
             assert [path for path in written if path.lstat().st_mode & 0o077] == []
     finally:
         os.umask(before)

@@ -3,15 +3,14 @@
 import base64
 from pathlib import Path
 
-import numpy as np
 import pytest
+from PIL import Image
 
 from darkroom.command.wish import Wish
+from darkroom.encoding import encode
 from darkroom.errors import InvalidImageError
 from darkroom.job import ImageRecord
 from darkroom.provenance import describe
-from darkroom.request import Output
-from worker.encode import encode
 
 
 def test_what_is_left_out_is_left_to_the_service() -> None:
@@ -36,7 +35,7 @@ def test_image_is_read_or_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"bytes")
     body = Wish.of("x", images=[str(tmp_path / "a.png")]).body
     assert base64.b64decode(body["image"]) == b"bytes"
-    for named in ("file_" + "0" * 64, "img_" + "0" * 32):
+    for named in ("file_" + "0" * 64, "img_" + "0" * 32, "https://host/a.png"):
         assert Wish.of("x", images=[named]).body["image"] == named
 
 
@@ -105,10 +104,9 @@ def test_a_picture_can_be_asked_for_again(image_format: str, tmp_path: Path) -> 
         "num_images": 2,
         "output": {"format": image_format, "quality": 90, "metadata": "full"},
     }
-    pixels = np.zeros((8, 8, 3), np.uint8)
     file = tmp_path / "picture"
-    output = Output(format=image_format)
-    file.write_bytes(encode(pixels, output, describe(request, 1, "full")).data)
+    image, told = Image.new("RGB", (8, 8)), describe(request, 1, "full")
+    file.write_bytes(encode(image, image_format, 90, told).data)
     again = request | {"seed": 5, "num_images": 1}
     assert Wish.of(None, replay=str(file)).body == again
     changed = Wish.of("dog", replay=str(file), size="16", output="x.webp", num_inference_steps=4)
@@ -183,7 +181,7 @@ def test_any_field_can_be_set() -> None:
         ({"mask": "nowhere.png"}, "--mask"),
         ({"references": ["nowhere.png"]}, "--reference"),
         ({"preprocess": "canny"}, "--preprocess needs --control"),
-        ({"images": ["https://host/a.png"]}, "nothing is fetched from a URL; name a file$"),
+        ({"images": ["ftp://host/a.png"]}, "nothing is fetched from such a URL; name a file$"),
         ({"images": [f"http://host/api/v1/images/img_{'0' * 32}"]}, "its id: img_00000"),
     ],
 )

@@ -48,6 +48,13 @@ def test_warnings_that_cannot_be_read_are_none(warnings: str) -> None:
     assert claim_of(answer(dr_warnings=warnings), "token")[0].warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("weight", "read"), [("3", 3), ("2.5", 2.5), ("0", 1), ("x", 1), ("inf", 1), ("nan", 1)]
+)
+def test_what_is_no_weight_is_one(weight: str, read: float) -> None:
+    assert claim_of(answer(dr_weight=weight), "token")[0].weight == read
+
+
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
     return Queue(redis)

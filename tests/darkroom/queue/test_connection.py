@@ -8,7 +8,7 @@ from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import QueueUnavailableError
-from darkroom.queue import connection, jobs
+from darkroom.queue import connection, exchange, jobs
 from darkroom.queue.connection import POOL_SIZE
 from darkroom.queue.exchange import AsyncClient, send
 from tests.darkroom.queue.test_exchange import run
@@ -29,7 +29,6 @@ def test_more_ask_at_once_than_there_are_connections(valkey: RedisServer, redis:
 def test_who_waits_too_long_for_a_connection_is_told(
     valkey: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "POOL_SIZE", 1)
     monkeypatch.setattr(connection, "POOL_TIMEOUT_S", 0.05)
 
     async def test(client: AsyncClient) -> None:
@@ -41,6 +40,44 @@ def test_who_waits_too_long_for_a_connection_is_told(
         redis.lpush("bell", "ring")
         assert tuple(await blocking) == (b"bell", b"ring")
         assert await client.carry_out(send("PING"))
+
+    run(valkey.url, test, size=1)
+
+
+def test_a_redis_that_hangs_is_away(
+    valkey: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before each of its timeouts has passed."""
+    monkeypatch.setattr(exchange, "SILENT_S", 0.3)
+
+    async def test(client: AsyncClient) -> None:
+        assert await client.carry_out(send("PING"))
+        redis.client_pause(2000)
+        for _ in range(2):
+            with pytest.raises(QueueUnavailableError, match="does not answer"):
+                await client.carry_out(send("GET", "x"))
+        monkeypatch.undo()
+        assert await client.carry_out(send("SET", "x", "1"))
+
+    run(valkey.url, test)
+
+
+def test_one_that_answers_others_is_only_busy(
+    valkey: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "SILENT_S", 2)
+
+    def blocked() -> set[str]:
+        return {each["id"] for each in redis.client_list() if each["cmd"] == "blpop"}
+
+    async def test(client: AsyncClient) -> None:
+        late = asyncio.create_task(client.carry_out(send("BLPOP", "bell", 4)))
+        while not (first := blocked()):
+            await client.carry_out(send("PING"))
+        while not blocked() - first:  # until it is asked again, on another connection
+            await client.carry_out(send("PING"))
+        redis.lpush("bell", "ring")
+        assert await late
 
     run(valkey.url, test)
 

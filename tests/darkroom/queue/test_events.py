@@ -14,7 +14,7 @@ from redis import Redis
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import QueueUnavailableError
 from darkroom.job import JobStatus, Progress
-from darkroom.queue import events
+from darkroom.queue import calls, events
 from darkroom.queue.connection import connect_async
 from darkroom.queue.events import EventFeed
 from darkroom.queue.exchange import AsyncClient
@@ -115,7 +115,7 @@ def test_all_waiters_of_a_job_are_woken_and_forgotten(valkey: RedisServer, queue
             queue.cancel(job.id)
             assert all(await asyncio.gather(*waits))
             assert not feed.waiters
-            assert not feed._watched
+            assert not feed._jobs
 
     run(test())
 
@@ -138,6 +138,28 @@ def test_who_waits_for_the_end_sleeps_through_what_happens_before(
             assert not await watch.changed(0.05)
             await off_loop(lambda: queue.finish(got, JobStatus.SUCCEEDED))
             assert await watch.changed(5)
+
+    run(test())
+
+
+def test_all_who_watch_read_a_job_whose_client_left(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        job = queue.submit({}, model="emoji").job
+        async with listening(valkey.url) as feed, feed.watch(job.id, until_end=True) as watch:
+            await watch.changed(0)
+            await off_loop(lambda: queue.carry_out(calls.left(job.id)))
+            assert await watch.changed(5)
+            await watch.look()
+            assert await off_loop(lambda: queue.redis.zcard("darkroom:left")) == 0
+
+    run(test())
+
+
+def test_a_feed_tells_scripts_that_it_lives(valkey: RedisServer, queue: Queue) -> None:
+    async def test() -> None:
+        async with listening(valkey.url) as feed:
+            channel = calls.service_channel(feed.service)
+            assert dict(queue.redis.pubsub_numsub(channel)) == {channel.encode(): 1}
 
     run(test())
 

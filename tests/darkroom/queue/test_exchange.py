@@ -10,7 +10,7 @@ from redis import Redis
 from darkroom.command.valkey import RedisServer
 from darkroom.errors import JobNotFoundError, QueueUnavailableError
 from darkroom.job import JobStatus
-from darkroom.queue import jobs
+from darkroom.queue import jobs, listing
 from darkroom.queue.connection import connect_async
 from darkroom.queue.exchange import AsyncClient, Send
 from darkroom.queue.lua import Rules, scripts
@@ -19,9 +19,9 @@ from darkroom.queue.queue import Queue
 SCRIPTS = scripts(Rules(retention_s=60))
 
 
-def run(url: str, test: Callable[[AsyncClient], Awaitable[None]]) -> None:
+def run(url: str, test: Callable[[AsyncClient], Awaitable[None]], **pool: int) -> None:
     async def connected() -> None:
-        async with asyncio.timeout(20), connect_async(url) as redis:
+        async with asyncio.timeout(20), connect_async(url, **pool) as redis:
             await test(AsyncClient(redis, SCRIPTS))
 
     asyncio.run(connected())
@@ -37,7 +37,7 @@ def test_a_loop_asks_and_reads_as_a_thread_does(valkey: RedisServer, queue: Queu
         accepted = await client.carry_out(jobs.submit({"prompt": "a cat"}, model="pix"))
         job_id = accepted.job.id
         assert queue.fetch(job_id) == await client.carry_out(jobs.fetch(job_id)) == accepted.job
-        assert queue.page() == await client.carry_out(jobs.page())
+        assert queue.page() == await client.carry_out(listing.page())
         (state,) = await client.carry_out(jobs.queues())
         assert (state.name, state.queued, state.running) == ("pix.normal", 1, 0)
         assert queue.counters() == await client.carry_out(jobs.counters())

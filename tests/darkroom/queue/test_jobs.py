@@ -10,7 +10,9 @@ from darkroom.errors import (
     TooManyActiveJobsError,
 )
 from darkroom.job import JobStatus
+from darkroom.job_options import JobMarks
 from darkroom.queue import jobs
+from darkroom.queue.accepting import Terms
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Queue
 
@@ -43,7 +45,9 @@ def test_asking_tells_what_would_come_of_a_job_and_accepts_none(redis: Redis) ->
     queue = Queue(redis, Rules(max_queued=2))
 
     def ask(key: str | None = None, **more: object) -> jobs.Submitted | None:
-        return queue.carry_out(jobs.ask(idempotency_key=key, fingerprint="f", owner="ann", **more))
+        return queue.carry_out(
+            jobs.ask(Terms(idempotency_key=key, fingerprint="f", owner="ann", **more))
+        )
 
     assert ask() is ask("k") is None
     known = {"model": "m", "owner": "ann", "idempotency_key": "k"}
@@ -58,4 +62,15 @@ def test_asking_tells_what_would_come_of_a_job_and_accepts_none(redis: Redis) ->
         ask()
     assert ask("k") is not None
     with pytest.raises(IdempotencyMismatchError):
-        queue.carry_out(jobs.ask(idempotency_key="k", fingerprint="g", owner="ann"))
+        queue.carry_out(jobs.ask(Terms(idempotency_key="k", fingerprint="g", owner="ann")))
+
+
+@pytest.mark.parametrize("others", [JobMarks(tags=["b"]), JobMarks(starred=True)])
+def test_marks_are_written_on_what_was_seen_alone(queue: Queue, others: JobMarks) -> None:
+    seen = queue.submit({}, model="pix", tags=["ä"]).job
+    mine = JobMarks(tags=["c"])
+    marked = queue.mark(seen.id, others, seen=seen)
+    assert queue.mark(seen.id, mine, seen=seen) is None
+    assert queue.fetch(seen.id) == marked
+    assert queue.mark(seen.id, mine, seen=marked).tags == ["c"]
+    assert queue.mark(seen.id, JobMarks(tags=[])).tags == []

@@ -12,6 +12,8 @@ from redis import Redis
 
 from darkroom.command.valkey import RedisServer
 from darkroom.job import JobStatus, Progress
+from darkroom.queue import batches
+from darkroom.queue.accepting import NewJob, Terms
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Claim, News, Queue, queue_names
 from tests.begun import begun
@@ -132,3 +134,16 @@ def test_lost_reply_to_reap(queue: Queue, wire: LossyWire, redis: Redis) -> None
     queue.reap("e")
     assert wire.lost == 1
     assert redis.llen("rq:queue:m.normal") == 1
+
+
+def test_lost_reply_to_submit_of_a_batch(queue: Queue, wire: LossyWire, redis: Redis) -> None:
+    new = [NewJob(request={}, model="m") for _ in range(3)]
+    queue.carry_out(batches.submit(new, Terms()))  # the script is loaded
+    redis.flushdb()
+    wire.lose_next = True
+    terms = Terms(owner="ann", max_active=3)
+    submitted = queue.carry_out(batches.submit(new, terms))
+    assert wire.lost == 1
+    assert not submitted.replayed
+    waiting = redis.lrange("rq:queue:m.normal", 0, -1)
+    assert waiting == [each.id.encode() for each in submitted.batch.jobs]

@@ -2,7 +2,7 @@
 
 from redis import Redis
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.model_records import ModelRecords
 
 

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from darkroom.job import Job, Progress, QueuePlace
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.outlook import Line, Outlook, look
 from darkroom.queue.queue import News, Queue

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -18,11 +19,13 @@ from darkroom.errors import (
     QueueFullError,
     QueueUnavailableError,
     TooManyActiveJobsError,
+    TooManyQueuedJobsError,
 )
 from darkroom.job import ImageRecord, Job, JobError, JobStatus, Progress, Timings, new_image_id
 from darkroom.queue import lua
 from darkroom.queue.claim import EXCUSES
 from darkroom.queue.connection import connect, translated
+from darkroom.queue.event_log import stream_of
 from darkroom.queue.job_hash import FUNCTION
 from darkroom.queue.lua import Rules
 from darkroom.queue.queue import Claim, News, Queue, engine_bell, queue_bell, queue_names, room_bell
@@ -172,8 +175,24 @@ def test_quota_counts_queued_and_running_jobs_of_one_owner(queue: Queue) -> None
     submit(queue, **quota)
 
 
-def test_quota_forgets_what_rq_tools_canceled(queue: Queue, redis: Redis) -> None:
-    quota = {"owner": "ann", "max_active": 1}
+def test_quota_of_queued_jobs_leaves_out_those_that_run(queue: Queue) -> None:
+    quota = {"owner": "ann", "max_queued": 2, "max_active": 4}
+    submit(queue, **quota)
+    submit(queue, **quota)
+    for _ in range(2):
+        held = hold(queue)  # which still waits
+        with pytest.raises(TooManyQueuedJobsError):
+            submit(queue, **quota)
+        queue.begin(held, "w")
+        submit(queue, **quota)
+    with pytest.raises(TooManyActiveJobsError):
+        submit(queue, **quota)
+    submit(queue, owner="bob", max_queued=1)
+
+
+@pytest.mark.parametrize("limit", ["max_active", "max_queued"])
+def test_quota_forgets_what_rq_tools_canceled(queue: Queue, redis: Redis, limit: str) -> None:
+    quota = {"owner": "ann", limit: 1}
     job = submit(queue, **quota)
     redis.hset(f"rq:job:{job.id}", "status", "canceled")
     submit(queue, **quota)
@@ -450,6 +469,22 @@ def test_foreign_rq_job_is_failed_and_passed_over(queue: Queue, redis: Redis) ->
     good = submit(queue)
     assert claim(queue).job_id == good.id
     assert redis.hget("rq:job:foreign", "status") == b"failed"
+
+
+def test_b3_of_many_who_ask_at_once_no_more_are_let_in_than_may_be(queue: Queue) -> None:
+    start = threading.Barrier(4)
+
+    def service(_: int) -> list[str]:
+        start.wait()
+        accepted = []
+        for _ in range(5):
+            with suppress(TooManyQueuedJobsError):
+                accepted.append(submit(queue, owner="ann", max_queued=7).id)
+        return accepted
+
+    with ThreadPoolExecutor(4) as pool:
+        accepted = [job for each in pool.map(service, range(4)) for job in each]
+    assert len(set(accepted)) == 7
 
 
 def test_threads_never_claim_the_same_job(queue: Queue) -> None:
@@ -964,6 +999,9 @@ def test_deleted_job_is_gone_with_all_its_traces(queue: Queue, redis: Redis) -> 
         queue.fetch(job.id)
     left = {key.decode() for key in set(redis.keys()) - before}
     shared = {"rq:queues", "darkroom:queues", "darkroom:ticket", "darkroom:counters"}
+    shared |= {"darkroom:credits", "darkroom:turns:emoji.normal"}
+    shared |= {stream_of(None), stream_of("ann")}  # for an hour at most
+    shared |= {key for key in left if key.startswith("darkroom:gpu:ann|")}  # what the day has cost
     bells = {queue_bell("emoji"), room_bell("engine-1")}
     assert left == {*shared, "darkroom:kept_bytes", *bells}
     assert redis.get("darkroom:kept_bytes") == b"0"
@@ -1022,6 +1060,28 @@ def test_job_past_its_retention_is_expired(queue: Queue, redis: Redis) -> None:
         queue.sweep_retention()
     assert redis.zscore("rq:finished:emoji.normal", got.job_id) is None
     assert redis.exists(f"rq:job:{got.job_id}") == 0
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "finished_s", "canceled_s"),
+    [
+        (None, 7 * 86400, 86400),
+        (60, 60, 60),
+        (2 * 86400, 2 * 86400, 86400),
+        (10**8, 7 * 86400, 86400),
+    ],
+)
+def test_a_job_is_kept_for_no_longer_than_its_client_asked(
+    queue: Queue, redis: Redis, ttl_s: int | None, finished_s: int, canceled_s: int
+) -> None:
+    queue.submit({}, model="emoji", ttl_s=ttl_s)
+    got = claim(queue)
+    queue.finish(got, JobStatus.SUCCEEDED)
+    gone = queue.submit({}, model="emoji", ttl_s=ttl_s).job
+    assert gone.ttl_s == ttl_s
+    for job, kept_s in ((queue.fetch(got.job_id), finished_s), (queue.cancel(gone.id), canceled_s)):
+        assert (job.expires_at - job.finished_at).total_seconds() == pytest.approx(kept_s, abs=0.01)
+        assert redis.ttl(f"darkroom:events:{job.id}") <= kept_s
 
 
 def test_sweep_returns_the_images_once(queue: Queue, redis: Redis) -> None:
@@ -1117,6 +1177,25 @@ def test_the_names_of_gone_jobs_are_bounded(redis: Redis, monkeypatch: pytest.Mo
     queue.sweep_retention()
     with pytest.raises(JobNotFoundError):
         queue.fetch(ids[1])
+
+
+def test_a_gone_job_is_known_to_its_owner_alone(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lua, "MAX_TOMBSTONES", 2)
+    queue = Queue(redis, Rules(max_kept_jobs=1))
+    ids = [queue.cancel(submit(queue, owner=owner).id).id for owner in ("", "ann", "ann", "ann")]
+    queue.sweep_retention()
+    with pytest.raises(ExpiredError):
+        queue.fetch(ids[2], owner="ann")
+    for job_id, owner in ((ids[2], "bob"), (ids[2], ""), (ids[0], "ann")):
+        with pytest.raises(JobNotFoundError):
+            queue.fetch(job_id, owner=owner)
+    owners = {name.decode(): owner for name, owner in redis.hgetall("darkroom:gone_owners").items()}
+    assert owners == {ids[1]: b"ann", ids[2]: b"ann"}
+    redis.zadd("darkroom:gone", {ids[1]: 1})
+    queue.sweep_retention()
+    assert redis.hkeys("darkroom:gone_owners") == [ids[2].encode()]
 
 
 def test_every_character_is_stored_as_itself(queue: Queue, redis: Redis) -> None:
@@ -1278,6 +1357,13 @@ def test_bell_rings_when_a_job_is_queued(queue: Queue) -> None:
     claim(queue)
     queue.reap("engine-1")
     assert queue.wait(bells, 0.01) == queue_bell("emoji")
+
+
+def test_a_bell_that_was_rung_is_heard_once_and_not_for_ever(queue: Queue, redis: Redis) -> None:
+    queue.ring(engine_bell("engine-1"))
+    assert 0 < redis.ttl(engine_bell("engine-1")) <= 60
+    assert queue.wait([engine_bell("engine-1")], 0.01) == engine_bell("engine-1")
+    assert queue.wait([engine_bell("engine-1")], 0.01) is None
 
 
 def test_bells_nobody_hears_stay_small(queue: Queue, redis: Redis) -> None:

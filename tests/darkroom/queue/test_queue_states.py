@@ -5,6 +5,7 @@ invariants of the promise are read from Redis itself.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import uuid4
 
 import pytest
@@ -22,14 +23,23 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from darkroom.errors import QueueFullError, TooManyActiveJobsError
-from darkroom.job import Job, JobStatus
+from darkroom.errors import (
+    GpuBudgetError,
+    QueueFullError,
+    TooManyActiveJobsError,
+    TooManyQueuedJobsError,
+)
+from darkroom.job import Job, JobStatus, Timings
 from darkroom.queue.lua import Rules
+from darkroom.queue.pausing import Paused, switch
 from darkroom.queue.queue import Claim, Queue, queue_names
+from darkroom.queue.use import use
 
 MAX_ATTEMPTS = 3
 MAX_QUEUED = 6
 MAX_ACTIVE = 5
+MAX_OWN_QUEUED = 4
+BUDGET_S = 40
 QUEUES = queue_names(["a", "b"])
 ENGINES = ("engine-1", "engine-2")
 OWNERS = ("ann", "bob")
@@ -40,6 +50,8 @@ class Known:
     """What the outside world was told about one job."""
 
     owner: str
+    work_s: float = 1.0
+    device_s: float | None = None
     committed: list[str] = field(default_factory=list)
     canceled: bool = False
     begins: int = 0
@@ -57,6 +69,7 @@ class QueueStates(RuleBasedStateMachine):
         self.queue = Queue(self.redis, Rules(max_attempts=MAX_ATTEMPTS, max_queued=MAX_QUEUED))
         self.jobs: dict[str, Known] = {}
         self.seen: dict[str, Job] = {}
+        self.paused = Paused(all=False, models=())
         for priority in ("low", "normal", "normal"):
             self.submit("a", priority, "ann", deadline=None, twice=False, keyed=False)
 
@@ -69,6 +82,7 @@ class QueueStates(RuleBasedStateMachine):
         deadline=st.sampled_from([None, None, 0.0]),
         twice=st.booleans(),
         keyed=st.booleans(),
+        work_s=st.sampled_from([0.5, 4.0, 11.0]),
     )
     def submit(
         self,
@@ -78,7 +92,9 @@ class QueueStates(RuleBasedStateMachine):
         deadline: float | None,
         twice: bool,
         keyed: bool,
+        work_s: float = 1.0,
     ) -> None:
+        spent_s = self.spent_s(owner)
         job_id = f"job_{len(self.jobs)}"
         for _ in range(1 + twice):  # the reply to the first was lost
             try:
@@ -89,6 +105,9 @@ class QueueStates(RuleBasedStateMachine):
                     job_id=job_id,
                     owner=owner,
                     max_active=MAX_ACTIVE,
+                    max_queued=MAX_OWN_QUEUED,
+                    gpu_seconds_per_day=BUDGET_S,
+                    work_s=work_s,
                     deadline_s=deadline,
                     idempotency_key=job_id if keyed else None,
                 )
@@ -98,7 +117,16 @@ class QueueStates(RuleBasedStateMachine):
             except TooManyActiveJobsError:
                 assert self.active(owner, self.all_jobs()) >= MAX_ACTIVE
                 return
-            self.jobs[job_id] = self.jobs.get(job_id, Known(owner))
+            except TooManyQueuedJobsError:
+                mine = [job_id for job_id, known in self.jobs.items() if known.owner == owner]
+                found = self.all_jobs()
+                assert sum(found[job_id].status == "queued" for job_id in mine) >= MAX_OWN_QUEUED
+                return
+            except GpuBudgetError:
+                assert spent_s + work_s > BUDGET_S
+                return
+            self.jobs[job_id] = self.jobs.get(job_id, Known(owner, work_s))
+        assert spent_s + work_s <= BUDGET_S
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -108,6 +136,11 @@ class QueueStates(RuleBasedStateMachine):
         after = self.queue.cancel(job_id).status
         assert after == (before if before.terminal else JobStatus.CANCELED)
         self.jobs[job_id].canceled |= not before.terminal
+
+    @rule(verb=st.sampled_from(["pause", "resume"]), model=st.sampled_from(["a", "b", None]))
+    def switch(self, verb: Literal["pause", "resume"], model: str | None) -> None:
+        """What an operator does."""
+        self.paused = self.queue.carry_out(switch(verb, model))
 
     # What engines do
 
@@ -126,8 +159,10 @@ class QueueStates(RuleBasedStateMachine):
         if got[0] is None:
             mine = self.redis.hvals(f"darkroom:engine:{engine}")
             assert self.listed() == 0
-            assert not from_others or set(self.held()) <= {each.decode() for each in mine}
+            held = {job_id for job_id in self.held() if not self.is_paused(job_id)}
+            assert not from_others or held <= {each.decode() for each in mine}
             return multiple()
+        assert not self.is_paused(got[0].job_id)
         assert [one and one.job_id for one in got] == [got[0].job_id] * len(got)
         assert got[0].must_run_alone == (got[0].attempt >= 2)
         return engine, got[0]
@@ -136,22 +171,28 @@ class QueueStates(RuleBasedStateMachine):
     def begin_job(self, claim: tuple[str, Claim], repeats: int) -> None:
         _, claim = claim
         mine, runs = self.holds(claim), self.queue.fetch(claim.job_id).status == "running"
+        may = mine and (runs or not self.is_paused(claim.job_id))
         for _ in range(1 + repeats):
             begun = self.queue.begin(claim, "w")
-            assert (begun is not None) == mine
+            assert (begun is not None) == may
             assert not begun or begun.began
-        self.jobs[claim.job_id].begins += mine and not runs
+        self.jobs[claim.job_id].begins += may and not runs
 
-    @rule(claim=claims, status=st.sampled_from(["succeeded", "failed", "canceled"]))
-    def finish(self, claim: tuple[str, Claim], status: str) -> None:
+    @rule(
+        claim=claims,
+        status=st.sampled_from(["succeeded", "failed", "canceled"]),
+        device_s=st.sampled_from([None, 0.25, 8.0]),
+    )
+    def finish(self, claim: tuple[str, Claim], status: str, device_s: float | None) -> None:
         _, claim = claim
         mine = self.holds(claim)
         job = self.jobs[claim.job_id]
         had = claim.token in job.committed
-        answer = self.queue.finish(claim, JobStatus(status))
+        answer = self.queue.finish(claim, JobStatus(status), timings=Timings(device=device_s))
         assert answer == ("already" if had else "committed" if mine else "fenced")
         if answer == "committed":
             job.committed.append(claim.token)
+            job.device_s = device_s
             assert self.queue.fetch(claim.job_id).status == status
 
     @rule(claim=claims)
@@ -229,8 +270,17 @@ class QueueStates(RuleBasedStateMachine):
             self.ends_once(jobs[job_id], known)
             self.attempts_are_bounded_and_counted(jobs[job_id], known)
             self.position_never_rises(jobs[job_id], known)
+        self.jobs_that_wait_are_found_by_their_owners()
         for owner in OWNERS:
             assert self.redis.scard(f"darkroom:active:{owner}") == self.active(owner, jobs)
+            costs = [self.cost_s(jobs[i], j) for i, j in self.jobs.items() if j.owner == owner]
+            assert self.spent_s(owner) == pytest.approx(sum(costs))
+
+    def cost_s(self, job: Job, known: Known) -> float:
+        """What it is charged with: nobody tells how far a job is, but at its end."""
+        if known.device_s is not None:
+            return known.device_s
+        return known.work_s if not job.status.terminal or job.status == "succeeded" else 0.0
 
     def no_job_is_lost_or_in_two_places(self, jobs: dict[str, Job]) -> None:
         places: dict[str, list[str]] = {job_id: [] for job_id in jobs}
@@ -251,6 +301,24 @@ class QueueStates(RuleBasedStateMachine):
         wip = [m.decode() for q in QUEUES for m in self.redis.zrange(f"rq:wip:{q}", 0, -1)]
         begun = [member.split(":")[0] for member in wip]
         assert sorted(held) == sorted(leased) == sorted(begun + self.held())
+
+    def jobs_that_wait_are_found_by_their_owners(self) -> None:
+        each = [(queue, owner) for queue in QUEUES for owner in OWNERS]
+        with self.redis.pipeline() as pipe:
+            for queue, owner in each:
+                pipe.lrange(f"rq:queue:{queue}", 0, -1)
+                pipe.zrange(f"darkroom:owned:{queue}|{owner}", 0, -1)
+                pipe.zrange(f"darkroom:owned_work:{queue}|{owner}", 0, -1)
+                pipe.zscore(f"darkroom:owners:{queue}", owner)
+                pipe.zscore(f"darkroom:turns:{queue}", owner)
+                pipe.hget("darkroom:credits", f"{queue}|round")
+            found = iter(pipe.execute())
+        for _, owner in each:
+            waiting, by_age, by_work, listed, turn, round_ = (next(found) for _ in range(6))
+            theirs = {i for i in waiting if self.jobs[i.decode()].owner == owner}
+            assert set(by_age) == set(by_work) == theirs
+            assert (listed is not None) == bool(theirs)
+            assert turn is None or 0 < turn - float(round_) <= 1
 
     def ends_once(self, job: Job, known: Known) -> None:
         events = self.redis.xrange(f"darkroom:events:{job.id}")
@@ -281,7 +349,12 @@ class QueueStates(RuleBasedStateMachine):
         return [i.decode() for q in QUEUES for i in self.redis.smembers(f"darkroom:claimed:{q}")]
 
     def listed(self) -> int:
-        return sum(self.redis.llen(f"rq:queue:{queue}") for queue in QUEUES)
+        """How many jobs could be claimed."""
+        going = [queue for queue in QUEUES if not self.paused.holds(queue[0])]
+        return sum(self.redis.llen(f"rq:queue:{queue}") for queue in going)
+
+    def is_paused(self, job_id: str) -> bool:
+        return self.paused.holds(self.redis.hget(f"rq:job:{job_id}", "dr_model").decode())
 
     def queued(self) -> int:
         return sum(job.status == "queued" for job in self.all_jobs().values())
@@ -289,6 +362,9 @@ class QueueStates(RuleBasedStateMachine):
     def active(self, owner: str, jobs: dict[str, Job]) -> int:
         mine = [jobs[job_id] for job_id, known in self.jobs.items() if known.owner == owner]
         return sum(not job.status.terminal for job in mine)
+
+    def spent_s(self, owner: str) -> float:
+        return self.queue.carry_out(use(owner)).gpu_seconds
 
     def holds(self, claim: Claim) -> bool:
         return self.redis.hget(f"rq:job:{claim.job_id}", "dr_token") == claim.token.encode()

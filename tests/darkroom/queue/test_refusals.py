@@ -18,9 +18,10 @@ from darkroom.command import valkey as embedded
 from darkroom.command.valkey import RedisServer, server_binary
 from darkroom.errors import DarkroomError, QueueUnavailableError
 from darkroom.job import JobStatus, Progress
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.ports import free_port
-from darkroom.queue import jobs
+from darkroom.queue import batches, calls, jobs, listing
+from darkroom.queue.accepting import NewJob, Terms
 from darkroom.queue.claim import Claim
 from darkroom.queue.connection import connect, connect_async, translated
 from darkroom.queue.exchange import AsyncClient, Exchange, Send
@@ -112,6 +113,7 @@ class Processes:
             "supervisor leave": lambda: self.workers.leave("w1"),
             "keeper reap": queue.reap,
             "keeper deadlines": queue.expire_deadlines,
+            "keeper left": queue.cancel_left,
             "keeper abandoned": lambda: queue.end_abandoned((), 0),
             "keeper retention": queue.sweep_retention,
             "keeper images": queue.image_ids,
@@ -119,10 +121,14 @@ class Processes:
             "keeper mark": queue.store_mark,
             "keeper new mark": queue.new_store_mark,
             "service submit": self._asked(jobs.submit({}, model="pix")),
-            "service ask": self._asked(jobs.ask(idempotency_key="k", fingerprint="f")),
+            "service ask": self._asked(jobs.ask(Terms(idempotency_key="k", fingerprint="f"))),
+            "service call": self._asked(calls.left(self.job_id)),
+            "service batch": self._asked(
+                batches.submit([NewJob(request={}, model="pix")], Terms())
+            ),
             "service fetch": self._asked(jobs.fetch(self.job_id)),
             "service cancel": self._asked(jobs.cancel(self.job_id)),
-            "service page": self._asked(jobs.page()),
+            "service page": self._asked(listing.page()),
             "service queues": self._asked(jobs.queues()),
             "service counters": self._asked(jobs.counters()),
             "service check": self._asked(jobs.check()),

@@ -139,7 +139,16 @@ def test_job_fetch_reads_our_jobs(
     assert job.worker_name == ours.worker
     assert job.meta == {}
     assert job._exc_info == ("unsupported: It cannot." if state is failed else None)
-    assert "secret" not in job.description
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_h4_rqs_tools_show_no_prompt(
+    queue: Queue, redis: Redis, state: Callable[[Queue], str]
+) -> None:
+    """RQ logs the description of a job and shows it on its pages."""
+    job = fetch(redis, state(queue))
+    assert "secret" in job.args[0]["prompt"]
+    assert "secret" not in f"{job.description} {job.func_name} {job.meta} {job._exc_info}"
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)

@@ -103,3 +103,20 @@ def test_a_failure_is_told_to_all_who_waited_and_to_nobody_later() -> None:
         assert await asyncio.gather(*again) == [2]
 
     run(test())
+
+
+def test_who_waits_for_rest_waits_also_for_what_was_outdated_and_left() -> None:
+    async def test() -> None:
+        source = Source()
+        await source.shared.at_rest()
+        (asked,) = await asking(source, 1)
+        asked.cancel()
+        source.shared.outdate()
+        resting = asyncio.create_task(source.shared.at_rest())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not resting.done()
+        source.readings[0].set_result(1)
+        await resting
+
+    run(test())

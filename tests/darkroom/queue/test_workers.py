@@ -2,15 +2,15 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
 
-from darkroom.errors import QueueUnavailableError
+from darkroom.errors import QueueUnavailableError, WorkerNotFoundError
 from darkroom.queue.connection import connect
 from darkroom.queue.queue import Queue
-from darkroom.queue.workers import WorkerInfo, Workers, worker_name
+from darkroom.queue.workers import WorkerInfo, Workers, drain, worker_name
 
 INFO = WorkerInfo(
     name="w1",
@@ -44,6 +44,21 @@ def test_a_worker_of_version_0_1_is_read(workers: Workers, redis: Redis) -> None
     told = redis.hget("rq:worker:w1", "dr_info").replace(b'"max_jobs"', b'"cap"')
     redis.hset("rq:worker:w1", "dr_info", told)
     assert [worker.max_jobs for worker in workers.all()] == [8]
+
+
+def test_a_worker_hears_that_it_is_to_drain_and_the_next_of_its_name_does_not(
+    workers: Workers, redis: Redis
+) -> None:
+    queue = Queue(redis)
+    with pytest.raises(WorkerNotFoundError):
+        queue.carry_out(drain("w1"))
+    assert not workers.announce(INFO, ttl_s=10)
+    assert queue.carry_out(drain("w1")).name == "w1"
+    assert workers.announce(INFO, ttl_s=10)
+    assert workers.announce(replace(INFO, state="draining"), ttl_s=10)
+    assert 9 < redis.ttl("rq:worker:w1") <= 10
+    later = replace(INFO, started_at=INFO.started_at + timedelta(seconds=1))
+    assert not workers.announce(later, ttl_s=10)
 
 
 def test_last_word_counts(workers: Workers) -> None:

@@ -64,7 +64,7 @@ def test_bytes_are_read_as_clients_write_them(text):
         b'"QUJD"',
     ],
 )
-def test_anything_else_is_refused_in_words(text):
+def test_d2_anything_else_is_refused_in_words(text):
     with pytest.raises(InvalidImageError, match=r"data:|data URI"):
         read(text)
 
@@ -83,7 +83,7 @@ def test_of_a_picture_of_a_darkroom_it_is_said_that_its_id_is_enough():
         read(b"http://127.0.0.1:8000/api/v1/images/" + made)
 
 
-def test_escapes_are_counted_before_they_are_read():
+def test_d2_escapes_are_counted_before_they_are_read():
     with pytest.raises(InvalidImageError, match="at most 2000000 percent"):
         read(b"data:image/png," + b"%89" * 2_000_001)
 

@@ -1,5 +1,7 @@
 import io
 import random
+import tracemalloc
+import zlib
 from functools import reduce
 
 import pytest
@@ -35,7 +37,7 @@ def shown(data: bytes, **given: object) -> Image.Image:
         ("RGBA", "WEBP"),
     ],
 )
-def test_every_kind_of_pixel_becomes_rgb(mode, fmt):
+def test_d2_every_kind_of_pixel_becomes_rgb(mode, fmt):
     assert shown(encoded(Image.new(mode, (8, 6)), fmt)).size == (8, 6)
 
 
@@ -44,7 +46,7 @@ def test_lossless_pictures_keep_their_pixels():
         assert shown(encoded(noise(), fmt, **options)).tobytes() == noise().tobytes()
 
 
-def test_metadata_is_dropped():
+def test_g4_metadata_is_dropped():
     text = PngImagePlugin.PngInfo()
     text.add_text("parameters", "s3cret")
     exif = Image.Exif()
@@ -56,7 +58,7 @@ def test_metadata_is_dropped():
     assert not Image.open(io.BytesIO(png)).info
 
 
-def test_of_several_frames_the_first_is_taken():
+def test_d2_of_several_frames_the_first_is_taken():
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
     for fmt in ("PNG", "WEBP"):
         options = {"lossless": True} if fmt == "WEBP" else {}
@@ -95,7 +97,7 @@ def test_the_size_before_is_told_upright():
     assert (decoded.size, decoded.was) == ((52, 78), (200, 300))
 
 
-def test_too_many_pixels_are_refused_by_the_header():
+def test_d1_too_many_pixels_are_refused_by_the_header():
     for fmt in ("PNG", "JPEG", "WEBP"):
         decode(encoded(Image.new("RGB", (64, 64)), fmt), wish(max_opened_pixels=4096))
         with pytest.raises(InvalidImageError, match="at most 4096 pixels"):
@@ -104,6 +106,42 @@ def test_too_many_pixels_are_refused_by_the_header():
     assert len(bomb) < 50_000
     with pytest.raises(InvalidImageError, match="pixels"):
         decode(bomb, wish())
+
+
+def with_chunks(data: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with more chunks before its pixels."""
+    more = b"".join(
+        len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+        for kind, content in chunks
+    )
+    at = data.index(b"IDAT") - 4
+    return data[:at] + more + data[at:]
+
+
+def test_d1_notes_and_profiles_that_unpack_to_much_are_not_unpacked():
+    packed = zlib.compress(bytes(50_000_000))
+    bombs = [
+        with_chunks(encoded(noise()), *[(b"zTXt", b"a%d\0\0" % n + packed) for n in range(100)]),
+        with_chunks(encoded(noise()), (b"iTXt", b"a\0\1\0\0\0" + packed)),
+        with_chunks(encoded(noise()), (b"iCCP", b"a\0\0" + packed)),
+    ]
+    plain = decode(encoded(noise()), wish()).png
+    tracemalloc.start()
+    try:
+        assert [decode(bomb, wish()).png for bomb in bombs] == [plain] * 3
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP"])
+def test_d2_of_a_file_that_is_two_nothing_is_kept_but_the_picture(fmt):
+    html = b"<script>alert(1)</script>"
+    png = decode(encoded(noise(), fmt) + html, wish()).png
+    assert html not in png
+    assert png.endswith(b"IEND\xaeB`\x82")
+    with pytest.raises(InvalidImageError):
+        decode(html + encoded(noise(), fmt), wish())
 
 
 def test_pixels_are_announced_before_they_are_decoded():
@@ -122,7 +160,7 @@ def test_pixels_are_announced_before_they_are_decoded():
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "BMP", "TIFF", "EPS", "ICO"])
-def test_other_formats_are_refused_whatever_they_are_called(fmt):
+def test_d1_other_formats_are_refused_whatever_they_are_called(fmt):
     with pytest.raises(InvalidImageError, match="PNG, JPEG, WEBP"):
         decode(encoded(Image.new("RGB", (16, 16)), fmt), wish())
 

@@ -52,7 +52,7 @@ def test_pictures_are_decoded_one_after_the_other(child):
             child.ask(b"junk", wish())
 
 
-def test_what_takes_too_much_memory_is_refused_and_the_next_is_taken(child):
+def test_d1_what_takes_too_much_memory_is_refused_and_the_next_is_taken(child):
     hungry = encoded(Image.new("1", (20_000, 20_000)))  # four bytes a pixel as RGB
     with pytest.raises(InvalidImageError, match="memory"):
         child.ask(hungry, wish(max_opened_pixels=10**9))

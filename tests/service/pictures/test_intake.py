@@ -3,6 +3,7 @@ import base64
 import io
 import os
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
 
 import pytest
 from PIL import Image
@@ -11,8 +12,13 @@ from darkroom.draft import Draft
 from darkroom.errors import ImageNotFoundError, InvalidRequestError
 from darkroom.images import ImageStore, StoredImage
 from darkroom.job import new_image_id
+from darkroom.outbound.client import Outbound
+from darkroom.outbound.policy import Policy
+from service.access import EVERYBODY
+from service.pictures.fetching import Fetcher
 from service.pictures.intake import InputImages, Taken
 from service.pictures.pool import Decoders
+from tests.outside import outside, replies
 from tests.picture_files import encoded, noise
 from tests.stored import file_of
 
@@ -36,17 +42,59 @@ def take(store) -> Callable[..., Taken]:
 
 
 async def _take(store: ImageStore, values: dict[str, object]) -> Taken:
-    async def find(image_id: str) -> StoredImage:
-        return store.find(image_id)
+    class All:
+        async def find_image(self, image_id: str) -> StoredImage:
+            return store.find(image_id)
 
-    return await with_inputs(store, lambda inputs: inputs.take(Draft("any", values), find))
+        async def require_input(self, input_id: str) -> None:
+            pass
+
+    return await with_inputs(store, lambda inputs: inputs.take(Draft("any", values), All()))
 
 
-async def with_inputs(store: ImageStore, use: Callable[[InputImages], Awaitable[Taken]]) -> Taken:
+class NoRights:
+    """Of who names none that are in the store."""
+
+    asker = EVERYBODY
+
+
+async def with_inputs(
+    store: ImageStore,
+    use: Callable[[InputImages], Awaitable[Taken]],
+    fetcher: Fetcher | None = None,
+) -> Taken:
     async with InputImages(
-        store, Decoders(1, 10**6), max_pixels=4096, max_opened_pixels=10**6
+        store, Decoders(1, 10**6), fetcher, max_pixels=4096, max_opened_pixels=10**6
     ) as inputs:
         return await use(inputs)
+
+
+def test_a_file_that_is_used_as_a_mask_is_read_as_one(take, store):
+    grey = base64.b64encode(encoded(noise((8, 8)).convert("L").convert("RGB"))).decode()
+    picture = take(image=grey).draft.values["image"]
+    mask = take(image=PICTURE, mask_image=picture).draft.values["mask_image"]
+    assert mask != picture
+    assert (shown(store, picture).mode, shown(store, mask).mode) == ("RGB", "L")
+    assert take(image=picture, mask_image=mask).draft.values == {
+        "image": picture,
+        "mask_image": mask,
+    }
+    assert mask == take(mask_image=grey).draft.values["mask_image"]
+
+
+def test_a_picture_is_kept_by_itself(store):
+    async def keep(inputs):
+        return [await inputs.keep(encoded(noise((8, 4))), kind, "#ffffff") for kind in KINDS]
+
+    picture, mask = asyncio.run(with_inputs(store, keep))
+    assert picture.size == mask.size == (8, 4)
+    assert [len(store.read_input(each.input.id)) for each in (picture, mask)] == [
+        picture.bytes,
+        mask.bytes,
+    ]
+
+
+KINDS = ("picture", "mask")
 
 
 def shown(store: ImageStore, input_id: str) -> Image.Image:
@@ -76,6 +124,24 @@ def test_a_finished_picture_can_be_the_input_of_the_next(
     store.delete([image_id])
     assert shown(store, input_id).size == (32, 32)
     assert take(**{field: around(input_id)}).draft.values == values
+
+
+@pytest.mark.parametrize(("field", "around", "pointer"), EVERYWHERE)
+def test_a_url_is_taken_wherever_a_picture_goes(store, field, around, pointer):
+    def take(url: str) -> Taken:
+        draft = Draft("any", {field: around(url)})
+        fetcher = Fetcher(Outbound(Policy(networks=(ip_network("127.0.0.1/32"),))), 10**6)
+        return asyncio.run(
+            with_inputs(store, lambda inputs: inputs.take(draft, NoRights()), fetcher)
+        )
+
+    with outside(replies(body=encoded(noise()))) as server:
+        taken = take(f" {server.url}/a.png\n")
+        assert len(server.asked) == 1
+    assert taken.written
+    with pytest.raises(InvalidRequestError) as caught:
+        take("http://127.0.0.2/")
+    assert caught.value.errors[0].pointer == pointer
 
 
 @pytest.mark.parametrize(("field", "around", "pointer"), EVERYWHERE)
@@ -167,13 +233,14 @@ def test_who_leaves_leaves_nothing(store):
     async def leave(inputs: InputImages) -> None:
         read, write = os.pipe()
 
-        async def find(_: str) -> StoredImage:
-            os.write(write, b".")
-            await asyncio.sleep(3600)
-            raise ImageNotFoundError("never")
+        class Slow:
+            async def find_image(self, _: str) -> StoredImage:
+                os.write(write, b".")
+                await asyncio.sleep(3600)
+                raise ImageNotFoundError("never")
 
         draft = Draft("any", {"image": PICTURE, "mask_image": "img_" + "0" * 32})
-        work = asyncio.ensure_future(inputs.take(draft, find))
+        work = asyncio.ensure_future(inputs.take(draft, Slow()))
         await asyncio.to_thread(os.read, read, 1)
         assert len(list(store.input_ids(-10))) == 1
         work.cancel()

@@ -138,3 +138,33 @@ def test_black_that_lost_a_little_is_still_black(fmt, quality):
 
 def of_mode(greys: np.ndarray, mode: str) -> Image.Image:
     return Image.fromarray(greys).convert(mode)
+
+
+@pytest.mark.parametrize("colours", [HALF, 255 - HALF, np.zeros_like(HALF), noise((16, 16))])
+def test_an_alpha_mask_is_what_is_transparent_whatever_its_colours(colours):
+    alpha = np.tile(np.arange(16, dtype=np.uint8) * 17, (16, 1))
+    rgb = of(colours) if isinstance(colours, np.ndarray) else np.asarray(colours.convert("RGB"))
+    picture = encoded(Image.fromarray(np.dstack([rgb, alpha])))
+    decoded = decode(picture, wish(kind="alpha mask"))
+    assert (np.asarray(Image.open(io.BytesIO(decoded.png))) == 255 - alpha).all()
+    assert decoded.notes == ()
+
+
+def test_an_alpha_mask_has_to_be_transparent_somewhere():
+    with pytest.raises(InvalidImageError, match="no transparent part"):
+        decode(encoded(Image.fromarray(HALF)), wish(kind="alpha mask"))
+
+
+def drawn_white(data: bytes, kind: str = "drawn mask") -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(decode(data, wish(kind=kind)).png)))
+
+
+def test_a_drawn_mask_is_white_where_it_is_white_or_opaque():
+    clear = drawn(of(0), HALF)
+    for data in (
+        encoded(Image.fromarray(HALF)),
+        encoded(clear),
+        encoded(drawn(of(HALF), of(255)[..., 0])),
+    ):
+        assert (drawn_white(data) == HALF).all()
+        assert (drawn_white(data, "inverted drawn mask") == 255 - HALF).all()

@@ -2,11 +2,13 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 
 import pytest
 
 from darkroom.errors import DecodersBusyError, InvalidImageError
 from service.pictures import pool
+from service.pictures.messages import CopyWish
 from service.pictures.pool import Decoders
 from tests.picture_files import encoded, noise, wish
 
@@ -108,6 +110,24 @@ def test_who_leaves_ends_the_work_and_gives_the_place_back():
     asyncio.run(main())
 
 
+def test_a_child_that_nobody_listened_to_ends():
+    async def main() -> int:
+        talks = "import sys; sys.stdout.buffer.write(bytes(10**7))"
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            talks,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        while not child.stdout._paused:  # it has said more than is kept
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            return await pool._end(child)
+
+    assert asyncio.run(main()) == -signal.SIGKILL
+
+
 def test_who_waits_too_long_for_a_place_is_told_so():
     async def main() -> None:
         used = decoders(2, wait_s=0.05)
@@ -136,6 +156,33 @@ def test_decoders_that_cannot_start_are_no_fault_of_the_picture(monkeypatch):
                 await used.decode(encoded(noise()), wish())
         monkeypatch.undo()
         await used.decode(encoded(noise()), wish())
+        await used.close()
+
+    asyncio.run(main())
+
+
+def test_copies_and_marks_are_made_by_the_children_too():
+    async def main() -> None:
+        used = decoders()
+        copy = await used.copy(encoded(noise()), CopyWish("webp", 16))
+        assert copy[8:12] == b"WEBP"
+        assert (await used.marks(encoded(noise((8, 4)))))["width"] == 8
+        for work in (used.copy(b"junk", CopyWish("webp", 16)), used.marks(b"junk")):
+            with pytest.raises(InvalidImageError):
+                await work
+        assert len(used._idle) == 1
+        await used.close()
+
+    asyncio.run(main())
+
+
+def test_copies_leave_a_child_to_others():
+    async def main() -> None:
+        used = decoders(2, wait_s=0.0)
+        async with used._place(used._copies):  # as one that is being made
+            with pytest.raises(DecodersBusyError):
+                await used.copy(encoded(noise()), CopyWish("webp", 16))
+            await used.decode(encoded(noise()), wish())
         await used.close()
 
     asyncio.run(main())

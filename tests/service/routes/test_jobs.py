@@ -5,7 +5,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_to_bytes
 
 import httpx2
 import pytest
@@ -116,7 +118,7 @@ def test_strong_guidance_is_accepted_with_a_warning(submitted, announced):
 
 
 @pytest.mark.parametrize("prompt", ["x" * 10_000, "nul\0", "\x1b[2J", 5, None, ["a"]])
-def test_prompts_that_cannot_be(api, prompt):
+def test_c8_prompts_that_cannot_be(api, prompt):
     assert pointers(api.post(JOBS, json={"prompt": prompt})) == ["/prompt"]
 
 
@@ -124,10 +126,24 @@ def test_prompts_that_cannot_be(api, prompt):
     "steps",
     ["0", "-1", "1000000000", "2.5", '"20"', "NaN", "Infinity", "-Infinity", "true", "1e999"],
 )
-def test_step_counts_that_cannot_be(api, steps):
+def test_c1_c3_step_counts_that_cannot_be(api, steps):
     raw = f'{{"prompt": "a cat", "num_inference_steps": {steps}}}'
     response = api.post(JOBS, content=raw, headers={"Content-Type": "application/json"})
     assert pointers(response) == ["/num_inference_steps"]
+
+
+def test_c1_guidance_that_is_no_number(api):
+    for guidance in ("NaN", "Infinity", "-Infinity", "1e999"):
+        raw = f'{{"prompt": "a cat", "guidance_scale": {guidance}}}'
+        response = api.post(JOBS, content=raw, headers={"Content-Type": "application/json"})
+        assert pointers(response) == ["/guidance_scale"], guidance
+
+
+@pytest.mark.parametrize("seed", ["-2", "9007199254740992", "1" + "0" * 5000, "1e308"])
+def test_c4_seeds_that_cannot_be(api, seed):
+    raw = f'{{"prompt": "a cat", "seed": {seed}}}'
+    response = api.post(JOBS, content=raw, headers={"Content-Type": "application/json"})
+    assert pointers(response) == ["/seed" if len(seed) < 100 else ""]
 
 
 @pytest.mark.parametrize("size", ["0", "7", "8193", "100", "NaN", '"64"', "64.5", "-64"])
@@ -178,12 +194,12 @@ def test_a_task_the_model_cannot_do(api):
         '{"prompt": "a cat"}'.encode("utf-16"),
     ],
 )
-def test_bodies_that_are_no_json_object(api, raw):
+def test_c7_bodies_that_are_no_json_object(api, raw):
     for headers in ({"Content-Type": "application/json"}, {}):
         problem(api.post(JOBS, content=raw, headers=headers), 400, "malformed_request")
 
 
-def test_forms_and_foreign_pages_are_refused(api):
+def test_c10_forms_and_foreign_pages_are_refused(api):
     for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
         response = api.post(JOBS, content=b'{"prompt": "x"}', headers={"Content-Type": kind})
         problem(response, 415, "unsupported_media_type")
@@ -204,7 +220,7 @@ def test_forms_and_foreign_pages_are_refused(api):
         ("application/vnd.x+json; charset=us-ascii", 202),
     ],
 )
-def test_json_is_taken_in_utf_8_alone(api, kind, status):
+def test_c7_json_is_taken_in_utf_8_alone(api, kind, status):
     sent = api.post(JOBS, content=b'{"prompt": "x"}', headers={"Content-Type": kind})
     assert sent.status_code == status, sent.text
 
@@ -325,7 +341,7 @@ def test_who_leaves_while_a_picture_is_decoded_frees_its_decoder(serving, valkey
     one = serving(redis_url=valkey.url, state_dir=tmp_path, decoders=1)
     body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
     assert httpx2.post(one.url + JOBS, json=body).status_code == 202
-    [child] = one.here.inputs._decoders._idle
+    [child] = one.here.inputs.decoders._idle
     os.kill(child.pid, signal.SIGSTOP)
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(one.url + JOBS, json=body, timeout=httpx2.Timeout(20, read=0.5))
@@ -337,7 +353,7 @@ def test_all_that_needs_no_picture_answers_while_decoders_are_busy(serving, valk
     one = serving(redis_url=valkey.url, state_dir=tmp_path, decoders=1)
     body = {"prompt": "a cat", "image": base64.b64encode(png((6, 6))).decode()}
     assert httpx2.post(one.url + JOBS, json=body).status_code == 202
-    [child] = one.here.inputs._decoders._idle
+    [child] = one.here.inputs.decoders._idle
     os.kill(child.pid, signal.SIGSTOP)
     answers = []
     threads = [
@@ -346,7 +362,7 @@ def test_all_that_needs_no_picture_answers_while_decoders_are_busy(serving, valk
     ]
     for thread in threads:
         thread.start()
-    while one.here.inputs._decoders._idle:
+    while one.here.inputs.decoders._idle:
         time.sleep(0.01)
     for path in ("/readyz", "/livez", "/api/v1/models", JOBS):
         assert httpx2.get(one.url + path, timeout=20).status_code == 200
@@ -402,7 +418,7 @@ def test_the_same_key_with_another_body_is_refused(api):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 10_000, "\x7f"])
-def test_keys_that_cannot_be(api, key):
+def test_b8_keys_that_cannot_be(api, key):
     response = api.post(JOBS, json={"prompt": "a"}, headers={"Idempotency-Key": key})
     assert pointers(response) == ["/header/idempotency-key"]
 
@@ -607,9 +623,10 @@ def test_a_finished_job_has_its_images(api, submitted, work):
         assert api.get(image["url"]).headers["content-type"] == "image/png"
 
 
-def test_an_unchanged_job_is_not_sent_again(api, submitted, work):
+def test_g6_an_unchanged_job_is_not_sent_again(api, submitted, work):
     url = submitted()["urls"]["self"]
     first = api.get(url)
+    assert first.headers["cache-control"] == "private, no-cache"
     assert int(first.headers["retry-after"]) >= 1
     same = api.get(url, headers={"If-None-Match": first.headers["etag"]})
     assert (same.status_code, same.content) == (304, b"")
@@ -773,7 +790,9 @@ def test_waits_that_cannot_be(api, submitted, wait):
         "%ff",
     ],
 )
-def test_unknown_and_malformed_ids(api, job_id):
+def test_a5_unknown_and_malformed_ids(api, submitted, redis, job_id):
+    if job_id != UNKNOWN:  # not even what Redis has by such a name is a job
+        redis.copy(f"rq:job:{submitted()['id']}", b"rq:job:" + unquote_to_bytes(job_id))
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/events")):
         response = api.request(method, f"{JOBS}/{job_id}{path}")
         assert response.status_code in (404, 405)
@@ -913,3 +932,74 @@ def test_deleting_a_queued_job_cancels_it(api, submitted, jobs):
     job = submitted()
     assert api.delete(job["urls"]["self"]).status_code == 204
     assert jobs.queues()[0].queued == 0
+
+
+# Marking
+
+
+def test_tags_and_stars_change_in_any_status_and_no_more_does(api, submitted, work):
+    job = submitted(tags=["a"])
+    url = job["urls"]["self"]
+    starred = api.patch(url, json={"starred": True}).json()
+    assert starred == job | {"starred": True}
+    work.all()
+    done = api.get(url)
+    merge = {"Content-Type": "application/merge-patch+json", "If-Match": done.headers["etag"]}
+    tagged = api.patch(url, content=b'{"tags": ["b", "c"]}', headers=merge)
+    assert tagged.json() == done.json() | {"tags": ["b", "c"], "starred": True}
+    assert tagged.headers["etag"] == api.get(url).headers["etag"] != done.headers["etag"]
+    problem(api.patch(url, json={}, headers={"If-Match": '"other"'}), 412, "precondition_failed")
+    assert api.patch(url, json={"starred": None}).json() == tagged.json()
+
+    def ids(**params: str) -> list[str]:
+        return [each["id"] for each in api.get(JOBS, params=params).json()["data"]]
+
+    other = submitted(prompt="a Dog")["id"]
+    assert (ids(starred="true"), ids(starred="false")) == ([job["id"]], [other])
+    assert (ids(tag="a"), ids(tag="c"), ids(q="DOG")) == ([], [job["id"]], [other])
+
+
+def test_marks_are_not_written_over_those_that_came_meanwhile(api, submitted):
+    job = submitted(tags=["a"])
+    url = job["urls"]["self"]
+    json = {"Content-Type": "application/json"}
+    seen = {"If-Match": api.get(url).headers["etag"]}
+
+    def slowly() -> Iterator[bytes]:
+        yield b"{"
+        assert api.patch(url, json={"tags": ["b"]}, headers=seen).status_code == 200
+        yield b'"tags": ["c"]}'
+
+    late = api.patch(url, content=slowly(), headers=json | seen)
+    problem(late, 412, "precondition_failed")
+    assert api.get(url).json()["tags"] == ["b"]
+    assert api.patch(url, json={"starred": True}, headers={"If-Match": "*"}).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+def test_a_header_that_names_no_state_matches_none(api, submitted, method):
+    job = submitted()
+    refused = api.request(method, job["urls"]["self"], headers={"If-Match": ""})
+    problem(refused, 412, "precondition_failed")
+    assert api.get(job["urls"]["self"]).json() == job
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"tags": ["x"] * 17}, "/tags"),
+        ({"tags": ["\n"]}, "/tags/0"),
+        ({"starred": 1}, "/starred"),
+        ({"prompt": "a dog"}, "/prompt"),
+    ],
+)
+def test_marks_that_cannot_be(api, submitted, body, pointer):
+    job = submitted()
+    assert pointers(api.patch(job["urls"]["self"], json=body)) == [pointer]
+    assert api.get(job["urls"]["self"]).json() == job
+    problem(api.patch(f"{JOBS}/{UNKNOWN}", json=body), 404, "job_not_found")
+
+
+@pytest.mark.parametrize(("name", "value"), [("q", ""), ("q", "x" * 201), ("starred", "1")])
+def test_searches_that_cannot_be(api, name, value):
+    assert pointers(api.get(JOBS, params={name: value})) == [f"/query/{name}"]

@@ -6,8 +6,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from darkroom.lora_folder import LoraFolder, mark_of
+from darkroom.model_record import RefusedUpload
 from darkroom.queue.model_records import ModelRecords
-from tests.darkroom.test_lora_folder import LORA, weights
+from tests.darkroom.test_lora_folder import LORA, PAIR, weights
 from tests.service.conftest import RECORDS
 
 OF_THE_CARD = {"ink": False, "torn": False, "quick": False}
@@ -86,7 +88,8 @@ def test_what_is_no_lora_is_refused_and_leaves_nothing(uploads, root, content, w
 
 
 def test_a_lora_for_another_family_is_refused(uploads, redis, root: Path) -> None:
-    xl = weights("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight")
+    layer = "lora_te2_text_model_encoder_layers_0_mlp_fc1"
+    xl = weights(f"{layer}.lora_down.weight", f"{layer}.lora_up.weight")
     assert uploads.put(INK, content=xl).status_code == 201, "nobody knows the model's family"
     for pipeline, status in (("StableDiffusionXLPipeline", 200), ("FluxPipeline", 422)):
         ModelRecords(redis).put(RECORDS[1].model_copy(update={"pipeline": pipeline}))
@@ -133,8 +136,7 @@ def test_size_and_number_are_bounded(uploads, root: Path) -> None:
     assert uploads.put(INK, content=pieces).status_code == 413
     assert [*(root / "loras").rglob("*.*")] == []
     # More than all bodies together may take, which a file that goes to disk does not.
-    pad = {"lora_unet_conv_in.lora_down.weight": 2**18}
-    assert uploads.put(INK, content=_of_size(pad)).status_code == 201
+    assert uploads.put(INK, content=_of_size(2**17)).status_code == 201
     for number in range(2):
         made = uploads.put(f"/api/v1/models/other/loras/more{number}", content=LORA)
         assert made.status_code == 201
@@ -143,11 +145,102 @@ def test_size_and_number_are_bounded(uploads, root: Path) -> None:
     assert uploads.put(INK, content=LORA).status_code == 200
 
 
-def _of_size(tensors: dict[str, int]) -> bytes:
-    ((name, count),) = tensors.items()
-    entry = {name: {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}
-    header = json.dumps(entry).encode()
-    return len(header).to_bytes(8, "little") + header + bytes(4 * count)
+def _of_size(count: int) -> bytes:
+    """A LoRA of twice so many numbers."""
+    size = 4 * count
+    entries = {
+        name: {"dtype": "F32", "shape": [count], "data_offsets": [i * size, (i + 1) * size]}
+        for i, name in enumerate(PAIR)
+    }
+    header = json.dumps(entries).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(2 * size)
+
+
+def test_half_of_a_lora_is_refused(uploads) -> None:
+    [error] = uploads.put(INK, content=weights(PAIR[0])).json()["errors"]
+    assert error["detail"] == (
+        "The file: some of its weights are missing: a half of lora_unet_conv_in."
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (
+            {"pipeline": "LDMSuperResolutionPipeline", "tasks": ("upscale",)},
+            "takes no LoRAs; it does upscale.",
+        ),
+        (
+            {"pipeline": "PixArtSigmaPipeline", "tasks": ("text-to-image",)},
+            "takes no LoRAs; it does text-to-image.",
+        ),
+        ({"schedulers": (), "error": "tiny/other: damaged"}, "cannot be used: tiny/other: damaged"),
+    ],
+)
+def test_a_model_that_can_use_none_takes_no_upload(uploads, redis, root, known, words) -> None:
+    ModelRecords(redis).put(RECORDS[1].model_copy(update=known))
+    refused = uploads.put(INK, content=LORA)
+    assert refused.status_code == 422
+    [error] = refused.json()["errors"]
+    assert error["pointer"] == "/path/model_id"
+    assert words in error["detail"]
+    assert not (root / "loras").exists()
+
+
+def test_what_may_be_replaced_or_deleted_is_for_the_client_to_say(uploads) -> None:
+    new, there = {"If-None-Match": "*"}, {"If-Match": "*"}
+    for method, headers, status in (
+        ("DELETE", there, 412),
+        ("PUT", there, 412),
+        ("PUT", new, 201),
+        ("PUT", new, 412),
+        ("DELETE", new, 412),
+        ("PUT", {"If-Match": '"tag"'}, 412),
+        ("PUT", there | {"If-None-Match": '"tag"'}, 200),
+        ("DELETE", there, 204),
+    ):
+        content = LORA if method == "PUT" else None
+        answer = uploads.request(method, INK, content=content, headers=headers)
+        assert answer.status_code == status, (method, headers, answer.text)
+    assert answer.text == ""
+
+
+def test_part_of_a_file_is_refused(uploads, root: Path) -> None:
+    length = len(LORA)
+    part = {"Content-Range": f"bytes 0-{length - 1}/{2 * length}"}
+    refused = uploads.put(INK, content=LORA, headers=part)
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed_request")
+    assert "Content-Range" in refused.json()["detail"]
+    assert not (root / "loras").exists()
+
+
+def test_what_no_worker_could_use_says_so_until_another_takes_its_place(
+    uploads, redis, root
+) -> None:
+    uploads.put(INK, content=LORA)
+    mark = mark_of(LoraFolder(root / "loras").file("other", "oil"))
+    known = {"refused_uploads": {"oil": RefusedUpload(file=mark, reason="oil: does not fit")}}
+    ModelRecords(redis).put(RECORDS[1].model_copy(update=known | {"loras": ("ink",)}))
+    assert uploads.get(INK).json()["error"] == "oil: does not fit"
+    shown = uploads.get("/api/v1/models/other").json()["loras"]
+    assert {each["name"]: each["error"] for each in shown}["oil"] == "oil: does not fit"
+    asked = {"prompt": "a cat", "model": "other+oil"}
+    [error] = uploads.post("/api/v1/jobs", json=asked).json()["errors"]
+    assert (error["pointer"], "does not fit" in error["detail"]) == ("/model", True)
+    uploads.put(INK, content=_of_size(2))
+    assert uploads.get(INK).json()["error"] is None
+    assert uploads.post("/api/v1/jobs", json=asked).status_code == 202
+
+
+def test_loras_are_those_of_a_model_also_where_some_stand_behind_its_name(uploads) -> None:
+    assert names(uploads, "other+ink") == OF_THE_CARD
+    lost = uploads.get("/api/v1/models/other+nope/loras").json()
+    assert (lost["status"], lost["code"]) == (404, "model_not_found")
+    assert "the model 'other' has no LoRA 'nope'; it has ink" in lost["detail"]
+    for method in ("PUT", "DELETE"):
+        refused = uploads.request(method, "/api/v1/models/other+ink/loras/oil").json()
+        assert (refused["status"], refused["near"]) == (404, ["other"])
+        assert "for the model 'other' itself" in refused["detail"]
 
 
 def test_forms_and_what_is_compressed_are_refused(uploads) -> None:

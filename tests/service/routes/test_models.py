@@ -5,7 +5,7 @@ import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 
-from darkroom.offers import ModelRecord
+from darkroom.model_record import ModelRecord
 from darkroom.queue.model_records import ModelRecords
 from tests.service.conftest import png
 
@@ -96,7 +96,7 @@ def test_adapters_are_listed_with_licence_and_fault(api, redis):
         tasks=("text-to-image",),
         schedulers=("DDIMScheduler",),
         loras=("ink", "quick"),
-        faults={"lora:torn": "does not fit this model"},
+        faults={"lora:torn": "tiny/torn: does not fit"},
     )
     ModelRecords(redis).put(known)
     other = api.get("/api/v1/models/other").json()
@@ -104,7 +104,7 @@ def test_adapters_are_listed_with_licence_and_fault(api, redis):
     assert [each["num_inference_steps"] for each in defaults] == [None, None, 3]
     assert other["loras"] == [
         {"name": "ink", "licence": "CC0-1.0", "error": None},
-        {"name": "torn", "licence": None, "error": "does not fit this model"},
+        {"name": "torn", "licence": None, "error": "tiny/torn: does not fit"},
         {"name": "quick", "licence": None, "error": None},
     ]
     assert "loras" in other["fields"]["text-to-image"]

@@ -35,10 +35,11 @@ def test_all_of_the_page_comes_from_here(api):
     assert "http" not in page.text + api.get("/docs/start.js").text
 
 
-def test_nothing_but_this_service_can_be_reached_from_the_page(api):
+def test_g2_nothing_but_this_service_can_be_reached_from_the_page(api):
     for path in ("/docs", "/docs/start.js"):
         policy = api.get(path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert "://" not in policy
         assert not re.search(r"[ ]\*", policy)

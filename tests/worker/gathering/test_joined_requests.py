@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.input_images import IMAGE, MASK, edited
+from darkroom.model_card import ModelCard
 from darkroom.networks import network_of
 from darkroom.offers import Offer, offer
 from darkroom.request import Request
@@ -23,7 +24,7 @@ from worker.making import tasks
 
 # With the passes in which all their jobs get through.
 FAMILIES = {"aura-flow": 4, "lumina2": 11, "qwen-image": 11, "z-image": 7}
-HEAVY = {"chroma": 17, "flux-kontext": 6, "flux2-klein": 14, "hunyuan-image": 7, "qwen-edit": 8}
+HEAVY = {"chroma": 17, "flux-kontext": 7, "flux2-klein": 14, "hunyuan-image": 7, "qwen-edit": 8}
 
 
 FILE = "file_" + "0" * 64

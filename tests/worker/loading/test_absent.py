@@ -5,8 +5,9 @@ import pytest
 import torch
 import transformers
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from tests import tiny, tiny_families
 from worker.gathering.gather import Gather
 from worker.loading import pipelines

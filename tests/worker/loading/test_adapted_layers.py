@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from darkroom.lora_keys import read_keys
 from tests import lycoris
 from worker.loading.adapted_layers import Adapted, Change, adapt, adapted_layers, whole
 from worker.loading.layer_names import Layers
 from worker.loading.lora_changes import changes
-from worker.loading.lora_keys import read_keys
 
 SHAPES = {
     "linear": torch.nn.Linear(8, 4),

@@ -79,3 +79,19 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DarkroomError, match=said):
             convert(tmp_path / f"{name}.ckpt")
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (torch.ones(1).expand(10**11), "says that it holds 400,000,000,000 bytes"),
+        (torch.eye(3).to_sparse(), "'w' is sparse"),
+    ],
+)
+def test_what_safetensors_cannot_hold_is_told(
+    odd: torch.Tensor, words: str, tmp_path: Path
+) -> None:
+    torch.save({"w": odd}, tmp_path / "a.pt")
+    with pytest.raises(DarkroomError, match=words):
+        convert(tmp_path / "a.pt")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]

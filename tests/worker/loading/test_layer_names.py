@@ -5,10 +5,10 @@ from diffusers.loaders.lora_conversion_utils import (
     _maybe_map_sgm_blocks_to_diffusers,
 )
 
+from darkroom.lora_keys import read_keys
 from tests import lora_spellings as spellings
 from tests import tiny
 from worker.loading.layer_names import Layers
-from worker.loading.lora_keys import read_keys
 
 
 def layers(family: str) -> Layers:

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 from darkroom.errors import ModelLoadError
+from darkroom.lora_keys import read_keys
 from tests import tiny
 from worker.loading.adapted_layers import Change
 from worker.loading.layer_names import Layers, Target
 from worker.loading.lora_changes import changes, settings_of
-from worker.loading.lora_keys import read_keys
 
 LINEAR = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 CONV, POINT = "down_blocks.1.resnets.0.conv1", "down_blocks.1.attentions.0.proj_in"

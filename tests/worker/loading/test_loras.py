@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import UnsupportedError
+from darkroom.model_card import ModelCard
 from darkroom.request import Request
 from darkroom.tasks import TASKS
 from tests import lora_spellings as spellings
@@ -66,6 +68,18 @@ def test_each_layer_works_at_its_own_alpha_divided_by_its_own_rank(
     changed = latents(model, asked(model, **own, loras=loras(ink=1.0)))
     assert apart(changed, latents(merged, asked(merged, **own))) < 1e-5  # saved in float32
     assert apart(changed, latents(model, asked(model, **own))) > 1e-2
+
+
+def test_a_lora_in_memory_stays_as_it_is_when_another_is_copied_over_its_file(
+    tmp_path: Path,
+) -> None:
+    card = [lora(shelf.write_lora("sd15", tmp_path / "ink", 1), "ink")]
+    model = tiny.load("sd15", tmp_path / "model", Gather(), loras=card)
+    request = asked(model, loras=loras(ink=1.0))
+    before = latents(model, request)
+    shelf.write_lora("sdxl", tmp_path / "other", 2)
+    shutil.copy(tmp_path / "other" / shelf.LORA, tmp_path / "ink" / shelf.LORA)
+    assert torch.equal(latents(model, request), before)
 
 
 def of_sdxl(_: Path, bad: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from darkroom.catalog import ModelCard
+from darkroom.model_card import ModelCard
 from darkroom.model_files import ModelFiles, PartFiles
 from tests import tiny
 from worker.gathering.gather import Gather

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.catalog import ModelCard
+from darkroom.model_card import ModelCard
 from tests import tiny
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
@@ -26,7 +26,7 @@ def offloaded(tmp_path: Path) -> tuple[LoadedModel, Offload]:
 
 
 def picture(model: LoadedModel) -> torch.Tensor:
-    view = model.view("text-to-image", "DDIMScheduler")
+    view = model.view("text-to-image", model.schedulers.own)
     with torch.no_grad():
         return view(
             "a cat",

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from tests import tiny
 from worker.loading.weights import modules_of, read
 

@@ -12,8 +12,9 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline, UNet2DConditio
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from darkroom.networks import NETWORKS, Network
 from darkroom.offers import offer
 from tests import tiny, tiny_families

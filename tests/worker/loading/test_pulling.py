@@ -106,7 +106,12 @@ def test_what_finds_no_room_is_not_begun() -> None:
 
 
 def test_folders_need_no_download(folder: Path) -> None:
-    (folder / "someone" / "sd15").mkdir(parents=True)
+    there = folder / "someone" / "sd15"
+    there.mkdir(parents=True)
+    done = run(PULLING, "sd15", folder=folder)
+    said = f"Error: sd15: the folder {there} is no model, it has no model_index.json: move it away"
+    assert (done.returncode, done.stdout, done.stderr.startswith(said)) == (1, "", True)
+    (there / "model_index.json").write_text("{}")
     done = run(PULLING, "sd15", folder=folder)
     assert (done.returncode, "nothing to do" in done.stdout) == (0, True)
 

@@ -22,10 +22,11 @@ from worker.gathering.gather import Gather
 from worker.loading.diffusers_table import _scheduler_classes
 from worker.loading.flows import HEUN, SOLVERS
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import UNSUITABLE, Schedulers, options_of, step_counter
+from worker.loading.schedulers import UNSUITABLE, Look, Schedulers, options_of, step_counter
 from worker.loading.stack import replace_step
 from worker.making import tasks
 
+FLOW = "FlowMatchEulerDiscreteScheduler"
 USUAL = [
     "DDIMScheduler",
     "DDPMScheduler",
@@ -95,22 +96,12 @@ def test_steps_are_counted_on_the_scale_of_the_request(
     scheduler = Schedulers(PNDMScheduler(**BETAS)).new(name)
     pipeline = SimpleNamespace(scheduler=scheduler)
     told, calls = [], 0
-    previous: torch.Tensor | None = None
 
     class Listener:
-        def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+        def step(self, i: int, n: int, _: Look, /) -> None:
             told.append((i, n, calls))
-            assert latents is previous, "the scheduler's own tensor, not a copy"
 
-    inner = scheduler.step
-
-    def remembered(*args: Any, **kwargs: Any) -> Any:
-        nonlocal previous
-        result = inner(*args, **kwargs)
-        previous = result[0] if isinstance(result, tuple) else result.prev_sample
-        return result
-
-    with replace_step(scheduler, lambda _: remembered, step_counter(pipeline, 4, Listener())):
+    with replace_step(scheduler, step_counter(pipeline, 4, Listener())):
         scheduler.set_timesteps(4)
         sample = torch.ones(1, 4, 2, 2)
         for timestep in scheduler.timesteps:
@@ -118,6 +109,71 @@ def test_steps_are_counted_on_the_scale_of_the_request(
             scheduler.step(sample, timestep, sample, return_dict=calls % 2 == 0)
     assert told == [(step, 4, after) for step, after in enumerate(told_after_calls, 1)]
     assert "step" not in vars(scheduler)
+
+
+CLEAN = torch.tensor([[[[0.5, -0.2], [0.1, 0.9]]]])
+NOISE = torch.tensor([[[[1.5, -0.3], [-0.7, 0.4]]]])
+
+
+@pytest.mark.parametrize("as_tuple", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DDIMScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "UniPCMultistepScheduler",
+        "LCMScheduler",
+        FLOW,
+    ],
+)
+def test_who_looks_at_a_step_sees_no_noise(name: str, as_tuple: bool) -> None:
+    """The first step of a network that knows which noise was added."""
+    if name == FLOW:
+        own: Any = FlowMatchEulerDiscreteScheduler()
+    else:
+        own = EulerDiscreteScheduler(**BETAS)
+    scheduler: Any = Schedulers(own).new(name)
+    seen = []
+
+    class Listener:
+        def step(self, i: int, n: int, look: Look, /) -> None:
+            seen.append((i, n, look()))
+
+    pipeline = SimpleNamespace(scheduler=scheduler)
+    with replace_step(scheduler, step_counter(pipeline, 8, Listener())):
+        scheduler.set_timesteps(8)
+        timestep = scheduler.timesteps[2]
+        scheduler.set_begin_index(2) if hasattr(scheduler, "set_begin_index") else None
+        if name == FLOW:
+            level = scheduler.sigmas[2]
+            sample, answer = (1 - level) * CLEAN + level * NOISE, NOISE - CLEAN
+        else:
+            sample, answer = scheduler.add_noise(CLEAN, NOISE, timestep[None]), NOISE
+        after = scheduler.step(answer, timestep, sample, return_dict=not as_tuple)[0]
+    [(step, steps, look)] = seen
+    assert (step, steps) == (1, 8)
+    assert not torch.allclose(after, CLEAN, atol=0.1), "there is still noise in the sample"
+    if name != "LCMScheduler":  # whose answer is a mix of both
+        assert torch.allclose(look, CLEAN, atol=1e-3)
+
+
+def test_what_a_scheduler_does_not_tell_is_the_sample_as_it_is() -> None:
+    scheduler: Any = Schedulers(PNDMScheduler(**BETAS)).new("PNDMScheduler")
+    seen = []
+
+    class Listener:
+        def step(self, _i: int, _n: int, look: Look, /) -> None:
+            seen.append(look())
+
+    pipeline = SimpleNamespace(scheduler=scheduler)
+    with replace_step(scheduler, step_counter(pipeline, 4, Listener())):
+        scheduler.set_timesteps(4)
+        for timestep in scheduler.timesteps:
+            after = scheduler.step(NOISE, timestep, CLEAN, return_dict=False)[0]
+    assert seen[-1] is after
 
 
 def test_the_sde_solver_is_not_on_offer_since_its_noise_cannot_be_repeated(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import ModelLoadError
+from darkroom.model_card import ModelCard
 from darkroom.model_files import PartFiles, WeightFile
 from darkroom.single_files import CONFIGS, SHIPPED, known_contents
 from tests import checkpoints, published, transformer_files

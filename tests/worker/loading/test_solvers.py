@@ -259,3 +259,14 @@ def test_pndm_can_make_more_steps_than_there_are_timesteps() -> None:
     for timestep in scheduler.timesteps[:5]:
         sample = scheduler.step(sample, timestep, sample).prev_sample
     assert sample.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler"])
+def test_what_is_slow_to_lay_out_is_laid_out_when_it_is_asked_for(name: str) -> None:
+    ours, theirs = solver(name)(), getattr(diffusers, name)()
+    assert len(ours.timesteps) < 10 < len(theirs.timesteps)
+    for each in (ours, theirs):
+        each.set_timesteps(7)
+    assert torch.equal(ours.timesteps, theirs.timesteps)
+    assert torch.equal(ours.sigmas, theirs.sigmas)
+    assert ours.init_noise_sigma == theirs.init_noise_sigma

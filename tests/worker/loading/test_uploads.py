@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.errors import UnsupportedError
-from darkroom.lora_folder import LoraFolder
+from darkroom.lora_folder import LoraFolder, mark_of
+from darkroom.model_card import ModelCard
 from tests import tiny
 from tests import tiny_adapters as shelf
 from tests.adapter_kit import asked, ip_adapter, latents, lora, loras, making
@@ -106,6 +107,11 @@ def test_an_upload_that_does_not_fit_fails_its_job_with_the_reason_and_harms_not
             here.make(loras=loras(xl=1.0))
     here.make(loras=loras(ink=1.0))
     assert torch.equal(here.make(), plain)
+    [(name, wrong)] = here.model.adapters.refused_uploads.items()
+    assert (name, wrong.file) == ("xl", mark_of(here.uploads.file("m", "xl")))
+    assert "made for" in wrong.reason
+    here.put("ink", "xl")
+    assert here.model.adapters.refused_uploads == {}
 
 
 def test_uploads_work_beside_reference_images_and_the_card_s_own(tmp_path: Path) -> None:

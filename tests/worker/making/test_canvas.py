@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.request import Inpaint
@@ -131,3 +133,44 @@ def test_a_picture_is_extended_to_multiples_by_its_edge() -> None:
     assert (pixels[:, 7] == pixels[:, 6]).all()
     assert (pixels[5:] == pixels[4]).all()
     assert extend(small.convert("L"), 1).size == (7, 5)
+
+
+def test_only_the_part_around_a_mask_is_made_and_put_back() -> None:
+    photo, mask = picture(128, 96), Image.new("L", (128, 96))
+    mask.paste(255, (40, 30, 56, 38))
+    begun = canvas(request(padding_mask_crop=8), photo, mask)
+    # 16 x 8 with 8 on each side, widened to twice as wide as high.
+    assert begun.around.box == (24, 22, 72, 46)
+    assert begun.picture.size == begun.mask.size == (32, 16)
+    assert not begun.is_kept
+    old, new = np.asarray(photo), begun.compose(NEW)
+    assert new.shape == old.shape
+    assert (new[33:35, 44:52] == 77).all()
+    kept = np.ones((96, 128), bool)
+    kept[26:42, 36:60] = False  # the mask, and the pixels of the canvas that it touches
+    assert (new[kept] == old[kept]).all()
+
+
+def test_of_a_part_without_a_mask_all_is_kept() -> None:
+    begun = canvas(request(padding_mask_crop=0), picture(64, 64), Image.new("L", (64, 64)))
+    assert begun.is_kept
+    assert begun.whole.size == (64, 64)
+
+
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    place=st.tuples(*[st.floats(0, 1)] * 4),
+    more=st.integers(0, 40),
+)
+def test_the_part_lies_within_the_picture_and_holds_what_is_repainted(size, place, more) -> None:
+    width, height = size
+    left, top = int(place[0] * (width - 1)), int(place[1] * (height - 1))
+    right = left + 1 + int(place[2] * (width - left - 1))
+    bottom = top + 1 + int(place[3] * (height - top - 1))
+    mask = Image.new("L", size)
+    mask.paste(255, (left, top, right, bottom))
+    begun = canvas(request(padding_mask_crop=more), Image.new("RGB", size), mask)
+    a, b, c, d = begun.around.box
+    assert 0 <= a <= left < right <= c <= width
+    assert 0 <= b <= top < bottom <= d <= height
+    assert begun.compose(NEW).shape == (height, width, 3)

@@ -1,5 +1,6 @@
 """Pictures edited by an instruction."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,17 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from diffusers import Flux2KleinInpaintPipeline
 from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_layered
 from PIL import Image
 
 from darkroom.errors import UnsupportedError
-from darkroom.input_images import MASK, edited
-from darkroom.request import Edit
+from darkroom.input_images import IMAGE, MASK, edited
+from darkroom.request import Edit, Inpaint
 from tests import tiny, tiny_edits
 from tests.gathering import run_all, values
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel
-from worker.making import edits, tasks
+from worker.making import edits, sizes, tasks
 
 NOWHERE = "file_" + "0" * 64
 
@@ -78,9 +81,9 @@ def made(
     return tasks.run(request, model, given).pictures
 
 
-def plain(model: LoadedModel, request: Edit, **call: Any) -> np.ndarray:
+def plain(model: LoadedModel, request: Edit, task: str = "edit", **call: Any) -> np.ndarray:
     """What the pipeline makes of `call` by itself."""
-    pipeline = model.view("edit", request.scheduler)
+    pipeline = model.view(task, request.scheduler)
     if hasattr(pipeline, "resolutions"):
         pipeline.resolutions = [(request.width, request.height)]
     given = {
@@ -146,13 +149,82 @@ def test_edits_share_passes_and_keep_their_bits(models, family, passes):
 
 
 def test_what_the_mask_hides_stays_as_it_is(models):
-    model, photo = models["kontext"], noise()
+    model, photo = models["pix2pix"], noise()
     mask = Image.new("L", photo.size)
     mask.paste(255, (8, 8, 16, 16))
     [whole] = made(model, asked(model), [photo])
     [partly] = made(model, asked(model, mask_image=NOWHERE, mask_blur=0), [photo], mask)
     hidden = np.asarray(mask) == 0
     assert np.array_equal(partly[hidden], np.asarray(photo)[hidden])
+    assert np.array_equal(partly[~hidden], whole[~hidden])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("family", ["kontext", "qwen-edit"])
+def test_a_mask_is_for_the_network_to_see_where_it_can(models, family):
+    model, photo = models[family], noise()
+    mask = Image.new("L", photo.size)
+    mask.paste(255, (8, 8, 16, 16))
+    request = asked(model, mask_image=NOWHERE, mask_blur=0, num_images=2)
+    partly = made(model, request, [photo], mask)
+    hidden = np.asarray(mask) == 0
+    for picture in partly:
+        assert np.array_equal(picture[hidden], np.asarray(photo)[hidden])
+    [whole] = made(model, asked(model), [photo])
+    assert not np.array_equal(partly[0][~hidden], whole[~hidden])
+    same = request.model_dump(exclude={"images", "image_guidance_scale", "layers"})
+    inpaint = Inpaint.model_validate(same | {"task": "inpaint", "image": NOWHERE})
+    pictures = tasks.run(inpaint, model, {IMAGE: photo, MASK: mask}).pictures
+    assert np.array_equal(partly, pictures)
+
+
+def test_kontext_edits_within_a_mask_as_diffusers_does(models):
+    model, photo = models["kontext"], noise()
+    mask = Image.new("L", photo.size)
+    mask.paste(255, (8, 8, 16, 16))
+    [picture] = made(model, asked(model, mask_image=NOWHERE, mask_blur=0), [photo], mask)
+    size = {"width": 32, "height": 24, "max_area": 32 * 24, "_auto_resize": False}
+    told = {"image": photo, "mask_image": mask, "guidance_scale": 4.0, **size}
+    painted = plain(model, asked(model), "inpaint", **told)
+    assert np.array_equal(picture[8:16, 8:16], painted[8:16, 8:16])
+    with pytest.raises(UnsupportedError, match="one of the images"):
+        made(model, asked(model, 2, mask_image=NOWHERE), [photo, photo], mask)
+
+
+def test_klein_edits_one_picture_within_a_mask_as_diffusers_does(models):
+    model, photo, size = models["keen-klein"], noise(32, 32), {"width": 32, "height": 32}
+    mask = Image.new("L", photo.size)
+    mask.paste(255, (8, 8, 24, 24))
+    request = asked(model, mask_image=NOWHERE, mask_blur=0, **size)
+    [picture] = made(model, request, [photo], mask)
+    told = {"image": photo, "mask_image": mask, "strength": 1.0, "guidance_scale": 4.0, **size}
+    painted = plain(model, request, "inpaint", **told)
+    hidden = np.asarray(mask) == 0
+    assert np.array_equal(picture[~hidden], painted[~hidden])
+    assert np.array_equal(picture[hidden], np.asarray(photo)[hidden])
+
+
+def test_klein_begins_with_latents_where_it_would_make_the_picture_smaller(models, monkeypatch):
+    """As large as that, a tiny network takes minutes: so the bound is moved."""
+    assert "raw_h * raw_w > 1024 * 1024" in inspect.getsource(Flux2KleinInpaintPipeline.__call__)
+    model, photo, size = models["keen-klein"], noise(32, 32), {"width": 32, "height": 32}
+    mask = Image.new("L", photo.size, 255)
+    request = asked(model, mask_image=NOWHERE, num_images=2, **size)
+    shown = made(model, request, [photo], mask)
+    monkeypatch.setattr(sizes, "MOST_SHOWN", 32 * 32 - 1)
+    assert np.array_equal(made(model, request, [photo], mask), shown)
+
+
+def test_a_mask_is_laid_over_what_klein_makes_of_several(models):
+    model, photos = models["klein"], [noise(64, 64), noise(64, 64, seed=2)]
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 32, 32))
+    size = {"width": 64, "height": 64}
+    [whole] = made(model, asked(model, 2, **size), photos)
+    masked = asked(model, 2, mask_image=NOWHERE, mask_blur=0, **size)
+    [partly] = made(model, masked, photos, mask)
+    hidden = np.asarray(mask) == 0
+    assert np.array_equal(partly[hidden], np.asarray(photos[0])[hidden])
     assert np.array_equal(partly[~hidden], whole[~hidden])
 
 
@@ -181,10 +253,16 @@ def test_flux2_edits_several_pictures_as_diffusers_does(models, family):
     assert not np.array_equal(picture, fewer)
 
 
-def test_pictures_of_a_shape_that_flux2_does_not_take_are_refused_in_its_words(models):
-    model = models["klein"]
-    with pytest.raises(UnsupportedError, match="at least 64px"):
-        made(model, asked(model), [noise()])
+@pytest.mark.parametrize("family", ["klein", "flux2", "z-image-omni"])
+def test_small_pictures_are_edited_as_large_ones_where_the_result_is_large_enough(models, family):
+    """At least 64 pixels on each side is what their pipelines want of what is brought to them."""
+    model = models[family]
+    [picture] = made(model, asked(model, width=64, height=64), [noise(8, 8)])
+    assert picture.shape == (64, 64, 3)
+    for size, (width, height) in {(64, 64): (16, 32), (128, 128): (10, 90)}.items():
+        request = asked(model, width=size[0], height=size[1])
+        with pytest.raises(UnsupportedError, match="would be brought to"):
+            made(model, request, [noise(width, height)])
 
 
 def test_pix2pix_of_sdxl_edits_as_diffusers_does(models):
@@ -262,6 +340,29 @@ def test_today_s_editors_make_the_size_that_is_asked_and_each_picture_by_its_see
     assert both[0].shape == second.shape == (size[0], size[1], 3)
     assert np.abs(both[1].astype(int) - second).max() <= 1
     assert not np.array_equal(both[0], both[1])
+
+
+@pytest.mark.long
+def test_qwen_image_edit_makes_the_size_that_is_asked_of_the_real_one(models):
+    model = models["qwen-edit-8"]
+    asks = {"width": 1024, "height": 1024, "num_inference_steps": 1, "guidance_scale": 1.0}
+    [picture] = made(model, asked(model, **asks), [noise(640, 480)])
+    assert picture.shape == (1024, 1024, 3)
+
+
+def test_a_picture_is_taken_apart_into_layers_as_diffusers_does(models, monkeypatch):
+    model, photo = models["qwen-layered"], noise(90, 70)
+    request = asked(model, layers=3)
+    layers = made(model, request, [photo])
+    assert [each.shape for each in layers] == [(24, 32, 4)] * 3
+    assert len({each.tobytes() for each in layers}) == 3
+    monkeypatch.setattr(pipeline_qwenimage_layered, "calculate_dimensions", lambda *_: (32, 24))
+    rgba = photo.resize((32, 24), Image.Resampling.LANCZOS).convert("RGBA")
+    assert np.array_equal(layers, plain(model, request, image=rgba, layers=3, **TRUE))
+    both = made(model, asked(model, layers=3, num_images=2), [photo])
+    assert np.array_equal(both[:3], layers)
+    assert np.array_equal(both[3:], made(model, asked(model, layers=3, seed=4), [photo]))
+    assert len(made(model, asked(model), [photo])) == 4
 
 
 def test_omnigen_follows_pictures_as_strongly_as_is_asked(models):

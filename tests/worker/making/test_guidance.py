@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.model_card import ModelCard
 from darkroom.request import Request
 from darkroom.validation import completed, parse
 from tests import tiny_families

@@ -18,7 +18,7 @@ from tests.adapter_kit import control, lora, loras, photo
 from tests.gathering import run_all, tick, values
 from worker.gathering.gather import Gather
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import NOBODY, StepListener
+from worker.loading.schedulers import NOBODY, Look, StepListener
 from worker.making import tasks
 from worker.making.hires import _enlarge_latents
 
@@ -112,7 +112,7 @@ class Heard:
         self.told: list[tuple[int, int]] = []
         self.parts: list[int] = []
 
-    def step(self, i: int, n: int, _: torch.Tensor, /) -> None:
+    def step(self, i: int, n: int, _: Look, /) -> None:
         self.told.append((i, n))
 
     def begins(self, part: int, /) -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
 from darkroom.costs import Work
 from darkroom.errors import InvalidRequestError, UnsupportedError
 from darkroom.families import diffusers_table
 from darkroom.input_images import IMAGE, MASK
+from darkroom.model_card import ModelCard
 from darkroom.networks import main_names, network_of
 from darkroom.offers import Offer, offer
 from darkroom.request import Request, TextToImage

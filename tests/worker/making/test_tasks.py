@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from darkroom.catalog import Catalog, ModelCard
+from darkroom.catalog import Catalog
+from darkroom.control_maps import canny
 from darkroom.errors import InvalidOutputError, UnsupportedError
 from darkroom.input_images import IMAGE, MASK, Place, control, input_images
+from darkroom.model_card import ModelCard
 from darkroom.request import Request
 from darkroom.tasks import TASKS
 from tests import tiny
@@ -19,9 +21,8 @@ from worker.gathering.gather import Gather
 from worker.loading import pipelines
 from worker.loading.adapters import Adapters
 from worker.loading.pipelines import LoadedModel
-from worker.loading.schedulers import Schedulers
+from worker.loading.schedulers import Look, Schedulers
 from worker.making import tasks
-from worker.making.edges import canny
 
 ROOT = Path(__file__).parents[3]
 NOWHERE = "file_" + "0" * 64
@@ -93,9 +94,9 @@ class Heard:
         self.steps: list[tuple[int, int]] = []
         self.latents: list[torch.Tensor] = []
 
-    def step(self, i: int, n: int, latents: torch.Tensor, /) -> None:
+    def step(self, i: int, n: int, look: Look, /) -> None:
         self.steps.append((i, n))
-        self.latents.append(latents)
+        self.latents.append(look())
 
 
 def request(model: LoadedModel, *, task: str = "text-to-image", **fields: Any) -> Request:
