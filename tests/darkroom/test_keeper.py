@@ -26,6 +26,7 @@ from darkroom.settings import Settings
 from tests.begun import begun
 from tests.darkroom.queue.test_workers import INFO
 from tests.stored import file_of
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -274,10 +275,7 @@ def test_keeper_outlives_an_absence_of_redis(state_dir: Path) -> None:
             server.stop()
             server.start()
             late = queue.submit({}, model="emoji", deadline_s=0).job
-            give_up = time.monotonic() + 10
-            while queue.fetch(late.id).status is JobStatus.QUEUED and time.monotonic() < give_up:
-                time.sleep(0.01)
-            assert queue.fetch(late.id).status is JobStatus.CANCELED
+            until(lambda: queue.fetch(late.id).status is JobStatus.CANCELED)
         finally:
             stop.set()
             thread.join(5)

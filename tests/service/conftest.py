@@ -32,6 +32,7 @@ from service.__main__ import Server
 from service.app import create_app
 from service.dependencies import Darkroom
 from tests.begun import begun
+from tests.waiting import until
 
 MODELS = """
 default = "pix"
@@ -285,8 +286,7 @@ def background(here: Darkroom) -> Iterator[Callable[[Callable[[], object]], None
     def start(function: Callable[[], object]) -> None:
         def run() -> None:
             try:
-                while here.feed.waiters == 0:
-                    time.sleep(0.005)
+                until(lambda: here.feed.waiters)
                 function()
             except BaseException as fault:
                 faults.append(fault)

@@ -29,6 +29,7 @@ from service.known_keys import Keys
 from tests.service.conftest import Served, bearer, png
 from tests.service.test_streaming import events
 from tests.service.wire import JSON, answer_and_close, head
+from tests.waiting import until
 
 JOBS = "/api/v1/jobs"
 OTHERS = f"dk_{'0' * 16}_{'0' * 64}"
@@ -295,8 +296,7 @@ def test_a6_a_revoked_key_ends_what_waits(http, made, guarded, redis):
     with http.stream("GET", job["urls"]["events"], headers=bearer(token)) as stream:
         told = events(stream)
         assert next(told)["event"] == "status"
-        while guarded.here.feed.waiters < 3:
-            time.sleep(0.005)
+        until(lambda: guarded.here.feed.waiters == 3)
         Client(redis, scripts(PLAIN_RULES)).carry_out(api_keys.remove(token.id))
         [last] = list(told)
     assert last["event"] == "error"

@@ -3,8 +3,6 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -23,17 +21,11 @@ from service.dialects.calls import is_repeat
 from tests.running import environment
 from tests.service.conftest import Work, know_models
 from tests.service.wire import JSON, connected, head
+from tests.waiting import until
 
 GENERATIONS = "/v1/images/generations"
 ASKED = {"prompt": "a cat"}
 AGAIN = {"X-Stainless-Retry-Count": "1"}
-
-
-def until(is_so: Callable[[], object], patience_s: float = 30) -> None:
-    give_up = time.monotonic() + patience_s
-    while not is_so():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

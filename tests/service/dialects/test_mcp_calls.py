@@ -6,8 +6,9 @@ import pytest
 
 from darkroom.job import JobStatus
 from tests.service.conftest import know_models
-from tests.service.dialects.test_calls import left, until
+from tests.service.dialects.test_calls import left
 from tests.service.wire import JSON, connected, head
+from tests.waiting import until
 
 STREAM = "Accept: application/json, text/event-stream"
 

@@ -9,6 +9,7 @@ from PIL import Image
 from darkroom.job import JobError, JobStatus, Progress
 from darkroom.queue.queue import News
 from tests.service.routes.test_replicate import CAT
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_stream_follows_a_job_to_its_end(served, client, background, work, job
     told = []
     with pytest.raises(RuntimeError, match="It went wrong"):
         told.extend(client.stream("darkroom/pix", input=CAT))
-    assert served.here.feed.waiters == 0
+    until(lambda: not served.here.feed.waiters)
 
 
 def test_the_stream_of_a_canceled_job_says_so(api, client):

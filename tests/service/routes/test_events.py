@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -17,6 +16,7 @@ from darkroom.queue.lua import PLAIN_RULES, scripts
 from darkroom.queue.queue import News
 from tests.service.conftest import bearer
 from tests.service.test_streaming import events
+from tests.waiting import until
 
 EVENTS, JOBS = "/api/v1/events", "/api/v1/jobs"
 
@@ -37,7 +37,7 @@ def submit(http, headers=None) -> str:
     return http.post(JOBS, json={"prompt": "a cat"}, headers=headers).json()["id"]
 
 
-def until(stream: Iterator[dict[str, str]], *last: str) -> list[tuple[str, str]]:
+def up_to(stream: Iterator[dict[str, str]], *last: str) -> list[tuple[str, str]]:
     """The events up to this one."""
     seen: list[tuple[str, str]] = []
     while not seen or seen[-1] != last:
@@ -86,7 +86,7 @@ def test_who_comes_back_hears_each_event_once(api, work, jobs):
     for asked in ({"headers": {"Last-Event-ID": event["id"]}}, {"params": {"after": event["id"]}}):
         with following(api, **asked) as stream:
             next(stream)
-            seen = until(stream, "status", second)
+            seen = up_to(stream, "status", second)
         assert seen == [
             ("status", first),
             ("image", first),
@@ -95,7 +95,7 @@ def test_who_comes_back_hears_each_event_once(api, work, jobs):
         ]
     with following(api, params={"after": "0-0"}) as stream:
         next(stream)
-        assert len(until(stream, "status", second)) == 5
+        assert len(up_to(stream, "status", second)) == 5
     jobs.delete(first)
     with following(api, params={"after": "0-0"}) as stream:
         next(stream)
@@ -136,9 +136,9 @@ def test_a4_another_key_hears_nothing(http, made, guarded_work):
         bobs = submit(http, bearer(bob))
         assert told(next(of_bob)) == ("status", bobs)
         lives = [(kind, anns) for kind in ("status", "status", "image", "done")]
-        assert until(of_all, "status", bobs) == [*lives, ("status", bobs)]
+        assert up_to(of_all, "status", bobs) == [*lives, ("status", bobs)]
         last = submit(http, bearer(ann))
-        assert until(of_ann, "status", last) == [*lives, ("status", last)]
+        assert up_to(of_ann, "status", last) == [*lives, ("status", last)]
         everything = follow(bob, after="0-0")
         assert told(next(everything)) == ("status", bobs)
 
@@ -156,8 +156,7 @@ def test_a6_a_revoked_key_ends_its_stream(http, made, guarded, redis):
     token = made()
     with following(http, headers=bearer(token)) as stream:
         next(stream)
-        while guarded.here.feed.waiters < 1:
-            time.sleep(0.005)
+        until(lambda: guarded.here.feed.waiters)
         Client(redis, scripts(PLAIN_RULES)).carry_out(api_keys.remove(token.id))
         (last,) = stream
     assert (last["event"], json.loads(last["data"])["retryable"]) == ("error", False)
@@ -190,8 +189,7 @@ def test_many_who_follow_cost_one_connection_and_one_reading(serving, valkey, re
         streams = [stack.enter_context(following(http)) for _ in range(20)]
         for stream in streams:
             next(stream)
-        while served.here.feed.waiters < len(streams):
-            time.sleep(0.005)
+        until(lambda: served.here.feed.waiters == len(streams))
         reading = [threading.Thread(target=next, args=(stream,)) for stream in streams]
         before = redis.info("commandstats")["cmdstat_xrange"]["calls"]
         job = submit(http)

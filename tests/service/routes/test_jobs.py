@@ -19,6 +19,7 @@ from darkroom.queue.queue import News
 from tests.picture_files import encoded
 from tests.service.conftest import picture, png
 from tests.stored import file_of
+from tests.waiting import until
 
 JOBS = "/api/v1/jobs"
 UNKNOWN = "job_" + "0" * 32
@@ -362,8 +363,7 @@ def test_all_that_needs_no_picture_answers_while_decoders_are_busy(serving, valk
     ]
     for thread in threads:
         thread.start()
-    while one.here.inputs.decoders._idle:
-        time.sleep(0.01)
+    until(lambda: not one.here.inputs.decoders._idle)
     for path in ("/readyz", "/livez", "/api/v1/models", JOBS):
         assert httpx2.get(one.url + path, timeout=20).status_code == 200
     assert httpx2.post(one.url + JOBS, json={"prompt": "a cat"}, timeout=20).status_code == 202

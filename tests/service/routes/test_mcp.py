@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import time
 
 import httpx2
 import pytest
@@ -21,6 +20,7 @@ from service.dialects.mcp_tools import TOOLS
 from tests.service import mcp_tasks
 from tests.service.conftest import bearer, png
 from tests.service.mcp_tasks import Connected, Tasks
+from tests.waiting import until
 
 BOTH = ("auto", "legacy")
 """The current generation of the protocol, and the earlier one."""
@@ -218,8 +218,7 @@ def test_how_far_a_job_is_comes_meanwhile(ask, background, work):
         claim = work.claim()
         halfway = Progress(stage="denoise", step=5, steps=10, ratio=0.5)
         assert work.queue.tell([News(claim, halfway)])
-        while len(heard) < 2:
-            time.sleep(0.005)
+        until(lambda: len(heard) == 2)
         work.finish(claim)
 
     background(half_then_all)
