@@ -165,7 +165,7 @@ def img2img(asked: Asked, options: Options, offer: Offer) -> tuple[dict[str, Any
     by = {"task": "inpaint" if asked.mask else "image-to-image", "image": asked.init_images[0]}
     also: list[str] = []
     if by["task"] not in offer.tasks and "edit" in offer.tasks:
-        by, also = edit_by(offer, asked.init_images)
+        by, also = edit_by(offer, asked.init_images)  # all clients send a strength, it says nothing
     elif len(asked.init_images) > 1:
         detail = f"Pictures are made from one, {len(asked.init_images)} came."
         raise InvalidRequestError([FieldError("/init_images", detail, "too_many")])

@@ -30,6 +30,10 @@ _FORMATS: dict[str, PictureFormat] = {
 }
 
 
+_HEADS = ("data:image/", "iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+"""How pictures begin as texts: data URIs; PNG, JPEG, WebP and GIF in base64."""
+
+
 class _Size(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -74,14 +78,14 @@ class Asked:
 
 
 def asked_of(fields: Mapping[str, Any]) -> Asked:
-    """Read a JSON body: its `inputs` are a picture where `parameters` have a prompt beside it, and
-    the prompt where not. Raises InvalidRequestError."""
+    """Read a JSON body: its `inputs` are a picture where `parameters` have a prompt beside it or
+    they begin like one, and the prompt where not. Raises InvalidRequestError."""
     said = {name: value for name, value in fields.items() if value is not None}
     try:
         body = _Body.model_validate(said)
     except ValidationError as error:
         raise InvalidRequestError(field_errors(error, _Body)) from None
-    if body.parameters.prompt is None:
+    if body.parameters.prompt is None and not body.inputs.startswith(_HEADS):
         return Asked(body.inputs, None, body.parameters)
     return Asked(body.parameters.prompt, body.inputs, body.parameters)
 
@@ -91,7 +95,8 @@ def native_of(
 ) -> tuple[dict[str, Any], list[str]]:
     """The body of the native API, and what is to be told of how the picture is made. Raises
     InvalidRequestError."""
-    given = asked.parameters.model_dump(exclude={"prompt", "target_size"}, exclude_none=True)
+    apart = {"prompt", "target_size", "strength"}
+    given = asked.parameters.model_dump(exclude=apart, exclude_none=True)
     if size := asked.parameters.target_size:
         given |= size.model_dump()
     body = given | {"output": {"format": output}}
@@ -99,7 +104,7 @@ def native_of(
         body["prompt"] = asked.prompt
     if asked.image is None:
         return body | {"task": "text-to-image"}, []
-    by, told = edit_by(offer, [asked.image])
+    by, told = edit_by(offer, [asked.image], strength=asked.parameters.strength)
     return body | by, told
 
 

@@ -225,7 +225,8 @@ def native_of(
         return body | {"task": "upscale", "image": _picture(given["image"], "/image", own)}, []
     images = [_picture(each, "/images", own) for each in _listed(given["images"])]
     mask = given.get("mask_image")
-    by, told = edit_by(offer, images, mask and _picture(mask, "/mask_image", own))
+    mask = mask and _picture(mask, "/mask_image", own)
+    by, told = edit_by(offer, images, mask, body.pop("strength", None))
     return body | by, told
 
 

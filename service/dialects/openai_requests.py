@@ -19,6 +19,7 @@ from darkroom.field_errors import field_errors
 from darkroom.offers import Offer
 from darkroom.request import MAX_EDITED, PictureFormat
 from service.dialects.edits import edit_by
+from service.dialects.sizes import SizeText, sides_in
 from service.forms import Part
 
 PICTURES = frozenset({"image", "images", "mask"})
@@ -35,15 +36,8 @@ PARAMS = {
 }
 """What native fields are called here, where that is not the same."""
 
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", re.ASCII)
 _LISTED = re.compile(r"(image)(?:\[[0-9]{0,3}\])?", re.ASCII)
 """`image`, or `image[]` as many clients call several."""
-
-
-def _size(text: str) -> str:
-    if text != "auto" and not _SIZE.fullmatch(text):
-        raise PydanticCustomError("malformed", "Must be auto, or width and height like 512x512.")
-    return text
 
 
 def _known(word: str) -> str:
@@ -60,7 +54,7 @@ class Asked(BaseModel):
     prompt: str | None = None
     model: str | None = Field(None, max_length=200)
     n: int = Field(1, ge=1, le=10)
-    size: Annotated[str, AfterValidator(_size)] = "auto"
+    size: SizeText = "auto"
     quality: Annotated[str, AfterValidator(_known)] = "auto"
     response_format: Literal["url", "b64_json"] | None = None
     output_format: PictureFormat | None = None
@@ -152,11 +146,8 @@ def generation(asked: Asked, offer: Offer) -> dict[str, Any]:
 def edit(asked: Asked, offer: Offer, pictures: Pictures) -> tuple[dict[str, Any], list[str]]:
     """The native body of a picture from others, and what is to be told of how it is made. Raises
     InvalidRequestError."""
-    body = _common(asked, offer)
-    if asked.strength is not None:
-        body["strength"] = asked.strength
-    by, told = edit_by(offer, pictures.images, pictures.mask)
-    return body | by, told
+    by, told = edit_by(offer, pictures.images, pictures.mask, asked.strength)
+    return _common(asked, offer) | by, told
 
 
 def variation(asked: Asked, offer: Offer, pictures: Pictures) -> dict[str, Any]:
@@ -170,8 +161,7 @@ def _common(asked: Asked, offer: Offer) -> dict[str, Any]:
     if given["num_inference_steps"] is None:
         steps = quality.steps_of(asked.quality, card.quality, offer.steps, offer.limits.max_steps)
         given["num_inference_steps"] = steps
-    if size := _SIZE.fullmatch(asked.size):
-        given |= {"width": int(size[1]), "height": int(size[2])}
+    given |= sides_in(asked.size)
     output: dict[str, Any] = {"format": asked.format}
     if asked.output_compression is not None:
         output["quality"] = max(asked.output_compression, 1)

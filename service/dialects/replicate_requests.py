@@ -24,6 +24,7 @@ from darkroom.sizes import size_like
 from darkroom.webhook import ENDS, MessageType
 from service import preferences
 from service.dialects.edits import edit_by
+from service.dialects.sizes import SizeText, sides_in
 
 IMAGES = (
     *("image", "images", "image_input", "input_image", "input_images"),
@@ -53,14 +54,7 @@ _MOST_WAIT_S = preferences.LONGEST_WAIT_S
 _MARGIN_S = 0.25
 """By how much an answer comes before the time that its client waits."""
 _RATIO = re.compile(r"([1-9][0-9]{0,2}):([1-9][0-9]{0,2})", re.ASCII)
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", re.ASCII)
 _LIFE = re.compile(r"(?:([0-9]{1,3})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,6})s?)?", re.ASCII)
-
-
-def _size(text: str) -> str:
-    if text != "auto" and not _SIZE.fullmatch(text):
-        raise PydanticCustomError("malformed", "Must be auto, or width and height like 512x512.")
-    return text
 
 
 def _ratio(text: str) -> str:
@@ -96,7 +90,7 @@ class Input(BaseModel):
     """Pixels."""
     height: int | None = None
     """Pixels."""
-    size: Annotated[str, AfterValidator(_size)] | None = None
+    size: SizeText | None = None
     """Both, like 512x512."""
     aspect_ratio: Annotated[str, AfterValidator(_ratio)] | None = None
     """Their ratio, like 16:9, with as many pixels as is usual for the model."""
@@ -209,10 +203,14 @@ def native_of(asked: Asked, offer: Offer) -> tuple[dict[str, Any], list[str]]:
     body["loras"] = _loras(given)
     body = {name: value for name, value in body.items() if value is not None}
     body["output"] = _output(given)
-    by, told = _task(asked, offer)
-    if "image" in by and by["task"] != "upscale" and given.prompt_strength is not None:
-        body["strength"] = given.prompt_strength
-    return body | by, told
+    if asked.images:
+        by, told = edit_by(offer, asked.images, asked.mask, given.prompt_strength)
+        return body | by, told
+    if asked.mask:
+        raise InvalidRequestError(
+            [FieldError("/input/image", "This field is required beside a mask.", "missing")]
+        )
+    return body | {"task": "text-to-image"}, []
 
 
 def wait_s(headers: Headers) -> float:
@@ -256,8 +254,8 @@ def _texts(given: Any, name: str) -> list[str]:
 
 def _sides(given: Input, offer: Offer) -> dict[str, int]:
     """The sides that `size` or `aspect_ratio` mean; none where nobody knows the model's size."""
-    if given.size and (size := _SIZE.fullmatch(given.size)):
-        return {"width": int(size[1]), "height": int(size[2])}
+    if given.size and (sides := sides_in(given.size)):
+        return sides
     if given.aspect_ratio and (ratio := _RATIO.fullmatch(given.aspect_ratio)):
         width, height = size_like((int(ratio[1]), int(ratio[2])), offer)
         return {"width": width, "height": height} if width and height else {}
@@ -275,15 +273,3 @@ def _loras(given: Input) -> list[Any] | None:
         return given.loras
     scale = {} if given.lora_scale is None else {"scale": given.lora_scale}
     return [{"name": given.lora_weights} | scale, *(given.loras or [])]
-
-
-def _task(asked: Asked, offer: Offer) -> tuple[dict[str, Any], list[str]]:
-    if not asked.images:
-        if asked.mask:
-            raise InvalidRequestError(
-                [FieldError("/input/image", "This field is required beside a mask.", "missing")]
-            )
-        return {"task": "text-to-image"}, []
-    if "upscale" in offer.tasks and not {"edit", "image-to-image", "inpaint"} & set(offer.tasks):
-        return {"task": "upscale", "image": asked.images[0]}, []
-    return edit_by(offer, asked.images, asked.mask)

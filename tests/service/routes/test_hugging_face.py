@@ -90,6 +90,18 @@ def test_a_picture_alone_comes_as_it_is_and_may_need_no_prompt(client, finishing
     assert only(jobs).request["task"] == "image-to-image"
 
 
+def test_an_upscaler_enlarges_it_and_leaves_out_what_would_do_nothing(
+    client, finishing, jobs, redis
+):
+    knows(redis, "pix", "upscale")
+    finishing()
+    client.image_to_image(png(), strength=0.5)
+    assert only(jobs).request["task"] == "upscale"
+    told = " ".join(only(jobs).warnings)
+    assert "makes pictures larger" in told
+    assert "no strength" in told
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
 def test_the_format_is_that_which_is_accepted_first(served, finishing, kind):
     finishing()
