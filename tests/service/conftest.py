@@ -157,6 +157,18 @@ def know_models(redis: Redis) -> None:
         ModelRecords(redis).put(record)
 
 
+def knows(redis: Redis, name: str, *tasks: str, **more: object) -> None:
+    """A worker loaded the model, and found that it does these tasks."""
+    known = RECORDS[0].model_dump() | {"name": name, "tasks": tasks} | more
+    ModelRecords(redis).put(ModelRecord.model_validate(known))
+
+
+def only(jobs: Queue) -> Job:
+    """The one job that there is."""
+    [job] = jobs.page().jobs
+    return job
+
+
 @pytest.fixture
 def api(served: Served, here: Darkroom) -> Iterator[httpx2.Client]:  # noqa: ARG001
     with httpx2.Client(base_url=served.url, timeout=20) as client:
@@ -170,6 +182,20 @@ def guarded(
     """A service that asks for keys."""
     state_dir = tmp_path_factory.mktemp("state")
     return serving(redis_url=valkey.url, state_dir=state_dir, keys="on")
+
+
+@pytest.fixture(scope="session")
+def telling(
+    serving: Callable[..., Served], valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
+    """A service that asks for keys and sends webhooks."""
+    return serving(
+        redis_url=valkey.url,
+        state_dir=tmp_path_factory.mktemp("state"),
+        keys="on",
+        webhooks=True,
+        outbound_networks="127.0.0.1/32",
+    )
 
 
 @pytest.fixture
@@ -298,6 +324,16 @@ def background(here: Darkroom) -> Iterator[Callable[[Callable[[], object]], None
     for thread in threads:
         thread.join(20)
     assert not faults
+
+
+@pytest.fixture
+def finishing(background: Callable[..., None], work: Work) -> Callable[..., None]:
+    """Finishes the next job as soon as somebody waits for it."""
+
+    def finish(*args: Any, **more: Any) -> None:
+        background(lambda: work.finish(work.claim(), *args, **more))
+
+    return finish
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """One job seen from every side: whichever API it was asked for by, it is a job like any other."""
 
+import asyncio
 import base64
 import io
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ from webuiapi import WebUIApi
 from darkroom import Client
 from darkroom.job import Job, JobStatus
 from darkroom.queue.queue import queue_bell
+from tests.service import mcp_tasks
 from tests.service.conftest import Work
+from tests.service.mcp_tasks import Connected, Tasks
 
 if TYPE_CHECKING:
     from replicate import Client as Replicate
@@ -59,6 +62,22 @@ def replicate(url: str) -> Image.Image:
         return Image.open(io.BytesIO(httpx2.get(made.output[0]).content))
 
 
+def mcp(url: str) -> Image.Image:
+    async def ask() -> tuple[str, str]:
+        async with Connected(url) as client:
+            asked = {"prompt": PROMPT, "model": "pix", "seed": SEED}
+            made = await client.call_tool("generate_image", asked)
+            if made.is_error:
+                return "", made.content[0].text
+            read = await client.read_resource(made.structured_content["images"][0]["uri"])
+            return read.contents[0].blob, ""
+
+    picture, error = asyncio.run(ask())
+    if error:
+        raise RuntimeError(error)
+    return Image.open(io.BytesIO(base64.b64decode(picture)))
+
+
 @contextmanager
 def predicting(url: str) -> "Iterator[Replicate]":
     from replicate import Client as Replicate  # which takes a second to import
@@ -71,7 +90,7 @@ def predicting(url: str) -> "Iterator[Replicate]":
         client._client.close()  # it has no way to be closed itself
 
 
-ASKED = [native, openai, hugging_face, a1111, replicate]
+ASKED = [native, openai, hugging_face, a1111, replicate, mcp]
 """How each API is asked for one picture, and has it when its job has ended."""
 
 
@@ -85,7 +104,16 @@ def cancel_the_prediction(url: str, job: Job) -> None:
         assert client.predictions.cancel(job.id).status == "canceled"
 
 
-CANCELED = [cancel_natively, cancel_the_prediction]
+def cancel_the_task(url: str, job: Job) -> None:
+    async def ask() -> None:
+        async with Connected(url, extensions=[Tasks()]) as client:
+            await mcp_tasks.cancel(client.session, job.id)
+            assert (await mcp_tasks.get(client.session, job.id)).status == "cancelled"
+
+    asyncio.run(ask())
+
+
+CANCELED = [cancel_natively, cancel_the_prediction, cancel_the_task]
 """How a job is canceled by each API that can cancel those of others."""
 
 

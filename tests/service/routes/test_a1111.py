@@ -11,11 +11,10 @@ from PIL import Image, ImageColor
 from webuiapi import ControlNetUnit, WebUIApi
 
 from darkroom.job import JobError, JobStatus, Progress
-from darkroom.model_record import ModelRecord
 from darkroom.others_requests import of_infotext
-from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import News
-from tests.service.conftest import bearer, picture, png
+from tests.service.conftest import bearer, knows, only, picture, png
+from tests.service.masks import CORNER, corner_mask, white_in
 from tests.service.wire import answer_and_close, head
 
 SDAPI = "/sdapi/v1"
@@ -25,32 +24,6 @@ TXT2IMG = f"{SDAPI}/txt2img"
 @pytest.fixture
 def client(served, here):  # noqa: ARG001
     return WebUIApi(baseurl=f"{served.url}{SDAPI}", sampler="Euler", steps=4)
-
-
-@pytest.fixture
-def finishing(background, work):
-    """Finishes the next job as soon as somebody waits for it."""
-
-    def finish(*args, **more):
-        background(lambda: work.finish(work.claim(), *args, **more))
-
-    return finish
-
-
-def knows(redis, name="pix", *tasks, **more):
-    """A worker loaded the model, and found that it does these tasks."""
-    about = {
-        "schedulers": ("DDIMScheduler", "EulerDiscreteScheduler"),
-        "scheduler": "DDIMScheduler",
-    }
-    ModelRecords(redis).put(
-        ModelRecord(name=name, tasks=tasks, width=64, height=64, **(about | more))
-    )
-
-
-def only(jobs):
-    [job] = jobs.page().jobs
-    return job
 
 
 def test_pictures_from_a_prompt(client, finishing, jobs):
@@ -145,26 +118,6 @@ def test_what_is_not_done_is_told(client, finishing, jobs):
 # Pictures from pictures
 
 
-def asymmetric_mask(mode="L"):
-    """White, or opaque, in its left upper corner alone."""
-    mask = Image.new("L", (8, 8), 0)
-    mask.paste(255, (0, 0, 3, 2))
-    if mode == "L":
-        return mask
-    drawn = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    drawn.putalpha(mask)
-    return drawn
-
-
-CORNER = {(x, y) for x in range(3) for y in range(2)}
-
-
-def white_in(here, stored):
-    with here.store.open_input(stored) as file:
-        kept = Image.open(file).convert("L")
-        return {(x, y) for x in range(8) for y in range(8) if kept.getpixel((x, y)) == 255}
-
-
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 @pytest.mark.parametrize("inverted", [0, 1])
 def test_white_is_painted_anew(client, finishing, jobs, redis, here, mode, inverted):
@@ -173,7 +126,7 @@ def test_white_is_painted_anew(client, finishing, jobs, redis, here, mode, inver
     client.img2img(
         prompt="a",
         images=[Image.open(io.BytesIO(png()))],
-        mask_image=asymmetric_mask(mode),
+        mask_image=corner_mask(mode),
         inpainting_mask_invert=inverted,
         mask_blur=2,
         denoising_strength=0.4,

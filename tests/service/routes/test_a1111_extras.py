@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 from webuiapi import WebUIApi
 
-from tests.service.conftest import bearer, png
-from tests.service.routes.test_a1111 import SDAPI, knows, only
+from tests.service.conftest import bearer, knows, only, png
+from tests.service.routes.test_a1111 import SDAPI
 
 A1111 = "a cat\nNegative prompt: a dog\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 3"
 

@@ -3,7 +3,8 @@
 import pytest
 from webuiapi import WebUIApi
 
-from tests.service.routes.test_a1111 import SDAPI, knows
+from tests.service.conftest import knows
+from tests.service.routes.test_a1111 import SDAPI
 
 
 @pytest.fixture

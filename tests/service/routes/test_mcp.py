@@ -13,12 +13,11 @@ from mcp.shared.exceptions import MCPError
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus, Progress
-from darkroom.model_record import ModelRecord
-from darkroom.queue.model_records import ModelRecords
 from darkroom.queue.queue import News
 from service.dialects.mcp_tools import TOOLS
 from tests.service import mcp_tasks
-from tests.service.conftest import bearer, png
+from tests.service.conftest import bearer, knows, only, png
+from tests.service.masks import CORNER, corner_png, white_in
 from tests.service.mcp_tasks import Connected, Tasks
 from tests.waiting import until
 
@@ -42,28 +41,6 @@ def ask(served, here):  # noqa: ARG001
         return with_client(served, work, **options)
 
     return ask
-
-
-@pytest.fixture
-def finishing(background, work):
-    """Finishes the next job as soon as somebody waits for it."""
-
-    def finish(*args, **more):
-        background(lambda: work.finish(work.claim(), *args, **more))
-
-    return finish
-
-
-def knows(redis, name, *tasks):
-    """A worker loaded the model, and found that it does these tasks."""
-    schedulers = ("DDIMScheduler", "EulerDiscreteScheduler")
-    about = {"schedulers": schedulers, "scheduler": schedulers[0], "width": 64, "height": 64}
-    ModelRecords(redis).put(ModelRecord(name=name, tasks=tasks, **about))
-
-
-def only(jobs):
-    [job] = jobs.page().jobs
-    return job
 
 
 def told(result):
@@ -235,14 +212,10 @@ def test_how_far_a_job_is_comes_meanwhile(ask, background, work):
 def test_pictures_are_edited_and_masks_are_white_where_to_paint(ask, finishing, jobs, redis, here):
     knows(redis, "pix", "edit")
     finishing()
-    mask = Image.new("L", (8, 8))
-    mask.paste(255, (0, 0, 8, 2))  # the upper quarter
-    file = io.BytesIO()
-    mask.save(file, "PNG")
     asked = {
         "prompt": "make it night",
         "images": [base64.b64encode(png()).decode()],
-        "mask_image": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(),
+        "mask_image": "data:image/png;base64," + base64.b64encode(corner_png()).decode(),
     }
 
     async def work(client):
@@ -251,9 +224,7 @@ def test_pictures_are_edited_and_masks_are_white_where_to_paint(ask, finishing, 
     assert not ask(work).is_error
     request = only(jobs).request
     assert (request["task"], request["prompt"]) == ("edit", "make it night")
-    with here.store.open_input(request["mask_image"]) as kept:
-        pixels = Image.open(kept).convert("L")
-    assert (pixels.getpixel((4, 1)), pixels.getpixel((4, 6))) == (255, 0)
+    assert white_in(here, request["mask_image"]) == CORNER
 
 
 def test_a_picture_is_named_by_its_uri_its_id_a_file_or_its_address(ask, api, work, submitted):

@@ -10,13 +10,10 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from tests.service.conftest import MODELS, bearer, png
+from tests.service.conftest import MODELS, bearer, knows, only, png
 from tests.service.routes.test_openai import (  # noqa: F401
     asymmetric_mask,
     client,
-    finishing,
-    knows,
-    only,
     opened,
 )
 from tests.service.wire import answer_and_close, head
@@ -36,7 +33,7 @@ def served(serving, valkey, tmp_path_factory):
 
 
 @pytest.fixture
-def ask(api, finishing):  # noqa: F811
+def ask(api, finishing):
     """Asks for pictures and returns those of the answer, as they stand there."""
 
     def ask(path: str, **sent: object) -> list[dict]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.job import JobError, JobStatus
-from tests.service.conftest import png
-from tests.service.routes.test_openai import asymmetric_mask, knows
+from tests.service.conftest import knows, png
+from tests.service.routes.test_openai import asymmetric_mask
 
 NODE = Path(__file__).parents[2] / "clients" / "node"
 INSTALLED = shutil.which("node") and (NODE / "node_modules").is_dir()

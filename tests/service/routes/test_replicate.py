@@ -14,8 +14,9 @@ from replicate.exceptions import ModelError, ReplicateError
 from darkroom.job import JobError, JobStatus
 from service.dialects.replicate_requests import PICTURES, Input
 from tests.outside import outside, replies
-from tests.service.conftest import png
-from tests.service.routes.test_openai import knows, only, uri
+from tests.service.conftest import knows, only, png
+from tests.service.masks import CORNER, corner_png, white_in
+from tests.service.routes.test_openai import uri
 
 V1 = "/replicate/v1"
 CAT = {"prompt": "a cat"}
@@ -24,16 +25,6 @@ CAT = {"prompt": "a cat"}
 @pytest.fixture
 def client(served, here, predicting):  # noqa: ARG001
     return predicting(served)
-
-
-@pytest.fixture
-def finishing(background, work):
-    """Finishes the next job as soon as somebody waits for it."""
-
-    def finish(*args, **more):
-        background(lambda: work.finish(work.claim(), *args, **more))
-
-    return finish
 
 
 @pytest.fixture
@@ -190,15 +181,8 @@ def test_a_lora_by_its_weights(created, redis):
 
 def test_a_mask_is_white_where_to_repaint(created, redis, here):
     knows(redis, "pix", "inpaint")
-    mask = Image.new("L", (8, 8), 0)
-    mask.paste(255, (0, 0, 3, 2))
-    file = io.BytesIO()
-    mask.save(file, "PNG")
-    request = created(image=uri(png()), mask=uri(file.getvalue()))
-    with here.store.open_input(request["mask_image"]) as kept:
-        pixels = Image.open(kept).convert("L")
-        white = {(x, y) for x in range(8) for y in range(8) if pixels.getpixel((x, y)) == 255}
-    assert white == {(x, y) for x in range(3) for y in range(2)}
+    request = created(image=uri(png()), mask=uri(corner_png()))
+    assert white_in(here, request["mask_image"]) == CORNER
 
 
 @pytest.mark.parametrize(

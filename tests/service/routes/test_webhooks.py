@@ -8,26 +8,12 @@ from redis import Redis
 from standardwebhooks import Webhook as Receiver
 
 from darkroom.api_keys import Token
-from darkroom.command.valkey import RedisServer
 from darkroom.queue.outbox import report, take_messages
 from darkroom.queue.queue import Queue
 from tests.outside import outside, replies
 from tests.service.conftest import Served, bearer, know_models
 
 URL = "http://127.0.0.1:9/hook"
-
-
-@pytest.fixture(scope="module")
-def telling(
-    serving: Callable[..., Served], valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Served:
-    return serving(
-        redis_url=valkey.url,
-        state_dir=tmp_path_factory.mktemp("state"),
-        keys="on",
-        webhooks=True,
-        outbound_networks="127.0.0.1/32",
-    )
 
 
 @pytest.fixture
