@@ -52,7 +52,7 @@ def told_of_guess(name: Meant, asked: str | None) -> list[str]:
     """What the client is to be told of a name that only the wildcard led to."""
     if not name.is_guess:
         return []
-    return [f"No model is called {asked!r} here; {name.model!r} took its place."]
+    return [f"No model is called {(asked or '')[:100]!r} here; {name.model!r} took its place."]
 
 
 def listed(catalog: Catalog) -> dict[str, str]:

@@ -20,7 +20,7 @@ from darkroom.errors import (
     QueueUnavailableError,
     TooManyAtOnceError,
 )
-from darkroom.foreign_names import meant
+from darkroom.foreign_names import meant, told_of_guess
 from darkroom.job import JOB_ID, Job
 from darkroom.offers import Offer
 from darkroom.queue.calls import answered, cut_off
@@ -125,9 +125,8 @@ async def _model(here: Darkroom, tool: Tool, name: object) -> tuple[str, Offer, 
     word = name if isinstance(name, str) else str(name)
     found = meant(here.catalog, word[:200])
     card, _ = named_loras.find(here.catalog, found.model)
-    guess = f"No model is called {word[:200]!r} here; {found.model!r} took its place."
     offer = await here.offer(card, records.get(card.name))
-    return found.model, offer, [guess] if found.is_guess else []
+    return found.model, offer, told_of_guess(found, word)
 
 
 async def _models(here: Darkroom) -> dict[str, Any]:

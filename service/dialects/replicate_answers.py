@@ -4,6 +4,7 @@ Predictions are written in darkroom/predictions.py, for webhooks too.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request, Response
@@ -37,15 +38,15 @@ _COG = "0.16.0"
 """Of the tool that models are packed with there; clients read schemas by it."""
 
 
-def model_body(name: str, offer: Offer, root: str) -> dict[str, Any]:
+def model_body(name: str, offer: Offer, root: str, told: Sequence[str] = ()) -> dict[str, Any]:
     """A model under its name, perhaps with LoRAs behind it, with its one version, whose id is that
-    name too. `root`: the address of the service."""
+    name too. `root`: the address of the service; `told`: what else is to be said of it."""
     nothing = ("github_url", "paper_url", "license_url", "cover_image_url", "default_example")
     return {
         "url": f"{root}{PREFIX}/models/{OWNER}/{name}",
         "owner": OWNER,
         "name": name,
-        "description": f"Does {', '.join(offer.tasks)}.",
+        "description": " ".join((*told, f"Does {', '.join(offer.tasks)}.")),
         "visibility": "private",
         "run_count": 0,
         "latest_version": {

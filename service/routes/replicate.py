@@ -6,9 +6,9 @@ ignored, as there.
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from darkroom import named_loras, predictions
@@ -42,7 +42,6 @@ write_error = answers.write_error
 OUTPUT_HEADER = "X-Darkroom-Output"
 """`data` in it asks for pictures as data URIs in place of addresses."""
 PAGE = 100
-Name = Annotated[str, Path(max_length=100)]
 
 
 @router.post("/predictions", status_code=201)
@@ -63,8 +62,8 @@ async def create_prediction_of_model(
     http: Request,
     here: Here,
     jobs: TheirJobs,
-    owner: Name,
-    name: Name,
+    owner: str,
+    name: str,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Ask for pictures by the name of a model."""

@@ -2,14 +2,15 @@
 what webhooks are signed with."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from darkroom import named_loras
 from darkroom.errors import FieldError, ForbiddenError, InvalidRequestError
+from darkroom.foreign_names import told_of_guess
 from darkroom.predictions import OWNER, PREFIX
 from service.bodies import in_thread_if_large, require_uncompressed
 from service.dependencies import Darkroom, Here, TheirFiles, WhoAsks
@@ -26,7 +27,6 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 _PAGE = 100
 _CONTENT = "content"
 """What the field of a form with a file is called."""
-Name = Annotated[str, Path(max_length=100)]
 
 
 @router.get("/models")
@@ -40,22 +40,21 @@ async def list_models(http: Request, here: Here) -> Response:
 
 
 @router.get("/models/{owner}/{name}")
-async def read_model(http: Request, here: Here, owner: Name, name: Name) -> Response:
-    """A model, by any name that it can be asked by."""
+async def read_model(http: Request, here: Here, owner: str, name: str) -> Response:
+    """A model, by any name that it can be asked by. Clients read one before they run it, so that a
+    name that the wildcard leads on is led on here too, which the description says."""
     return reply(await _model(http, here, f"{owner}/{name}"))
 
 
 @router.get("/models/{owner}/{name}/versions")
-async def list_versions(http: Request, here: Here, owner: Name, name: Name) -> Response:
+async def list_versions(http: Request, here: Here, owner: str, name: str) -> Response:
     """The one version that each model has."""
     model = await _model(http, here, f"{owner}/{name}")
     return reply({"previous": None, "next": None, "results": [model["latest_version"]]})
 
 
 @router.get("/models/{owner}/{name}/versions/{version}")
-async def read_version(
-    http: Request, here: Here, owner: Name, name: Name, version: Name
-) -> Response:
+async def read_version(http: Request, here: Here, owner: str, name: str, version: str) -> Response:
     """The version of a model; clients ask for it before they run one."""
     model = await _model(http, here, f"{owner}/{name}", version)
     return reply(model["latest_version"])
@@ -137,7 +136,8 @@ def reply(told: Any, status: int = 200, headers: dict[str, str] | None = None) -
 async def _model(
     http: Request, here: Darkroom, name: str, version: str | None = None
 ) -> dict[str, Any]:
-    model = requests.model_meant(here.catalog, name, version).model
-    card, loras = named_loras.find(here.catalog, model)
+    found = requests.model_meant(here.catalog, name, version)
+    card, loras = named_loras.find(here.catalog, found.model)
     offer = await here.offer(card, (await here.records()).get(card.name))
-    return answers.model_body("+".join((card.name, *loras)), offer, root_of(http))
+    told = told_of_guess(found, name)
+    return answers.model_body("+".join((card.name, *loras)), offer, root_of(http), told)

@@ -13,9 +13,8 @@ from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
 from darkroom.job import ImageRecord, JobError, JobStatus
-from darkroom.offers import ModelRecord
-from darkroom.queue.model_records import ModelRecords
-from tests.service.conftest import bearer, picture, png
+from tests.service.conftest import bearer, knows, only, picture, png
+from tests.service.masks import CORNER, white_in
 from tests.service.routes.test_previews import show
 from tests.service.wire import answer_and_close, head
 
@@ -27,35 +26,6 @@ PROMPT = {"prompt": "a cat"}
 def client(served, here):  # noqa: ARG001
     with OpenAI(base_url=f"{served.url}{V1}", api_key="none", max_retries=0, timeout=30) as client:
         yield client
-
-
-@pytest.fixture
-def finishing(background, work):
-    """Finishes the next job as soon as somebody waits for it."""
-
-    def finish(*args, **more):
-        background(lambda: work.finish(work.claim(), *args, **more))
-
-    return finish
-
-
-def knows(redis, name="pix", *tasks, **more):
-    """A worker loaded the model, and found that it does these tasks."""
-    record = ModelRecord(
-        name=name,
-        tasks=tasks,
-        **more,
-        schedulers=("DDIMScheduler", "EulerDiscreteScheduler"),
-        scheduler="DDIMScheduler",
-        width=64,
-        height=64,
-    )
-    ModelRecords(redis).put(record)
-
-
-def only(jobs):
-    [job] = jobs.page().jobs
-    return job
 
 
 def opened(text):
@@ -215,10 +185,7 @@ def test_a_mask_is_painted_anew_where_it_is_transparent(
         assert api.post(f"{V1}/images/edits", json=body).status_code == 200
     else:
         client.images.edit(prompt="a", image=png(), mask=asymmetric_mask())
-    with here.store.open_input(only(jobs).request["mask_image"]) as file:
-        kept = Image.open(file).convert("L")
-        white = {(x, y) for x in range(8) for y in range(8) if kept.getpixel((x, y)) == 255}
-    assert white == {(x, y) for x in range(3) for y in range(2)}
+    assert white_in(here, only(jobs).request["mask_image"]) == CORNER
 
 
 def uri(data):
@@ -509,7 +476,7 @@ def test_the_texts_of_a_form_are_bounded(api):
     assert answer.json()["error"]["message"] == "The texts of the form are too long."
 
 
-def test_a_model_that_stands_for_none(serving, valkey, tmp_path, redis):  # noqa: ARG001
+def test_names_that_stand_for_no_model(serving, valkey, tmp_path, redis):  # noqa: ARG001
     (tmp_path / "models.toml").write_text(
         '[[models]]\nname = "pix"\nsource = "tiny/pix"\n[aliases]\n"*" = ""\n'
     )
@@ -521,6 +488,9 @@ def test_a_model_that_stands_for_none(serving, valkey, tmp_path, redis):  # noqa
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("gpt-image-1")
         assert [each.id for each in client.models.list()] == ["pix"]
+    unknown = "/replicate/v1/models/black-forest-labs/flux-schnell"
+    for path in (unknown, f"{unknown}/versions", f"{unknown}/versions/39ed52f2a78e"):
+        assert httpx2.get(f"{served.url}{path}").status_code == 404
 
 
 # Keys

@@ -4,12 +4,11 @@ import io
 import json
 
 import pytest
-from PIL import Image
 from replicate.exceptions import ReplicateError
 
 from darkroom.queue.outbox import take_messages
-from tests.service.conftest import Work, know_models, png
-from tests.service.routes.test_openai import knows
+from tests.service.conftest import Work, know_models, knows, png
+from tests.service.masks import CORNER, corner_png, white_in
 from tests.service.routes.test_replicate import CAT, V1
 
 HOOK = "http://127.0.0.1:9/hook"
@@ -30,7 +29,7 @@ def test_models_are_listed_and_read_by_any_of_their_names(client, served):
     assert client.models.get("darkroom/other+ink").id == "darkroom/other+ink"
     model = client.models.get("darkroom/pix")
     assert model.url == f"{served.url}{V1}/models/darkroom/pix"
-    assert "text-to-image" in model.description
+    assert model.description == "Does text-to-image, image-to-image."
     assert [each.id for each in model.versions.list()] == ["pix"]
 
 
@@ -41,9 +40,21 @@ def test_the_schema_of_a_version_tells_the_models_own_values(client):
     assert {"image", "mask", "prompt", "num_outputs"} <= set(inputs)
 
 
-def test_a_version_is_run_with_a_look_at_its_schema(client, background, work):
+@pytest.mark.parametrize("name", ["darkroom/pix:pix", "stability-ai/sdxl:39ed52f2a78e"])
+def test_a_version_is_run_with_a_look_at_its_schema(client, background, work, name):
     background(work.all)
-    assert len(client.run("darkroom/pix:pix", CAT)) == 1
+    assert len(client.run(name, CAT)) == 1
+
+
+@pytest.mark.parametrize("name", ["black-forest-labs/flux-schnell", f"{'o' * 99}/{'n' * 200}"])
+def test_a_name_that_no_model_has_is_read_as_what_would_be_run(client, jobs, name):
+    """`use` of clients from 2.0 on reads a model before it runs it."""
+    model = client.models.get(name)
+    assert (model.id, model.latest_version.id) == ("darkroom/pix", "pix")
+    told = f"No model is called {name[:100]!r} here; 'pix' took its place."
+    assert model.description == f"{told} Does text-to-image, image-to-image."
+    made = client.models.predictions.create(name, CAT)
+    assert (jobs.fetch(made.id).request["model"], told in made.logs) == ("pix", True)
 
 
 # Files
@@ -64,15 +75,9 @@ def test_a_picture_is_kept_and_named_as_an_input(client, jobs):
 
 def test_a_file_is_a_mask_where_it_is_named_as_one(client, redis, jobs, here):
     knows(redis, "pix", "inpaint")
-    mask = Image.new("L", (8, 8), 0)
-    mask.paste(255, (0, 0, 3, 2))
-    written = io.BytesIO()
-    mask.save(written, "PNG")
-    given = {"image": io.BytesIO(png()), "mask": written}
+    given = {"image": io.BytesIO(png()), "mask": io.BytesIO(corner_png())}
     made = client.predictions.create(version="pix", input=CAT | given)
-    with here.store.open_input(jobs.fetch(made.id).request["mask_image"]) as kept:
-        pixels = Image.open(kept).convert("L")
-        assert [pixels.getpixel(at) for at in ((2, 1), (3, 1), (2, 2))] == [255, 0, 0]
+    assert white_in(here, jobs.fetch(made.id).request["mask_image"]) == CORNER
 
 
 @pytest.mark.parametrize(
@@ -112,17 +117,6 @@ def test_hardware_is_the_devices_of_workers(client, announced):
 
 
 # Webhooks
-
-
-@pytest.fixture(scope="module")
-def telling(serving, valkey, tmp_path_factory):
-    return serving(
-        redis_url=valkey.url,
-        state_dir=tmp_path_factory.mktemp("state"),
-        keys="on",
-        webhooks=True,
-        outbound_networks="127.0.0.1/32",
-    )
 
 
 @pytest.fixture
