@@ -5,8 +5,9 @@ https://huggingface.co/docs/inference-providers/tasks/image-to-image
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -106,6 +107,26 @@ def native_of(
         return body | {"task": "text-to-image"}, []
     by, told = edit_by(offer, [asked.image], strength=asked.parameters.strength)
     return body | by, told
+
+
+@contextmanager
+def by_their_names(asked: Asked) -> Iterator[None]:
+    """What is wrong with the native body of a request is told by the names that its fields have in
+    the request. Raises InvalidRequestError."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        named = [replace(each, pointer=_pointer(each.pointer, asked)) for each in error.errors]
+        raise InvalidRequestError(named) from None
+
+
+def _pointer(native: str, asked: Asked) -> str:
+    name = native.split("/")[1] if native else ""
+    if name in ("image", "images") or (name == "prompt" and asked.image is None):
+        return "/inputs"
+    if name in ("width", "height") and asked.parameters.target_size:
+        return f"/parameters/target_size{native}"
+    return f"/parameters{native}" if name in Parameters.model_fields else native
 
 
 def format_of(accept: str) -> PictureFormat:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from darkroom import named_loras
-from darkroom.foreign_names import meant
+from darkroom.foreign_names import meant, told_of_guess
 from darkroom.job import Job
 from service.bodies import read_body, require_json, require_uncompressed
 from service.dependencies import Here, IdempotencyKey, Place, TheirJobs
@@ -37,19 +37,20 @@ async def infer(
 ) -> Response:
     """One picture, as the bytes of a file in the format that `Accept` names first."""
     asked, size = await _asked(http, int(here.settings.max_json_kb * 2**10))
-    name = meant(here.catalog, model_id).model
-    card, _ = named_loras.find(here.catalog, name)
+    name = meant(here.catalog, model_id)
+    card, _ = named_loras.find(here.catalog, name.model)
     offer = await here.offer(card, (await here.records()).get(card.name))
     output = dialect.format_of(http.headers.get("accept", ""))
-    native, told = dialect.native_of(asked, offer, output)
-    wanted = Wanted(
-        native | {"model": name},
-        size,
-        idempotency_key,
-        is_repeat=is_repeat(http.headers),
-        warnings=tuple(told),
-    )
-    submitted = await submit(here, jobs, http, wanted)
+    with dialect.by_their_names(asked):
+        native, told = dialect.native_of(asked, offer, output)
+        wanted = Wanted(
+            native | {"model": name.model},
+            size,
+            idempotency_key,
+            is_repeat=is_repeat(http.headers),
+            warnings=(*told_of_guess(name, model_id), *told),
+        )
+        submitted = await submit(here, jobs, http, wanted)
 
     async def write(job: Job) -> Response:
         if not job.kept:

@@ -1,6 +1,7 @@
 """Hugging Face's inference endpoint, asked by its own client over a real socket."""
 
 import asyncio
+import base64
 import io
 
 import httpx2
@@ -10,8 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 
 from darkroom.job import JobError, JobStatus
-from tests.service.conftest import bearer, png
-from tests.service.routes.test_openai import knows, only
+from tests.service.conftest import bearer, knows, only, png
+
+PNG = base64.b64encode(png()).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -23,16 +25,6 @@ def online(monkeypatch):
 @pytest.fixture
 def client(served, here):  # noqa: ARG001
     return InferenceClient(base_url=f"{served.url}/hf/pix", api_key="none", timeout=30)
-
-
-@pytest.fixture
-def finishing(background, work):
-    """Finishes the next job as soon as somebody waits for it."""
-
-    def finish(*args, **more):
-        background(lambda: work.finish(work.claim(), *args, **more))
-
-    return finish
 
 
 def test_a_picture_from_a_prompt(client, finishing, jobs):
@@ -120,6 +112,10 @@ def test_a_model_is_found_by_its_source_and_any_other_is_the_wildcard(
     finishing()
     InferenceClient(base_url=f"{served.url}/hf/{name}", timeout=30).text_to_image("a cat")
     assert only(jobs).request["model"] == "pix"
+    is_told = "No model is called 'stabilityai/sdxl' here; 'pix' took its place." in (
+        only(jobs).warnings
+    )
+    assert is_told is (name != "tiny/pix")
 
 
 @pytest.mark.parametrize(
@@ -127,16 +123,27 @@ def test_a_model_is_found_by_its_source_and_any_other_is_the_wildcard(
     [
         ({}, "inputs: This field is required."),
         ({"inputs": 3}, "inputs: "),
-        ({"inputs": "a cat", "parameters": {"width": 63}}, "width: Must be a multiple of 8."),
+        ({"inputs": "\0"}, "inputs: "),
+        ({"inputs": "a cat", "parameters": {"width": 63}}, "parameters/width: Must be a multiple"),
         ({"inputs": "a cat", "parameters": {"width": "x"}}, "parameters/width: "),
-        ({"inputs": "a cat", "parameters": {"scheduler": "Nope"}}, "scheduler: "),
-        ({"inputs": "no picture", "parameters": {"prompt": "a dog"}}, "image: "),
+        ({"inputs": "a cat", "parameters": {"scheduler": "Nope"}}, "parameters/scheduler: "),
+        ({"inputs": "a cat", "parameters": {"loras": [{"name": "x"}]}}, "parameters/loras"),
+        ({"inputs": "no picture", "parameters": {"prompt": "a dog"}}, "inputs: "),
+        ({"inputs": PNG, "parameters": {"prompt": "\0"}}, "parameters/prompt: "),
+        (
+            {
+                "inputs": PNG,
+                "parameters": {"prompt": "a dog", "target_size": {"width": 63, "height": 64}},
+            },
+            "parameters/target_size/width: Must be a multiple of 8.",
+        ),
     ],
 )
-def test_what_is_wrong_is_told_in_one_text(api, body, text):
+def test_what_is_wrong_is_told_in_one_text_by_its_name_in_the_request(api, jobs, body, text):
     refused = api.post("/hf/pix", json=body)
     assert (refused.status_code, refused.json().keys()) == (422, {"error"})
-    assert text in refused.json()["error"]
+    assert refused.json()["error"].startswith(text), refused.json()
+    assert jobs.page().jobs == []
 
 
 def test_other_refusals_have_the_same_shape(api):
@@ -168,4 +175,4 @@ def test_a_key_is_asked_for_and_sees_only_its_own(guarded, http, made):
     body = {"inputs": file, "parameters": {"prompt": "a dog"}}
     stranger = httpx2.post(url, json=body, headers=bearer(mine))
     assert stranger.status_code == 422
-    assert "image: " in stranger.json()["error"]
+    assert stranger.json()["error"].startswith("inputs: ")
