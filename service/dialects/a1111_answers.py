@@ -23,6 +23,8 @@ PARAMS = {
     "guidance_scale": "cfg_scale",
     "scheduler": "sampler_name",
     "scheduler_options": "scheduler",
+    "scheduler_options/eta": "eta",
+    "image_guidance_scale": "image_cfg_scale",
     "num_images": "batch_size",
     "strength": "denoising_strength",
     "clip_skip": "CLIP_stop_at_last_layers",

@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from darkroom.control_maps import STRONG, WEAK
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.field_errors import field_errors, pointer
 from darkroom.offers import Offer
 from darkroom.others_requests import file_stem
+from service.dialects import a1111_undone
 
 MODULES = ("none", "canny")
 """What makes maps of pictures, by their names there."""
@@ -29,6 +31,10 @@ class _Unit(BaseModel):
     weight: float = 1.0
     guidance_start: float = 0.0
     guidance_end: float = 1.0
+    pixel_perfect: bool = False
+    processor_res: int = 0
+    threshold_a: float = WEAK
+    threshold_b: float = STRONG
 
     @property
     def picture(self) -> str | None:
@@ -44,7 +50,7 @@ def controls(
     them. `image` stands in for that of a unit without one. Raises InvalidRequestError."""
     found: list[dict[str, Any]] = []
     told: list[str] = []
-    for where, unit in _units(scripts):
+    for where, unit, given in _units(scripts):
         if unit.model.casefold() in _NONE:
             told.append(
                 f"A unit of ControlNet names no model, and {unit.module!r} alone does nothing."
@@ -57,6 +63,8 @@ def controls(
         if module not in MODULES:
             detail = f"Must be one of: {', '.join(MODULES)}; or send the map itself."
             raise InvalidRequestError([FieldError(f"{where}/module", detail, "not_one_of")])
+        told += a1111_undone.of_unit(given)
+        told += _of_canny(unit) if module == "canny" else ()
         stem = file_stem(unit.model)
         found.append(
             {
@@ -71,8 +79,16 @@ def controls(
     return found, told
 
 
-def _units(scripts: Mapping[str, Any]) -> Iterator[tuple[str, _Unit]]:
-    """Those that are switched on, each with a pointer to it. Raises InvalidRequestError."""
+def _of_canny(unit: _Unit) -> Iterator[str]:
+    """-1 leaves it to the module there."""
+    is_usual = (unit.threshold_a, unit.threshold_b) in ((-1, -1), (WEAK, STRONG))
+    if not is_usual or (unit.processor_res > 0 and not unit.pixel_perfect):
+        yield f"canny sees the picture at its full size here, with thresholds of {WEAK}, {STRONG}."
+
+
+def _units(scripts: Mapping[str, Any]) -> Iterator[tuple[str, _Unit, Mapping[str, Any]]]:
+    """Those that are switched on, each with a pointer to it and as it came. Raises
+    InvalidRequestError."""
     for name, script in scripts.items():
         args = (
             script.get("args")
@@ -94,4 +110,4 @@ def _units(scripts: Mapping[str, Any]) -> Iterator[tuple[str, _Unit]]:
                 ]
                 raise InvalidRequestError(faults) from None
             if unit.enabled:
-                yield where, unit
+                yield where, unit, said

@@ -3,7 +3,7 @@
 Names, values and bounds are those of https://github.com/AUTOMATIC1111/stable-diffusion-webui, 1.10.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,7 @@ from darkroom.offers import Offer
 from darkroom.others_requests import file_stem
 from darkroom.schedulers import layout, resolve
 from darkroom.styles import apply
+from service.dialects import a1111_undone
 from service.dialects.edits import edit_by
 from service.pictures.messages import Fit
 
@@ -91,22 +92,20 @@ class Asked(BaseModel):
     init_images: list[str] = []
     mask: str | None = None
     mask_blur: int | None = None
+    mask_blur_x: int | None = None
+    mask_blur_y: int | None = None
+    inpainting_fill: int | None = None
     inpainting_mask_invert: bool = False
     inpaint_full_res: bool = True
     inpaint_full_res_padding: int = Field(0, ge=0)
     include_init_images: bool = False
     resize_mode: Literal[0, 1, 2, 3] = 0
+    image_cfg_scale: float | None = None
+    eta: float | None = None
     # Not A1111's: by the names that all compatible APIs have here.
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     loras: list[Any] | None = None
-
-
-_IGNORED = (
-    *("restore_faces", "tiling", "script_name", "subseed_strength", "refiner_checkpoint"),
-    *("hr_checkpoint_name", "hr_prompt", "hr_negative_prompt"),
-)
-"""Fields that would change a picture there, and do not here."""
 
 
 def checked(cls: type[Model], fields: Mapping[str, Any]) -> Model:
@@ -129,25 +128,7 @@ def model_called(catalog: Catalog, name: str) -> str:
 
 def ignored(fields: Mapping[str, Any]) -> list[str]:
     """What is to be told of fields that do nothing here."""
-    scripts = fields.get("alwayson_scripts")
-    names = [name for name in _IGNORED if _says_something(fields.get(name))]
-    names += [
-        name[:60]
-        for name, said in (scripts.items() if isinstance(scripts, dict) else ())
-        if name.casefold() != CONTROLNET and _is_on(said)
-    ]
-    return [f"Not done here: {', '.join(names[:20])}."] if names else []
-
-
-def _says_something(given: Any) -> bool:
-    return isinstance(given, str | int | float) and given not in ("", "None", 0)
-
-
-def _is_on(said: Any) -> bool:
-    """Whether a script is asked for: clients send those that they know, switched off."""
-    args = said.get("args") if isinstance(said, dict) else None
-    first = args[0] if isinstance(args, list) and args else None
-    return bool(args) and first is not False
+    return a1111_undone.of_pictures(fields, (CONTROLNET,), Options.names())
 
 
 def txt2img(asked: Asked, options: Options, offer: Offer) -> tuple[dict[str, Any], list[str]]:
@@ -155,7 +136,8 @@ def txt2img(asked: Asked, options: Options, offer: Offer) -> tuple[dict[str, Any
     InvalidRequestError."""
     body, told = _common(asked, options, offer, "text-to-image")
     if asked.enable_hr:
-        body["hires"] = _hires(asked, offer)
+        body["hires"], how = _hires(asked, offer)
+        told += how
     return body, told
 
 
@@ -171,14 +153,25 @@ def img2img(asked: Asked, options: Options, offer: Offer) -> tuple[dict[str, Any
         raise InvalidRequestError([FieldError("/init_images", detail, "too_many")])
     body, told = _common(asked, options, offer, str(by["task"]))
     body |= by
-    if by["task"] != "edit" and asked.denoising_strength is not None:
-        body["strength"] = asked.denoising_strength
+    if by["task"] != "edit":
+        body |= {} if asked.denoising_strength is None else {"strength": asked.denoising_strength}
+    elif asked.image_cfg_scale and "image_guidance_scale" in offer.takes(str(by["task"])):
+        body["image_guidance_scale"] = asked.image_cfg_scale
     if asked.mask:
         body["mask_image"] = asked.mask
-        body |= {} if asked.mask_blur is None else {"mask_blur": asked.mask_blur}
+        blur = _first(asked.mask_blur, asked.mask_blur_x, asked.mask_blur_y)
+        body |= {} if blur is None else {"mask_blur": blur}
         if _is_cropped(asked) and by["task"] == "inpaint":
             body["padding_mask_crop"] = asked.inpaint_full_res_padding
-    return body, [*told, *also]
+    return body, [*told, *also, *_told_of_fits(asked)]
+
+
+def _told_of_fits(asked: Asked) -> Iterator[str]:
+    """What is told of pictures that are brought to size, or filled, otherwise than was asked."""
+    if asked.mask and asked.inpainting_fill not in (None, 1):
+        yield "inpainting_fill is always 1 here: what is painted anew begins with what was there."
+    if asked.resize_mode == 3 and not _is_cropped(asked):
+        yield "resize_mode 3 is as 0 here."
 
 
 def fit_of(asked: Asked) -> Fit | None:
@@ -236,7 +229,7 @@ def _scheduling(asked: Asked, offer: Offer) -> tuple[dict[str, Any], list[str]]:
     known = layout(schedule_type)
     said |= {**(known or {})}
     able = diffusers_table()["scheduler_options"].get(scheduler or offer.scheduler or "", ())
-    options = {
+    options: dict[str, Any] = {
         option: value
         for option, value in said.items()
         if (value if option == "sigmas" else option) in able
@@ -247,11 +240,15 @@ def _scheduling(asked: Asked, offer: Offer) -> tuple[dict[str, Any], list[str]]:
         told.append(
             f"The schedule type {schedule_type or sigmas!r} does nothing with this sampler."
         )
+    if scheduler and asked.eta is not None and "eta" in able:
+        options["eta"] = asked.eta
+    elif "Ancestral" in (scheduler or "") and asked.eta not in (None, 1):
+        told.append("eta is always 1 with this sampler.")
     scheduling: dict[str, Any] = {"scheduler": scheduler} if scheduler else {}
     return scheduling | ({"scheduler_options": options} if options else {}), told
 
 
-def _hires(asked: Asked, offer: Offer) -> dict[str, Any]:
+def _hires(asked: Asked, offer: Offer) -> tuple[dict[str, Any], list[str]]:
     name = asked.hr_upscaler or ("Latent" if offer.resumes_latents else "Lanczos")
     is_latent = name.casefold().startswith("latent")
     hires: dict[str, Any] = {
@@ -260,7 +257,10 @@ def _hires(asked: Asked, offer: Offer) -> dict[str, Any]:
         "num_inference_steps": asked.hr_second_pass_steps or None,
         "upscaler": LATENT if is_latent else PLAIN_UPSCALERS.get(name.casefold(), name),
     }
-    return {name: value for name, value in hires.items() if value is not None}
+    told = []
+    if name.casefold() != hires["upscaler"] and hires["upscaler"] in (LATENT, LANCZOS):
+        told.append(f"The upscaler {name!r} is as {hires['upscaler']!r} here.")
+    return {name: value for name, value in hires.items() if value is not None}, told
 
 
 def _scale(asked: Asked, offer: Offer) -> float:

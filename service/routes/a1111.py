@@ -23,7 +23,7 @@ from darkroom.errors import (
     JobNotFoundError,
     UnsupportedError,
 )
-from darkroom.foreign_names import WILDCARD, Meant, meant
+from darkroom.foreign_names import WILDCARD, Meant, meant, told_of_guess
 from darkroom.job import Job
 from darkroom.offers import Offer
 from darkroom.queue.choices import choices, choose
@@ -162,9 +162,7 @@ async def _read(http: Request, here: Darkroom, jobs: Jobs) -> _Body:
     asked = requests.checked(Asked, fields)
     options = asked.override_settings.with_those_of(await chosen(jobs))
     name, offer = await offer_of(here, options)
-    told = requests.ignored(fields)
-    if name.is_guess:
-        told.append(f"No model is called {options.model!r} here; {name.model!r} took its place.")
+    told = [*requests.ignored(fields), *told_of_guess(name, options.model)]
     return _Body(fields, asked, size, options, name.model, offer, tuple(told))
 
 

@@ -20,6 +20,7 @@ from service.departure import unless_gone
 from service.dependencies import Darkroom, Here, IdempotencyKey, Place, TheirJobs
 from service.dialects import a1111_answers as answers
 from service.dialects import a1111_requests as requests
+from service.dialects import a1111_undone
 from service.dialects.a1111_requests import PLAIN_UPSCALERS, TAG
 from service.dialects.calls import about, answer_of, headers_of, is_repeat
 from service.dialects.pictures import in_bytes
@@ -72,13 +73,14 @@ async def enlarge(
     require_json(http)
     most_text = int(here.settings.max_json_kb * 2**10)
     fields, size = await read_body(http, most_text, requests.PICTURES)
-    asked = requests.checked(_Extras, fields)
+    asked, undone = requests.checked(_Extras, fields), a1111_undone.of_extras(fields)
     if asked.upscaler_1.casefold() in PLAIN_UPSCALERS:
         made = await unless_gone(http, _by_filter(here, asked))
-        return Response(json.dumps(_enlarged(made)), 200, media_type="application/json")
+        return Response(json.dumps(_enlarged(made, undone)), 200, media_type="application/json")
     offer = await _upscaler(here, asked.upscaler_1)
     body = {"task": "upscale", "model": offer.card.name, "image": asked.image, "tags": [TAG]}
-    wanted = Wanted(body, size, idempotency_key, is_repeat=is_repeat(http.headers))
+    again = is_repeat(http.headers)
+    wanted = Wanted(body, size, idempotency_key, is_repeat=again, warnings=tuple(undone))
     submitted = await submit(here, jobs, http, wanted)
 
     async def write(job: Job) -> Response:
@@ -147,6 +149,6 @@ async def _upscaler(here: Darkroom, name: str) -> Offer:
     return able[found]
 
 
-def _enlarged(made: bytes, warnings: list[str] | None = None) -> dict[str, str]:
-    said = html.escape(" ".join(warnings or ()))
+def _enlarged(made: bytes, warnings: list[str]) -> dict[str, str]:
+    said = html.escape(" ".join(warnings))
     return {"image": base64.b64encode(made).decode(), "html_info": f"<p>{said}</p>" if said else ""}

@@ -21,6 +21,21 @@ def test_units_of_controlnet():
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"threshold_a": 64, "threshold_b": 64}, ["canny sees the picture at its full size here"]),
+        ({"processor_res": 512}, ["canny sees"]),
+        ({"processor_res": 512, "pixel_perfect": True, "threshold_a": -1, "threshold_b": -1}, []),
+        ({"threshold_a": 1, "module": "none"}, []),
+        ({"control_mode": "My prompt is more important"}, ["Not done here: ControlNet/control_mo"]),
+    ],
+)
+def test_what_a_unit_asks_for_in_vain_is_told(given, said):
+    _, told = controls({"ControlNet": {"args": [UNIT | given]}}, None, SD)
+    assert [text[: len(begin)] for text, begin in zip(told, said, strict=True)] == said
+
+
+@pytest.mark.parametrize(
     "image", [{"image": {"image": FILE, "mask": None}}, {"input_image": FILE}, {}]
 )
 def test_where_a_unit_may_have_its_picture(image):

@@ -13,7 +13,7 @@ from darkroom.validation import parse
 from service.dialects import a1111_requests as requests
 from service.dialects.a1111_controlnet import controls
 from service.dialects.a1111_requests import Asked, Options, checked
-from tests.offers import BARE, FILE, FLUX2, KONTEXT, SD, SD3, UNSEEN
+from tests.offers import BARE, FILE, FLUX2, KONTEXT, PIX2PIX, SD, SD3, UNSEEN, offered
 
 Native = tuple[dict[str, Any], list[str]]
 
@@ -111,6 +111,14 @@ def test_a_hires_fix(upscaler, expected):
     assert txt2img(**(asked | {"enable_hr": False}))[0]["hires"] is None
 
 
+@pytest.mark.parametrize("upscaler", ["Latent (bicubic antialiased)", "None", "nearest"])
+def test_upscalers_that_are_as_another_are_told(upscaler):
+    [told] = txt2img(enable_hr=True, width=64, height=64, hr_upscaler=upscaler)[1]
+    assert told.startswith(f"The upscaler {upscaler!r} is as '")
+    for own in ("latent", "Lanczos", "my upscaler"):
+        assert txt2img(enable_hr=True, width=64, height=64, hr_upscaler=own)[1] == []
+
+
 def test_a_hires_fix_by_size():
     asked = {"enable_hr": True, "width": 64, "height": 128}
     assert txt2img(**asked, hr_resize_x=128)[0]["hires"]["scale"] == 2.0
@@ -129,11 +137,42 @@ def test_a_picture_from_a_picture():
     assert cropped["padding_mask_crop"] == 32
     assert img2img(mask=FILE, inpaint_full_res=0)[0]["padding_mask_crop"] is None
     assert told == []
+    assert img2img(mask=FILE, mask_blur_x=3, mask_blur_y=3)[0]["mask_blur"] == 3
+
+
+def test_how_a_picture_is_fitted_and_filled_otherwise_than_asked_is_told():
+    for asked in ({}, {"inpainting_fill": 1, "mask": FILE}, {"inpainting_fill": 0}):
+        assert img2img(**asked)[1] == []
+    for fill in (0, 2, 3):
+        [told] = img2img(inpainting_fill=fill, mask=FILE)[1]
+        assert told.startswith("inpainting_fill is always 1 here")
+    assert img2img(resize_mode=3)[1] == ["resize_mode 3 is as 0 here."]
+    assert img2img(resize_mode=3, mask=FILE)[1] == []
 
 
 def test_a_model_that_edits_does_that_alone():
-    body, _ = img2img(KONTEXT, denoising_strength=0.3)
+    body, _ = img2img(KONTEXT, denoising_strength=0.3, image_cfg_scale=1.5)
     assert (body["task"], body["images"]) == ("edit", [FILE])
+
+
+def test_how_closely_an_edit_keeps_to_its_picture():
+    assert img2img(PIX2PIX, image_cfg_scale=2.5)[0]["image_guidance_scale"] == 2.5
+    assert img2img(PIX2PIX, image_cfg_scale=0)[0]["image_guidance_scale"] is None
+    assert img2img(SD, image_cfg_scale=2.5)[0]["task"] == "image-to-image"
+
+
+def test_eta_counts_for_samplers_that_heed_it():
+    assert txt2img(sampler_name="DDIM", eta=0.5)[0]["scheduler_options"]["eta"] == 0.5
+    for asked in ({"eta": 0.5}, {"sampler_name": "Euler", "eta": 0.5}):
+        body, told = txt2img(**asked)
+        assert (body["scheduler_options"]["eta"], told) == (None, [])
+    able = offered(
+        "StableDiffusionPipeline", ("text-to-image",), ("EulerAncestralDiscreteScheduler",)
+    )
+    assert txt2img(able, sampler_name="Euler a", eta=1)[1] == []
+    assert txt2img(able, sampler_name="Euler a", eta=0.5)[1] == [
+        "eta is always 1 with this sampler."
+    ]
 
 
 def test_several_pictures_are_no_batch():
@@ -160,10 +199,9 @@ def test_what_is_not_done_is_told_where_it_was_asked_for():
     assert requests.ignored(switched_off | {"alwayson_scripts": off}) == []
     asked = {
         "tiling": True,
-        "script_name": "x/y plot",
         "alwayson_scripts": {"reactor": {"args": [1]}},
     }
-    assert requests.ignored(asked) == ["Not done here: tiling, script_name, reactor."]
+    assert requests.ignored(asked) == ["Not done here: tiling, reactor."]
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
