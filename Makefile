@@ -21,9 +21,10 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 PYTEST ?=
-JOBS ?= 2
+JOBS ?= 3
 
-# Several tests at a time, each with one thread of torch.
+# Several tests at a time, each with one thread of torch; on two cores a third works while others
+# wait for what processes do.
 SMOKE := tests/test_imports.py tests/darkroom/test_tasks.py tests/end_to_end/test_pictures.py
 SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test test-all smoke: export OMP_NUM_THREADS := 1
