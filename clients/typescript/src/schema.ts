@@ -1417,6 +1417,13 @@ export interface components {
              */
             mask_blur?: number | null;
             /**
+             * Padding Mask Crop
+             * @description Make only the part around what is repainted, with so many pixels of the picture around it, at
+             *     `width` x `height`, and put it back into the picture, which keeps its size. Null: make all.
+             * @default null
+             */
+            padding_mask_crop?: number | null;
+            /**
              * @description New canvas around the picture, to be filled.
              * @default {
              *       "left": 0,
@@ -4311,6 +4318,14 @@ export interface components {
              *     ]
              */
             events?: ("job.started" | "job.succeeded" | "job.failed" | "job.canceled")[];
+            /**
+             * Prediction Root
+             * @description Tell of it as Replicate's API tells of a prediction, for receivers that know that: without
+             *     an envelope, with addresses that begin so, such as `https://darkroom.example`; null: as a
+             *     job.
+             * @default null
+             */
+            prediction_root?: string | null;
         };
         /**
          * Words
