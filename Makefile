@@ -6,10 +6,11 @@
 #   make smoke       imports, an example of each task, pictures end to end: for other Pythons
 #   make chaos       a storm of faults over all processes: MINUTES=10, SEED=n to repeat one
 #   make soak        whether memory grows under lasting load: MINUTES=60
-#   make lint        ruff check, ruff format --check and mypy
+#   make lint        ruff check, ruff format --check, mypy and, where npm's packages are, tsc
 #   make bench       the benchmarks
 #   make docs        the tables of docs/ from the code
 #   make clients     the types of clients/typescript/ from the API, by npm
+#   make vendor      the libraries of web/vendor/ from npm's packages
 #   make constraints write constraints.txt anew from the newest versions
 #
 # PYTHON=python3.12        the Python to build .venv with
@@ -35,7 +36,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt
 
 # Clients with dependencies of their own, for `make test-all` alone.
-NODE := $(patsubst %,%/node_modules/.package-lock.json,tests/clients/node clients/typescript)
+NODE := $(patsubst %,%/node_modules/.package-lock.json,tests/clients/node clients/typescript tests/web/node)
+PAGE := tests/web/node
 GATEWAYS := tests/clients/python/.venv
 CLIENTS := $(NODE) $(GATEWAYS)/.installed
 
@@ -44,7 +46,7 @@ demo test test-all smoke bench chaos soak: export HF_HUB_OFFLINE := 1
 demo test test-all smoke bench chaos soak: export HF_HOME := $(CURDIR)/build/huggingface
 test test-all smoke bench: export TMPDIR := $(CURDIR)/build/tmp
 
-.PHONY: help install demo test test-all smoke chaos soak lint bench docs clients constraints clean
+.PHONY: help install demo test test-all smoke chaos soak lint bench docs clients vendor constraints clean
 
 help:
 	@sed -n '/^#  *make /s/^#  *//p' Makefile
@@ -86,6 +88,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	@if [ -d $(PAGE)/node_modules ]; then $(PAGE)/node_modules/.bin/tsc -p $(PAGE); \
+		else echo "The page's types are not checked: npm ci --prefix $(PAGE)"; fi
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
@@ -102,6 +106,16 @@ clients: $(VENV)/.installed clients/typescript/node_modules/.package-lock.json
 	@mkdir -p build
 	@$(BIN)/python clients/typescript/shapes.py > build/shapes.json
 	@npm run --silent --prefix clients/typescript types
+
+# As npm has them, but for the line that names a map of their source.
+VENDORED := preact/dist/preact.mjs preact/hooks/dist/hooks.mjs htm/dist/htm.mjs \
+	@preact/signals/dist/signals.mjs @preact/signals-core/dist/signals-core.mjs
+vendor: $(PAGE)/node_modules/.package-lock.json
+	@for file in $(VENDORED); do \
+		sed 's://# sourceMappingURL=.*::' $(PAGE)/node_modules/$$file > web/vendor/$$(basename $$file); done
+	@for name in preact htm @preact/signals @preact/signals-core; do \
+		echo "$$name $$(sed -n 's/^  "version": "\(.*\)",/\1/p' $(PAGE)/node_modules/$$name/package.json)"; \
+		echo; cat $(PAGE)/node_modules/$$name/LICENSE; echo; done > web/vendor/LICENSES
 
 install: $(VENV)/.installed
 

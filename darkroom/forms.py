@@ -126,7 +126,8 @@ def _model_fields(terms: _Terms) -> dict[str, _Field]:
     scheduler: Any = _annotate(str, AfterValidator(_class_name_of(terms.schedulers)))
     short = [name for each in terms.schedulers for name in schedulers.NAMES.get(each, ())]
     known = [*terms.schedulers, *short]
-    enum = {"enum": known}
+    names = {each: schedulers.short(each) for each in terms.schedulers}
+    enum = {"enum": known, "x-names": names}
     classes = {} if terms.classes is None else {"lt": terms.classes}
     return {
         "task": (_one_of(terms.task), terms.task, {}),

@@ -10,6 +10,7 @@ RUN python -m venv /opt/darkroom
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY darkroom darkroom
 COPY service service
+COPY web web
 COPY worker worker
 RUN /opt/darkroom/bin/pip install --no-cache-dir -c constraints.txt ".[service]"
 # Of the models the service reads the configurations only.

@@ -17,6 +17,7 @@ RUN /opt/darkroom/bin/pip install --no-cache-dir -c constraints.txt \
 COPY pyproject.toml README.md LICENSE ./
 COPY darkroom darkroom
 COPY service service
+COPY web web
 COPY worker worker
 RUN /opt/darkroom/bin/pip install --no-cache-dir -c constraints.txt ".[worker]"
 

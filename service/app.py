@@ -49,6 +49,7 @@ from service.routes import (
     me,
     models,
     openai,
+    page,
     pages,
     previews,
     queue,
@@ -131,7 +132,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     strict = [Depends(refuse_others)]
     for part in NATIVE:
         app.include_router(part.router, prefix=API, dependencies=strict)
-    for part in (health, pages):
+    for part in (health, page, pages):
         app.include_router(part.router, dependencies=strict)
     for part in (*DIALECTS, *MORE_OF_DIALECTS):  # which ignore what they do not know
         app.include_router(part.router)

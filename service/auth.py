@@ -31,6 +31,7 @@ from darkroom.signing import Signed
 from service.access import EVERYBODY, NOBODY, Asker
 from service.errors import answer, fault_of
 from service.known_keys import Keys, refused
+from service.page_files import page_paths
 from service.rates import note, require, telling
 from service.signatures import Signatures, embeddable, taken_from
 
@@ -42,7 +43,8 @@ OPEN = frozenset(
         *("/docs/favicon-32x32.png", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"),
     )
 )
-"""What is read without a key: signs of life, and the description of the API with all it loads."""
+"""What is read without a key: signs of life, the page, whose files come on top, and the description
+of the API with all it loads."""
 
 _TELL_MORE = frozenset(("/readyz",))
 """Those of them that tell more to who has a key. The others need not know, and so never wait for
@@ -75,7 +77,7 @@ class Guard:
         self._signatures = signatures
         self._keys = keys if settings.asks_for_keys else None
         self._max_queued = settings.max_queued
-        self._open = OPEN | {"/metrics"} if settings.open_metrics else OPEN
+        self._open = OPEN | page_paths() | ({"/metrics"} if settings.open_metrics else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -93,6 +93,12 @@ def wants_page(headers: Headers) -> bool:
     return page > _weight(asked, "application/json", "application/*", "*/*")
 
 
+def takes_gzip(headers: Headers) -> bool:
+    """Whether an answer may be packed by gzip (RFC 9110, 12.5.3)."""
+    asked = _weights(headers, "accept-encoding")
+    return asked.get("gzip", asked.get("*", 0.0)) > 0
+
+
 def _preferences(headers: Headers) -> Iterator[str]:
     for preference in ",".join(headers.getlist("prefer")).lower().split(","):
         yield preference.partition(";")[0].strip()
@@ -100,8 +106,13 @@ def _preferences(headers: Headers) -> Iterator[str]:
 
 def _asked_types(headers: Headers) -> dict[str, float]:
     """The media ranges of `Accept` (RFC 9110, 12.5.1) with their weights."""
+    return _weights(headers, "accept")
+
+
+def _weights(headers: Headers, name: str) -> dict[str, float]:
+    """What a header of preferences names, with their weights."""
     asked = {}
-    for entry in ",".join(headers.getlist("accept")).lower().split(","):
+    for entry in ",".join(headers.getlist(name)).lower().split(","):
         kind, *parameters = (part.strip() for part in entry.split(";"))
         asked[kind] = _q(parameters)
     return asked

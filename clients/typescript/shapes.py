@@ -27,7 +27,8 @@ def _without_examples(schema: Any) -> Any:
         return [_without_examples(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    return {name: _without_examples(each) for name, each in schema.items() if name != "examples"}
+    kept = (pair for pair in schema.items() if pair[0] != "examples" or isinstance(pair[1], dict))
+    return {name: _without_examples(each) for name, each in kept}  # a field may have that name
 
 
 if __name__ == "__main__":

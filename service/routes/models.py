@@ -187,6 +187,7 @@ def schema(task: str, terms: Offer, styles: Sequence[str] = ()) -> dict[str, Any
     whole = form(task, terms).model_json_schema()
     options = JobOptions.model_json_schema()
     whole["properties"] |= options["properties"]
+    whole["$defs"] = whole.get("$defs", {}) | options.get("$defs", {})
     if "prompt" in whole["properties"] and styles:
         whole["properties"]["style"] |= {"enum": [*styles, None]}
     else:

@@ -1,4 +1,4 @@
-"""What people see first: the root, and the description of the API as a page; in the service only.
+"""The description of the API, for programs and as a page; in the service only.
 
 Nothing of it is fetched from elsewhere: Swagger UI's files come from the package `fastapi-swagger`,
 which holds them as its makers release them.
@@ -7,16 +7,12 @@ which holds them as its makers release them.
 import hashlib
 from functools import cache
 from importlib import resources
-from typing import Literal
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from darkroom import __version__
 from service.negotiation import unless_known
-from service.preferences import wants_page
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,27 +55,6 @@ _START = """SwaggerUIBundle({
 _TYPES = {"css": "text/css", "js": "text/javascript", "png": "image/png"}
 
 _FILES = ("favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
-
-
-class Root(BaseModel):
-    """Where to go on."""
-
-    name: Literal["darkroom"] = "darkroom"
-    version: str = __version__
-    api: str = "/api/v1"
-    docs: str = "/docs"
-    openapi: str = "/openapi.json"
-    health: str = "/readyz"
-
-
-@router.get("/", response_model=Root)
-async def read_root(http: Request) -> Response:
-    """Where everything is; a browser is led to the page about it."""
-    links = '</openapi.json>; rel="service-desc", </docs>; rel="service-doc"'
-    headers = {"Link": links, "Vary": "Accept", "Cache-Control": "no-cache"}
-    if wants_page(http.headers):
-        return RedirectResponse("docs", 307, headers)
-    return Response(Root().model_dump_json(), 200, headers, "application/json")
 
 
 @router.get("/openapi.json", response_class=JSONResponse)

@@ -129,7 +129,7 @@ def filled(path: str, things: Things) -> str:
     """The path with what it is about. Whose a thing is that is not named here, this test has to be
     told."""
     of_everybody = {"model_id:path": "other", "model_id": "other", "lora_name": "ink"}
-    of_everybody |= {"name": "start.js", "worker_name:path": "nobody"}
+    of_everybody |= {"name": "start.js", "name:path": "app/main.js", "worker_name:path": "nobody"}
     of_everybody |= {"message_id": "msg_0_1", "owner": "tiny", "version": "0" * 64}
     ids = {f"{kind}_id": value for kind, value in things._asdict().items()}
     ids["job_id:job"] = things.job
@@ -155,12 +155,14 @@ def test_a7_every_route_asks_for_a_key_but_those_that_are_open(http, guarded):
     """A new one does without being told to; and so does what is no route."""
     for method, path in routes(guarded):
         answer = http.request(method, filled(path, NOTHING))
-        expected = path in OPEN or path == "/docs/{name}"
+        expected = path in OPEN or path in ("/docs/{name}", "/web/{name:path}")
         assert (answer.status_code != 401) == expected, (method, path)
     for path in (
         "/nothing",
         "/api/v1",
         "/docs/nothing",
+        "/web/nothing",
+        "/web/../metrics",
         "/livez/",
         "/metrics",
     ):

@@ -1,7 +1,14 @@
 import pytest
 from starlette.datastructures import Headers
 
-from service.preferences import LONGEST_WAIT_S, answer, takes_job, wait_s, wants_no_wait
+from service.preferences import (
+    LONGEST_WAIT_S,
+    answer,
+    takes_gzip,
+    takes_job,
+    wait_s,
+    wants_no_wait,
+)
 
 
 def headers(name, *lines):
@@ -89,3 +96,19 @@ def test_the_format_decides(image_format):
 )
 def test_whether_json_would_do(header, taken):
     assert takes_job(headers("accept", header)) is taken
+
+
+@pytest.mark.parametrize(
+    ("header", "packed"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=0, *", False),
+        ("*", True),
+        ("identity", False),
+    ],
+)
+def test_who_takes_gzip(header, packed):
+    assert takes_gzip(headers("accept-encoding", header)) == packed

@@ -2548,6 +2548,11 @@ export interface components {
              */
             styles: string[];
             /**
+             * Examples
+             * @description Prompts that it draws well.
+             */
+            examples: string[];
+            /**
              * Safety
              * @description What checks its pictures; null: nothing does.
              */
@@ -2907,6 +2912,11 @@ export interface components {
              * @description Styles that requests may name.
              */
             styles: string[];
+            /**
+             * Examples
+             * @description Prompts that it draws well.
+             */
+            examples: string[];
             /**
              * Safety
              * @description What checks its pictures; null: nothing does.

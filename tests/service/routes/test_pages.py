@@ -1,4 +1,4 @@
-"""The root and the page about the API: whole without any network."""
+"""The page about the API: whole without any network."""
 
 import re
 import shutil
@@ -7,20 +7,7 @@ import subprocess
 import pytest
 
 
-def test_the_root_says_where_everything_is(api):
-    response = api.get("/")
-    told = response.json()
-    assert told["name"] == "darkroom"
-    for name in ("docs", "openapi", "health"):
-        assert api.get(told[name]).status_code == 200
-    assert set(response.links) == {"service-desc", "service-doc"}
-
-
-def test_a_browser_is_led_to_the_page(api):
-    headers = {"Accept": "text/html,application/xhtml+xml,image/webp,*/*;q=0.8"}
-    response = api.get("/", headers=headers)
-    assert (response.status_code, response.headers["vary"]) == (307, "Accept")
-    assert api.get("/", headers=headers, follow_redirects=True).url.path == "/docs"
+def test_its_name_with_a_slash_leads_to_it(api):
     assert api.get("/docs/", follow_redirects=True).url.path == "/docs"
 
 

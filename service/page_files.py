@@ -1,0 +1,59 @@
+"""The files of the page for browsers, read once; in the service only, knows no request.
+
+They are those of the package `web`: what is asked for is looked up among them, so that no path of a
+request ever leads to a folder.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+TYPES = {
+    "css": "text/css",
+    "html": "text/html",
+    "js": "text/javascript",
+    "mjs": "text/javascript",
+    "svg": "image/svg+xml",
+}
+"""By the endings of names; what ends otherwise is not served."""
+PREFIX = "/web/"
+"""Before the name of each file in its path."""
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file as it is sent."""
+
+    content: bytes
+    packed: bytes
+    """The same, by gzip."""
+    media_type: str
+    tag: str
+    """Its ETag."""
+
+
+@cache
+def page_files() -> Mapping[str, PageFile]:
+    """All files by their names, such as `app/main.js`."""
+    return dict(_files(resources.files("web"), ""))
+
+
+@cache
+def page_paths() -> frozenset[str]:
+    """Where they are served."""
+    return frozenset(f"{PREFIX}{name}" for name in page_files())
+
+
+def _files(folder: Traversable, before: str) -> Iterator[tuple[str, PageFile]]:
+    for entry in sorted(folder.iterdir(), key=lambda each: each.name):
+        name = f"{before}{entry.name}"
+        if entry.is_dir():
+            yield from _files(entry, f"{name}/")
+        elif kind := TYPES.get(entry.name.rpartition(".")[2]):
+            content = entry.read_bytes()
+            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            yield name, PageFile(content, gzip.compress(content, mtime=0), kind, tag)

@@ -1,0 +1,19 @@
+"""The files of the page: all of them, packed, by names and by nothing else."""
+
+import gzip
+
+from service.page_files import page_files, page_paths
+
+
+def test_each_file_is_there_as_it_is_and_packed():
+    files = page_files()
+    assert {"index.html", "icon.svg", "app/main.js", "app/tokens.css"} <= files.keys()
+    assert {"vendor/preact.mjs", "vendor/htm.mjs"} <= files.keys()
+    for file in files.values():
+        assert gzip.decompress(file.packed) == file.content
+    assert len({file.tag for file in files.values()}) == len(files)
+
+
+def test_code_of_python_and_what_makes_the_files_is_not_among_them():
+    assert not [name for name in page_files() if name.endswith((".py", ".pyc", ".ts", ".json"))]
+    assert "/web/app/main.js" in page_paths()

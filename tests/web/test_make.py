@@ -1,0 +1,160 @@
+"""Making pictures in a browser, from the first look on, against a real `darkroom up`."""
+
+import re
+
+import httpx2
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.waiting import until
+
+
+@pytest.fixture
+def make(page: Page, up: str) -> Page:
+    """The view Make, ready."""
+    page.goto(up)
+    expect(page.locator("#generate")).to_be_enabled()
+    return page
+
+
+def generate(page: Page, prompt: str) -> None:
+    """Until the service has answered; what it accepted is then shown first."""
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        page.keyboard.press("Control+Enter")
+    expect(page.locator("#generate")).to_be_enabled()
+
+
+def newest(page: Page) -> Locator:
+    return page.locator(".card").first
+
+
+def fold(page: Page, title: str) -> Locator:
+    """The fold, opened."""
+    found = page.locator("details", has=page.locator("summary", has_text=title)).first
+    found.locator("summary").click()
+    return found
+
+
+def last_job(up: str) -> dict:
+    return httpx2.get(f"{up}/api/v1/jobs?limit=1").json()["data"][0]
+
+
+def test_an_example_becomes_a_picture_that_is_seen_to_come(make, up):
+    make.get_by_role("button", name="a red apple").click()
+    fold(make, "Steps").get_by_label("Steps", exact=True).fill("120")
+    seen: dict[str, set[str]] = {"previews": set(), "ratios": set()}
+    make.get_by_role("button", name="Generate").click()
+    card = newest(make)
+    expect(card.get_by_text("step ")).to_be_visible()
+
+    def look() -> bool:
+        now = card.evaluate(
+            "card => [card.querySelector('[data-preview]')?.src, "
+            "card.querySelector('progress')?.value]"
+        )
+        for name, value in zip(seen, now, strict=True):
+            seen[name] |= {value} - {None}
+        return card.locator("img[alt^='a red apple']").is_visible()
+
+    until(look)
+    assert len(seen["previews"]) >= 2
+    assert len(seen["ratios"]) >= 3
+    job = last_job(up)
+    assert (job["request"]["prompt"], job["request"]["num_inference_steps"]) == ("a red apple", 120)
+    drawn = "img => img.complete && img.naturalWidth"
+    until(lambda: card.locator("img").evaluate(drawn) == job["images"][0]["width"])
+
+
+def test_the_same_seed_makes_the_same_picture(make, up):
+    made = []
+    for _ in range(2):
+        generate(make, "house")
+        expect(newest(make).locator("img[alt^=house]")).to_be_visible()
+        made.append(last_job(up)["images"][0])
+        if len(made) == 1:
+            fold(make, "Seed").get_by_role("button", name="Use the last seed").click()
+            expect(make.get_by_label("Seed", exact=True)).to_have_value(str(made[0]["seed"]))
+        expect(make.locator(".card.queued, .card.running")).to_have_count(0)
+    assert made[0]["id"] != made[1]["id"]
+    assert made[0]["sha256"] == made[1]["sha256"]
+
+
+def test_several_pictures_of_another_shape_and_what_was_set_is_used_again(make, up):
+    make.get_by_role("button", name="3:2").click()
+    make.get_by_role("button", name="One picture more").click()
+    steps = fold(make, "Steps")
+    steps.get_by_label("Scheduler").select_option("Euler a")
+    steps.get_by_label("Steps", exact=True).fill("5")
+    generate(make, "a cat")
+    expect(newest(make).locator("img[alt^='a cat']")).to_have_count(2)
+    request = last_job(up)["request"]
+    assert (request["width"], request["height"], request["num_images"]) == (80, 56, 2)
+    assert request["scheduler"] == "EulerAncestralDiscreteScheduler"
+    make.reload()
+    make.evaluate("sessionStorage.clear()")
+    make.reload()
+    expect(make.get_by_label("Prompt", exact=True)).to_have_value("")
+    newest(make).get_by_role("button", name="Use all settings").click()
+    expect(make.get_by_label("Prompt", exact=True)).to_have_value("a cat")
+    expect(make.get_by_label("Width", exact=True)).to_have_value("80")
+    expect(make.get_by_label("Pictures", exact=True)).to_have_value("2")
+    expect(make.locator("summary", has_text="Steps")).to_contain_text("Scheduler Euler a")
+    make.keyboard.press("Control+Enter")
+    until(lambda: last_job(up)["request"] == request)
+    expect(make.locator(".card.queued, .card.running")).to_have_count(0)
+
+
+def test_what_is_refused_is_marked_where_it_is_wrong(watched, make):
+    watched.expected.add("422")
+    steps = fold(make, "Steps")
+    steps.get_by_label("Steps", exact=True).fill("9999")
+    steps.locator("summary").click()
+    generate(make, "a cat")
+    field = make.get_by_label("Steps", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(make.locator("#field-num_inference_steps-wrong")).to_contain_text("at most 150")
+    field.fill("7")
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_reload_finds_what_runs_and_it_can_be_canceled(make):
+    fold(make, "Steps").get_by_label("Steps", exact=True).fill("150")
+    make.get_by_label("Pictures", exact=True).fill("8")
+    generate(make, "a dog")
+    expect(newest(make).locator(".frame")).to_have_count(8)
+    make.reload()
+    card = newest(make)
+    expect(card).to_have_class(re.compile("queued|running"))
+    expect(card).to_contain_text("a dog")
+    card.get_by_role("button", name="Cancel").click()
+    expect(card).to_have_class("card canceled")
+
+
+def test_a_theme_is_chosen_and_kept(make):
+    dark = make.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    make.get_by_role("button", name="Theme: system").click()
+    make.get_by_role("button", name="Theme: dark").click()
+    light = make.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    make.reload()
+    again = make.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert light == again
+    assert make.evaluate("document.documentElement.dataset.theme") == "light"
+    assert dark == light  # Playwright's system is light
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_nothing_reaches_over_the_edge(page, up, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(up)
+    expect(page.locator("#generate")).to_be_enabled()
+    for each in page.locator("details").all():
+        each.locator("summary").first.click()
+    page.get_by_label("Prompt", exact=True).fill("word " * 300 + "w" * 200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    over = page.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea, p')].filter(each => "
+        "each.getBoundingClientRect().right > innerWidth).map(each => each.outerHTML)"
+    )
+    assert over == []

@@ -1,0 +1,53 @@
+// The first view: a wish on one side, on the other what becomes of it.
+
+import { html } from "../html.js";
+import { Folds } from "../form/folds.js";
+import { fields, loadModels, modelFault } from "../form/values.js";
+import { Failed } from "../shared/states.js";
+import { models } from "../state.js";
+import { Sheet } from "../watch/sheet.js";
+import { Count } from "./count.js";
+import { First } from "./first.js";
+import { Generate } from "./generate.js";
+import { Loras } from "./loras.js";
+import { ModelChoice } from "./model.js";
+import { Prompt } from "./prompt.js";
+import { Seed } from "./seed.js";
+import { Shape } from "./shape.js";
+import { StyleChoice } from "./style.js";
+import { submit } from "./submit.js";
+
+export function Make() {
+  const send = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    void submit();
+  };
+  const sendByKeys = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send(event);
+  };
+  return html`
+    <div class="make">
+      <form class="wish" aria-label="What to make" onSubmit=${send} onKeyDown=${sendByKeys} noValidate>
+        <h1 class="unseen">Make a picture</h1>
+        <${Prompt} />
+        ${modelFault.value && !models.value && html`<${Failed} error=${modelFault.value} again=${loadModels} />`}
+        <${First} />
+        <${ModelChoice} />
+        <${Shape} />
+        <${Count} />
+        ${fields.value.length > 0 &&
+        html`<div class="folds">
+          <${Seed} />
+          <${StyleChoice} />
+          <${Loras} />
+          <${Folds} />
+        </div>`}
+        <${Generate} />
+      </form>
+      <section class="sheet" aria-label="Contact sheet">
+        <h2 class="sheet-title">Contact sheet</h2>
+        <${Sheet} />
+      </section>
+    </div>
+  `;
+}

@@ -1,0 +1,58 @@
+// Sends the wish; what is refused is told where it is wrong.
+
+import { signal } from "@preact/signals";
+import { Lost, read, Refusal } from "../api.js";
+import { body, faults, takeFaults } from "../form/values.js";
+import { status } from "../state.js";
+import { take } from "../watch/jobs.js";
+
+/** @typedef {{ isSending: boolean, sentences: string[], againAt: number | null }} Sending */
+
+/** What became of the last try; `againAt`: when another may succeed, as of `Date.now()`. */
+export const sending = signal(/** @type {Sending} */ ({ isSending: false, sentences: [], againAt: null }));
+
+/** Of the last body whose answer was lost, so that a repeat makes no second job. */
+let unanswered = { text: "", key: "" };
+
+export async function submit() {
+  if (sending.value.isSending) return;
+  sending.value = { isSending: true, sentences: [], againAt: null };
+  faults.value = {};
+  const wish = body();
+  const text = JSON.stringify(wish);
+  if (unanswered.text !== text) unanswered = { text, key: newKey() };
+  try {
+    take(await read("/api/v1/jobs", { body: wish, headers: { "Idempotency-Key": unanswered.key } }));
+    unanswered = { text: "", key: "" };
+    sending.value = { isSending: false, sentences: [], againAt: null };
+    status.value = "Accepted";
+  } catch (error) {
+    refused(error);
+  }
+}
+
+/** @param {unknown} error */
+function refused(error) {
+  if (error instanceof Refusal) {
+    if (!error.retryable) unanswered = { text: "", key: "" };
+    const sentences = takeFaults(error);
+    const againAt = error.retryAfterS === null ? null : Date.now() + 1000 * error.retryAfterS;
+    sending.value = { isSending: false, sentences, againAt };
+    if (Object.keys(faults.value).length) setTimeout(showFault, 0);
+    return;
+  }
+  const lost = error instanceof Lost ? "It was not sent. Press Generate again once Darkroom answers; no picture is made twice." : String(error);
+  sending.value = { isSending: false, sentences: [lost], againAt: null };
+}
+
+/** Leads to the first field that is wrong, once its fold is open. */
+function showFault() {
+  const wrong = /** @type {HTMLElement | null} */ (document.querySelector(".wish [aria-invalid=true]"));
+  wrong?.focus();
+  wrong?.scrollIntoView({ block: "center" });
+}
+
+/** Random; `crypto.randomUUID` is there on https and localhost alone. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (each) => each.toString(16)).join("-");
+}

@@ -1,0 +1,8 @@
+// The views that there are. A new one is a row here.
+
+import { Make } from "./make/make.js";
+
+/** @typedef {{ name: string, title: string, view: import("preact").ComponentType<{}>, isShown?: () => boolean }} View */
+
+/** The first is shown where the address names none. @type {View[]} */
+export const VIEWS = [{ name: "make", title: "Make", view: Make }];
