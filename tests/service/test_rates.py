@@ -60,6 +60,25 @@ def test_b2_a_body_that_comes_too_often_is_not_read(guarded, made):
     assert b"connection: close" in answer.lower()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "names"),
+    [
+        ("GET", "/sdapi/v1/options", None, {"error", "detail", "body", "errors"}),
+        ("POST", "/hf/pix", {"inputs": "a cat"}, {"error"}),
+        ("GET", "/replicate/v1/models", None, {"type", "title", "detail", "status"}),
+        ("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "ping"}, {"jsonrpc", "id", "error"}),
+    ],
+)
+def test_compatible_apis_tell_it_in_their_own_shapes(http, made, method, path, body, names):
+    """That of OpenAI: tests/service/routes/test_openai.py."""
+    limited = bearer(made(per_minute=1))
+    assert http.get("/version", headers=limited).status_code == 200
+    refused = http.request(method, path, json=body, headers=limited)
+    assert (refused.status_code, set(refused.json())) == (429, names)
+    assert int(refused.headers["retry-after"]) > 0
+    assert "minute" in refused.text, refused.text
+
+
 def test_what_needs_no_key_is_not_counted(http, made):
     limited = bearer(made(per_minute=1))
     for path in ("/livez", "/readyz", "/openapi.json", "/livez"):

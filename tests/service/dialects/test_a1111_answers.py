@@ -29,6 +29,9 @@ def job(**more: object) -> Job:
 
 def test_what_is_told_of_pictures():
     told = answers.info(job(warnings=["Beware."]))
+    assert {"prompt", "negative_prompt", "sampler_name", "cfg_scale", "steps", "sd_model_name"} <= {
+        name for name, value in told.items() if value
+    }
     assert (told["seed"], told["all_seeds"], told["index_of_first_image"]) == (5, [5, 6], 0)
     assert (told["width"], told["height"], told["job_timestamp"]) == (8, 9, "20261127123005")
     assert len(told["all_prompts"]) == len(told["infotexts"]) == told["batch_size"] == 2

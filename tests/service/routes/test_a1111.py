@@ -290,6 +290,7 @@ def test_options_are_each_keys_own(guarded, made, http, guarded_work, background
     anns, bobs = made("ann"), made("bob")
     ann = WebUIApi(baseurl=f"{guarded.url}{SDAPI}", username="ann", password=anns.reveal())
     bob = WebUIApi(baseurl=f"{guarded.url}{SDAPI}", username=bobs.reveal(), password="x")
+    assert ann.set_options({"sd_model_checkpoint": "other"}) is None
     ann.util_set_model("other")
     assert ann.util_get_current_model() == "other"
     assert bob.util_get_current_model() == "pix"

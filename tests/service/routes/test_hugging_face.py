@@ -146,6 +146,11 @@ def test_what_is_wrong_is_told_in_one_text_by_its_name_in_the_request(api, jobs,
     assert jobs.page().jobs == []
 
 
+def test_the_client_shows_what_is_wrong(client):
+    with pytest.raises(HfHubHTTPError, match="parameters/width: Must be a multiple of 8"):
+        client.text_to_image("a cat", width=63)
+
+
 def test_other_refusals_have_the_same_shape(api):
     for refused, status in (
         (api.get("/hf/pix"), 405),

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
 from darkroom.job import ImageRecord, JobError, JobStatus
+from tests.outside import outside, replies
 from tests.service.conftest import bearer, knows, only, picture, png
 from tests.service.masks import CORNER, white_in
 from tests.service.routes.test_previews import show
@@ -423,6 +424,19 @@ def test_a_job_without_a_picture_is_not_asked_for_again(
     assert caught.value.response.headers["x-should-retry"] == "false"
 
 
+def test_a_client_that_is_not_told_so_asks_three_times():
+    """Why a job that failed is answered with `X-Should-Retry`: what clients make of a bare 500."""
+    failed = b'{"error": {"message": "No numbers.", "type": "server_error"}}'
+    for more, times in (({}, 3), ({"X_Should_Retry": "false"}, 1)):
+        with outside(replies(500, failed, Retry_After_Ms="1", **more)) as server:
+            with (
+                OpenAI(base_url=server.url, api_key="none") as client,
+                pytest.raises(openai.InternalServerError),
+            ):
+                client.images.generate(prompt="a cat")
+            assert len(server.asked) == times
+
+
 def test_pictures_that_were_withheld_are_told(client, background, work):
     def end():
         claim = work.claim()
@@ -488,6 +502,14 @@ def test_names_that_stand_for_no_model(serving, valkey, tmp_path, redis):  # noq
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("gpt-image-1")
         assert [each.id for each in client.models.list()] == ["pix"]
+    elsewhere = (
+        ("/hf/gpt-image-1", {"inputs": "a cat"}),
+        ("/replicate/v1/predictions", {"version": "nobody/knows", "input": {"prompt": "a cat"}}),
+        ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "nobody"}}),
+    )
+    for path, body in elsewhere:
+        refused = httpx2.post(f"{served.url}{path}", json=body)
+        assert (refused.status_code, "No model is called" in refused.text) == (404, True), path
     unknown = "/replicate/v1/models/black-forest-labs/flux-schnell"
     for path in (unknown, f"{unknown}/versions", f"{unknown}/versions/39ed52f2a78e"):
         assert httpx2.get(f"{served.url}{path}").status_code == 404

@@ -2,11 +2,14 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 from replicate.exceptions import ReplicateError
+from replicate.webhook import WebhookValidationError
 
 from darkroom.queue.outbox import take_messages
+from darkroom.webhook_messages import headers
 from tests.service.conftest import Work, know_models, knows, png
 from tests.service.masks import CORNER, corner_png, white_in
 from tests.service.routes.test_replicate import CAT, V1
@@ -133,6 +136,10 @@ def test_a_webhook_is_told_of_the_prediction_itself(hooked, telling, jobs):
     started, ended = jobs.carry_out(take_messages("t", 9))
     assert (started.type, ended.type) == ("job.started", "job.succeeded")
     assert ended.secrets.current == secret.key
+    signed = headers(ended.id, ended.body(), ended.secrets, datetime.now(UTC))
+    hooked.webhooks.validate(headers=signed, body=ended.body().decode(), secret=secret)
+    with pytest.raises(WebhookValidationError):
+        hooked.webhooks.validate(headers=signed, body="{}", secret=secret)
     told = hooked.predictions.get(made.id)
     sent = json.loads(ended.body())
     assert (sent["id"], sent["status"], sent["input"]) == (made.id, "succeeded", told.input)
