@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.service.conftest import picture
 from tests.waiting import until
 
 
@@ -42,7 +43,7 @@ def last_job(up: str) -> dict:
 
 def test_an_example_becomes_a_picture_that_is_seen_to_come(make, up):
     make.get_by_role("button", name="a red apple").click()
-    fold(make, "Steps").get_by_label("Steps", exact=True).fill("120")
+    fold(make, "Steps").get_by_label("Steps", exact=True).fill("60")
     seen: dict[str, set[str]] = {"previews": set(), "ratios": set()}
     make.get_by_role("button", name="Generate").click()
     card = newest(make)
@@ -61,7 +62,7 @@ def test_an_example_becomes_a_picture_that_is_seen_to_come(make, up):
     assert len(seen["previews"]) >= 2
     assert len(seen["ratios"]) >= 3
     job = last_job(up)
-    assert (job["request"]["prompt"], job["request"]["num_inference_steps"]) == ("a red apple", 120)
+    assert (job["request"]["prompt"], job["request"]["num_inference_steps"]) == ("a red apple", 60)
     drawn = "img => img.complete && img.naturalWidth"
     until(lambda: card.locator("img").evaluate(drawn) == job["images"][0]["width"])
 
@@ -116,7 +117,35 @@ def test_what_is_refused_is_marked_where_it_is_wrong(watched, make):
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(make.locator("#field-num_inference_steps-wrong")).to_contain_text("at most 150")
     field.fill("7")
+    expect(field).to_be_visible()
     expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_what_is_wrong_and_has_no_place_is_told_at_the_button(watched, make):
+    watched.expected.add("422")
+    make.get_by_label("Model").select_option("emoji-upscale")
+    expect(make.get_by_text("It makes pictures larger")).to_be_visible()
+    make.get_by_role("button", name="Generate").click()
+    expect(make.locator("#generate-told")).to_contain_text("Image: ")
+
+
+def test_a_picture_of_ones_own_holds_the_result_to_its_edges(make, up):
+    control = fold(make, "Control")
+    control.get_by_label("Add a control").select_option("canny")
+    edges = control.get_by_alt_text("What the model sees")
+    drawing = picture("png", (64, 64), (255, 255, 255))
+    with make.expect_response("**/api/v1/controls/preprocess") as answer:
+        control.locator("input[type=file]").set_input_files(
+            {"name": "own.png", "mimeType": "image/png", "buffer": drawing}
+        )
+    assert answer.value.ok
+    expect(edges).to_have_js_property("naturalWidth", 64)
+    control.get_by_label("Scale").fill("0.5")
+    generate(make, "star")
+    [made] = last_job(up)["request"]["controls"]
+    assert (made["name"], made["scale"], made["preprocess"]) == ("canny", 0.5, "canny")
+    assert made["image"].startswith("file_")
+    expect(make.locator(".card.queued, .card.running")).to_have_count(0)
 
 
 def test_a_reload_finds_what_runs_and_it_can_be_canceled(make):
@@ -144,7 +173,10 @@ def test_a_theme_is_chosen_and_kept(make):
     assert dark == light  # Playwright's system is light
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize(
+    "width",
+    [360, pytest.param(768, marks=pytest.mark.long), pytest.param(1440, marks=pytest.mark.long)],
+)
 def test_nothing_reaches_over_the_edge(page, up, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(up)

@@ -76,13 +76,14 @@ function NumberInput({ field, value, put, common }) {
     if (text && Number.isNaN(number)) return; // half a number
     put(text === "" || number === field.default ? undefined : number);
   };
-  const hasRange = min !== null && max !== null && (max - min) / step <= 1000;
+  const isOpen = value === undefined && (field.default ?? null) === null;
+  const hasRange = !isOpen && min !== null && max !== null && (max - min) / step <= 1000;
   const now = value ?? field.default ?? "";
   return html`
     <div class="number">
       ${hasRange && html`<input type="range" tabindex="-1" aria-hidden="true" min=${min} max=${max} step=${step} value=${now === "" ? min : now} onInput=${take} />`}
       <input type="number" inputmode=${field.step ? "numeric" : "decimal"} ...${common} min=${min} max=${max} step=${field.step || "any"}
-        value=${now} placeholder=${value === undefined && now === "" ? "as the model has it" : ""} onInput=${take} />
+        value=${now} placeholder=${isOpen ? "as the model has it" : ""} onInput=${take} />
     </div>
   `;
 }

@@ -1,5 +1,6 @@
 // The fields of the model that are folded away, in groups; what was set of them shows on the outside.
 
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
 import { FormField } from "./field.js";
 import { shown } from "./schema.js";
@@ -11,8 +12,12 @@ import { ELSEWHERE, GROUPS, REST } from "./words.js";
 /** A part of the page that opens by a click, and by itself where something in it is wrong.
  * @param {{ title: string, told?: string, isWrong?: boolean, children?: import("../html.js").Children }} props */
 export function Fold({ title, told = "", isWrong = false, children }) {
+  const own = useRef(/** @type {HTMLDetailsElement | null} */ (null));
+  useLayoutEffect(() => {
+    if (own.current && isWrong) own.current.open = true;
+  }, [isWrong]);
   return html`
-    <details class=${isWrong ? "fold fault" : "fold"} open=${isWrong || undefined}>
+    <details ref=${own} class=${isWrong ? "fold fault" : "fold"}>
       <summary><span class="fold-title">${title}</span><span class="fold-told">${told}</span></summary>
       <div class="fold-body">${children}</div>
     </details>

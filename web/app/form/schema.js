@@ -33,8 +33,14 @@ function fieldOf(name, given, root, required) {
     maxLength: schema.maxLength ?? null,
     maxItems: schema.maxItems ?? null,
     choices: choicesOf(schema),
-    inner: schema.properties ? fieldsOf(schema, root) : [],
+    inner: innerOf(schema, root),
   };
+}
+
+/** Of an object its fields, of a list those of its entries. @param {Schema} schema @param {Schema} root @returns {Field[]} */
+function innerOf(schema, root) {
+  const entry = schema.items ? resolved(schema.items, root).schema : schema;
+  return entry.properties ? fieldsOf(entry, root) : [];
 }
 
 /** Behind references, and without null. @param {Schema} given @param {Schema} root */
@@ -50,7 +56,7 @@ function resolved(given, root) {
 
 /** @param {Schema} schema @returns {Field["kind"]} */
 function kindOf(schema) {
-  if (schema.enum) return "choice";
+  if (schema.enum || schema.const !== undefined) return "choice";
   switch (schema.type) {
     case "integer":
       return "whole";
@@ -73,7 +79,7 @@ function kindOf(schema) {
 function choicesOf(schema) {
   const names = schema["x-names"];
   if (names) return Object.entries(names).map(([value, label]) => ({ value, label }));
-  return (schema.enum ?? []).filter((each) => each !== null).map((value) => ({ value, label: String(value) }));
+  return (schema.enum ?? [schema.const ?? null]).filter((each) => each !== null).map((value) => ({ value, label: String(value) }));
 }
 
 /** Whether the service would take a value, as far as its field says. @param {Field} field @param {unknown} value */

@@ -3,27 +3,18 @@
 
 /** @type {Record<string, string>} */
 export const LABELS = {
-  clip_skip: "Skip of text layers",
-  deadline_s: "Cancel after (seconds)",
-  deterministic: "Same bits again",
-  eta: "Noise of each step (eta)",
+  deadline_s: "Deadline in seconds",
   guidance_scale: "Guidance",
-  guidance_rescale: "Rescale of guidance",
-  hires: "Make it larger and go on",
-  negative_prompt: "Not in the picture",
   num_images: "Pictures",
   num_inference_steps: "Steps",
-  original_inference_steps: "Steps it was distilled from",
-  padding_mask_crop: "Only around the mask",
-  reference_scale: "How strongly",
-  scheduler_options: "How its steps lie",
-  ttl_s: "Delete after (seconds)",
+  original_inference_steps: "Original steps",
+  ttl_s: "Kept for seconds",
 };
 
 /** @type {{ title: string, fields: string[] }[]} */
 export const GROUPS = [
-  { title: "Prompt", fields: ["negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"] },
-  { title: "Steps", fields: ["num_inference_steps", "strength", "scheduler", "scheduler_options", "hires"] },
+  { title: "Negative prompt and guidance", fields: ["negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"] },
+  { title: "Steps and scheduler", fields: ["num_inference_steps", "strength", "scheduler", "scheduler_options", "hires"] },
   { title: "File and job", fields: ["output", "priority", "tags", "metadata", "deadline_s", "ttl_s", "deterministic"] },
 ];
 

@@ -6,11 +6,13 @@ import { fields, loadModels, modelFault } from "../form/values.js";
 import { Failed } from "../shared/states.js";
 import { models } from "../state.js";
 import { Sheet } from "../watch/sheet.js";
+import { Controls } from "./controls.js";
 import { Count } from "./count.js";
 import { First } from "./first.js";
 import { Generate } from "./generate.js";
 import { Loras } from "./loras.js";
 import { ModelChoice } from "./model.js";
+import { Edited, References } from "./pictures.js";
 import { Prompt } from "./prompt.js";
 import { Seed } from "./seed.js";
 import { Shape } from "./shape.js";
@@ -40,6 +42,9 @@ export function Make() {
           <${Seed} />
           <${StyleChoice} />
           <${Loras} />
+          <${Edited} />
+          <${References} />
+          <${Controls} />
           <${Folds} />
         </div>`}
         <${Generate} />

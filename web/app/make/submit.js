@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { Lost, read, Refusal } from "../api.js";
 import { body, faults, takeFaults } from "../form/values.js";
+import { labelOf } from "../form/words.js";
 import { status } from "../state.js";
 import { take } from "../watch/jobs.js";
 
@@ -26,6 +27,7 @@ export async function submit() {
     unanswered = { text: "", key: "" };
     sending.value = { isSending: false, sentences: [], againAt: null };
     status.value = "Accepted";
+    if (matchMedia("(max-width: 899px)").matches) document.querySelector(".sheet")?.scrollIntoView();
   } catch (error) {
     refused(error);
   }
@@ -45,8 +47,11 @@ function refused(error) {
   sending.value = { isSending: false, sentences: [lost], againAt: null };
 }
 
-/** Leads to the first field that is wrong, once its fold is open. */
+/** Leads to the first field that is wrong, once its fold is open; says of what has no place what is wrong. */
 function showFault() {
+  const placeless = Object.entries(faults.value).filter(([name]) => !document.querySelector(`[id^="field-${name}"]`));
+  const more = placeless.map(([name, fault]) => `${labelOf(name)}: ${fault}`);
+  if (more.length) sending.value = { ...sending.value, sentences: [...sending.value.sentences, ...more] };
   const wrong = /** @type {HTMLElement | null} */ (document.querySelector(".wish [aria-invalid=true]"));
   wrong?.focus();
   wrong?.scrollIntoView({ block: "center" });
