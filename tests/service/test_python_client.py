@@ -15,6 +15,7 @@ from darkroom.errors import (
 from darkroom.job import JobError, JobStatus
 from tests.blocking import Blocking
 from tests.service.conftest import png
+from tests.service.masks import corner_png
 
 
 @pytest.fixture(params=[Client, Blocking])
@@ -130,6 +131,10 @@ def test_files(client):
     assert job.request["image"] == file.id
     client.delete_file(file.id)
     assert list(client.files()) == []
+
+
+def test_a_file_is_read_as_what_it_is_said_to_be(client):
+    assert client.put_file(corner_png(), "mask").kind == "mask"
 
 
 def test_what_the_service_is_doing(client):
