@@ -353,8 +353,9 @@ def test_progress_of_a_running_job(client, background, work, jobs, redis, api):
     assert without["current_image"] is None
 
 
-def test_an_interrupt_stops_the_job_and_its_call(client, background, work, jobs):
-    background(lambda: (work.claim(), client.interrupt()))
+@pytest.mark.parametrize("word", ["interrupt", "skip"])
+def test_an_interrupt_stops_the_job_and_its_call(client, background, work, jobs, word):
+    background(lambda: (work.claim(), getattr(client, word)()))
     with pytest.raises(RuntimeError) as caught:
         client.txt2img(prompt="a", width=64, height=64)
     status, text = caught.value.args
