@@ -228,7 +228,9 @@ def _best_width(waiting: Sequence[Candidate], room: int, pass_s: PassCost, *, is
     While more wait than fit, what is best for all of them is what gets most done. Otherwise it is
     what lets these end soonest in the mean, those to come being as many again."""
     room = min(room, len(waiting))
-    rows = sum(each.rows for each in waiting) / len(waiting)
+    # Calls before the steps have rows of their own, which say nothing of those of the steps.
+    stepping = [each for each in waiting if not each.prepares] or waiting
+    rows = sum(each.rows for each in stepping) / len(stepping)
 
     def took(jobs: int) -> float:
         return pass_s(max(round(rows * jobs), 1))
