@@ -81,6 +81,8 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+# Some versions of torch say so of each sparse tensor that is read.
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 @pytest.mark.parametrize(
     ("odd", "words"),
     [
