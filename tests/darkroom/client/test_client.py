@@ -79,6 +79,18 @@ def test_one_without_patience_is_told_of_the_first_fault(connect) -> None:
     assert service.asked[0].headers["idempotency-key"] == "mine"
 
 
+def test_an_answer_that_does_not_come_is_waited_for_so_long(connect) -> None:
+    """The first is held back until the second is asked for."""
+    with Service(Answer({"data": []}), Answer({"data": []}), together=2) as service:
+        with (
+            connect(service.url, timeout_s=0.05, patience_s=0) as client,
+            pytest.raises(ConnectionLostError),
+        ):
+            client.models()
+        with connect(service.url) as client:
+            assert client.models() == []
+
+
 def test_a_job_is_followed_through_a_restart(connect) -> None:
     answers = (
         job(etag='"1"'),
