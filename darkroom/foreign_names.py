@@ -1,6 +1,7 @@
 """Names by which clients of other APIs ask for models: those of models.toml's table of aliases, and
 those that such clients have built in; used by the service, knows neither HTTP nor torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from darkroom import named_loras
@@ -15,8 +16,10 @@ BUILT_IN = (
     *("gpt-image-1", "gpt-image-1-mini", "chatgpt-image-latest", "dall-e-3", "dall-e-2"),
 )
 """Names that clients of OpenAI's API send whatever their users have set, or choose from."""
-_NO_GUESS = ("gpt-image", "chatgpt-image", "dall-e")
-"""How the names of OpenAI's models of pictures begin."""
+GOOGLE = ("gemini-2.5-flash-image", "imagen-4.0-generate-001", "imagen-3.0-generate-002")
+"""The same of Google's API."""
+_NO_GUESS = ("gpt-image", "chatgpt-image", "dall-e", "imagen-", "gemini-")
+"""How the names of OpenAI's and Google's models of pictures begin."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Meant:
     model: str
     """As the native API takes it: a name, an alias or a source, perhaps with LoRAs behind it."""
     is_guess: bool = False
-    """Whether only the wildcard led to it, from a name that is none of OpenAI's."""
+    """Whether only the wildcard led to it, from a name that no client has built in."""
 
 
 def meant(catalog: Catalog, name: str | None) -> Meant:
@@ -55,11 +58,11 @@ def told_of_guess(name: Meant, asked: str | None) -> list[str]:
     return [f"No model is called {(asked or '')[:100]!r} here; {name.model!r} took its place."]
 
 
-def listed(catalog: Catalog) -> dict[str, str]:
+def listed(catalog: Catalog, built_in: Sequence[str] = BUILT_IN) -> dict[str, str]:
     """All such names that can be told, each with what it stands for."""
     wildcard = catalog.aliases.get(WILDCARD, catalog.default)
     names = {alias: card.name for card in catalog.cards.values() for alias in card.aliases}
-    names |= {name: wildcard for name in BUILT_IN if not catalog.has(name)}
+    names |= {name: wildcard for name in built_in if not catalog.has(name)}
     names |= {name: to for name, to in catalog.aliases.items() if name != WILDCARD}
     return {name: to for name, to in names.items() if to}
 

@@ -69,7 +69,7 @@ def _size_as(image: Sides, offer: Offer) -> MaybeSides:
     limits = offer.limits
     fits = (limits.max_pixels / (image[0] * image[1])) ** 0.5
     scale = min(1.0, fits, limits.max_size / max(image))
-    lowest, highest = _bounds(limits)
+    lowest, highest = bounds(limits)
 
     def fit(side: int) -> int:
         whole = int(side * scale) // limits.size_multiple * limits.size_multiple
@@ -78,7 +78,7 @@ def _size_as(image: Sides, offer: Offer) -> MaybeSides:
     return fit(image[0]), fit(image[1])
 
 
-def _bounds(limits: Limits) -> Sides:
+def bounds(limits: Limits) -> Sides:
     """The shortest and the longest side that the limits allow."""
     step = limits.size_multiple
     return -(-limits.min_size // step) * step, limits.max_size // step * step
@@ -88,12 +88,17 @@ def size_like(image: Sides, offer: Offer) -> MaybeSides:
     """The size nearest to the picture's shape with the model's usual number of pixels."""
     if offer.width is None or offer.height is None:
         return None, None
-    limits = offer.limits
-    scale = float((offer.width * offer.height / (image[0] * image[1])) ** 0.5)
+    lowest, highest = bounds(offer.limits)
+    width, height = of_shape(image, offer.width * offer.height, offer.limits)
+    return min(max(width, lowest), highest), min(max(height, lowest), highest)
+
+
+def of_shape(shape: Sides, pixels: float, limits: Limits) -> Sides:
+    """The size nearest to so many pixels in this shape whose sides the model can have, however long
+    they may be; no rounding makes more pixels of it than there may be."""
+    scale = float((pixels / (shape[0] * shape[1])) ** 0.5)
     step = limits.size_multiple
-    lowest, highest = _bounds(limits)
-
-    def fit(side: int) -> int:
-        return min(max(round(side * scale / step) * step, lowest), highest)
-
-    return fit(image[0]), fit(image[1])
+    width, height = (round(side * scale / step) * step for side in shape)
+    if pixels <= limits.max_pixels < width * height:
+        width, height = (int(side * scale) // step * step for side in shape)
+    return width, height

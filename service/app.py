@@ -40,6 +40,7 @@ from service.routes import (
     controls,
     events,
     files,
+    google,
     health,
     hugging_face,
     images,
@@ -83,7 +84,7 @@ NATIVE = (
     webhooks,
 )
 """Whose routes are below it; of loras and models the first that fits."""
-DIALECTS = (openai, hugging_face, a1111, controlnet, replicate, mcp)
+DIALECTS = (openai, hugging_face, a1111, controlnet, replicate, google, mcp)
 """APIs that other software speaks, each below a prefix of its own."""
 MORE_OF_DIALECTS = (a1111_lists, a1111_extras, replicate_catalog)
 """Further routes of theirs."""

@@ -6,10 +6,10 @@ key, but for those of `OPEN`. It knows no job; what an asker may see of them is 
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from fastapi import Request
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from darkroom import logs
@@ -56,6 +56,10 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _CHANGE_NOTHING = frozenset(("/api/v1/inspect", "/api/v1/signed-urls", "/sdapi/v1/png-info"))
 """What is posted to these is read and answered."""
 _BARE_SCHEMES = ("bearer", "token", "key")
+_BARE_HEADERS = ("x-api-key", "x-goog-api-key")
+_IN_QUERY = "/google/"
+"""Clients of Google's API may write the key into the address, `?key=`. Nowhere else it is looked
+for there, where logs of proxies have it."""
 
 
 class NoKeysError(DarkroomError):
@@ -122,7 +126,7 @@ class Guard:
         return scope["method"] in _READING and scope["path"] in self._open
 
     async def _with_key(self, keys: Keys, scope: Scope, signed: Signed | None) -> Asker:
-        token = token_in(Headers(scope=scope))
+        token = token_in(Headers(scope=scope), _in_query(scope))
         if token is None and signed:
             return await self._with_signature(signed)
         if token is None:
@@ -163,19 +167,28 @@ def _only_reads(scope: Scope) -> bool:
     return scope["method"] in _READING or scope["path"].removesuffix("/") in _CHANGE_NOTHING
 
 
-def token_in(headers: Headers) -> Token | None:
-    """The key that a request brings, in whichever form; None without one. Raises
-    UnauthenticatedError for what is no key, and for more than one."""
-    given, bare = headers.getlist("authorization"), headers.getlist("x-api-key")
-    if not given and not bare:
+def token_in(headers: Headers, query: Sequence[str] = ()) -> Token | None:
+    """The key that a request brings, in whichever form; None without one. `query`: what its
+    address says in its place. Raises UnauthenticatedError for what is no key, and for more than
+    one."""
+    given = headers.getlist("authorization")
+    bare = [*(headers.getlist(name) for name in _BARE_HEADERS), query]
+    if not given and not any(bare):
         return None
-    texts = {text for value in given for text in _credentials(value)} | set(bare)
-    if len(given) > 1 or len(bare) > 1 or len(texts) != 1:
+    texts = {text for value in given for text in _credentials(value)}.union(*bare)
+    if max(map(len, (given, *bare))) > 1 or len(texts) != 1:
         raise refused()
     token = parse(texts.pop())
     if token is None:
         raise refused()
     return token
+
+
+def _in_query(scope: Scope) -> list[str]:
+    """The keys in an address, where one may stand."""
+    if not scope["path"].startswith(_IN_QUERY):
+        return []
+    return QueryParams(scope["query_string"]).getlist("key")
 
 
 def require_key(settings: Settings) -> None:

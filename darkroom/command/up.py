@@ -250,6 +250,7 @@ def _announce(up: Up, say: Callable[[str], None]) -> None:
     say(f"  OpenAI     {up.url}/v1   for clients of the OpenAI Images API")
     say(f"  A1111      {up.url}   for clients of AUTOMATIC1111's API")
     say(f"  Replicate  {up.url}/replicate/v1   for clients of Replicate's API")
+    say(f"  Google     {up.url}/google   for clients of Google's API of pictures")
     say(f"  agents     {up.url}/mcp   the Model Context Protocol; by stdio: darkroom mcp")
     say(f"  state      {up.settings.state_dir}   logs: {up.settings.state_dir / 'logs'}")
     for sentence in up.about_keys:

@@ -36,6 +36,7 @@ def catalog(aliases: str = "") -> Catalog:
         ("sdxl+ink", "sdxl+ink"),
         ("gpt-image-1", "pix"),
         ("gpt-image-9-later", "pix"),
+        ("imagen-9.0-later", "pix"),
     ],
 )
 def test_a_name_means_what_the_native_api_calls_so_else_the_default(name, model):
@@ -73,3 +74,4 @@ def test_what_is_listed():
     assert listed(catalog()) == {"small": "pix"} | dict.fromkeys(BUILT_IN, "pix")
     assert listed(catalog('"*" = ""\nmine = "sdxl"')) == {"small": "pix", "mine": "sdxl"}
     assert "dall-e-2" not in listed(catalog('"dall-e-2" = ""'))
+    assert set(listed(catalog('mine = "sdxl"'), ("imagen",))) == {"small", "mine", "imagen"}

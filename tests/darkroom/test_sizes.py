@@ -3,6 +3,7 @@
 import pytest
 
 from darkroom.errors import InvalidRequestError
+from darkroom.sizes import of_shape
 from darkroom.validation import completed, parse
 from tests.offers import (
     CAT,
@@ -33,6 +34,12 @@ def test_padding_counts_to_the_shape():
 def test_the_shape_is_the_pictures_and_the_number_of_pixels_the_models():
     request = completed(parse(CAT | {"image": FILE}, SD), SD, (256, 128))
     assert (request.width, request.height) == (88, 48)  # near 64 x 64 pixels, in eights
+
+
+def test_no_rounding_makes_more_pixels_than_there_may_be():
+    more = SD.limits.model_copy(update={"max_pixels": 256 * 264})
+    assert of_shape((16, 9), 256 * 256, SD.limits) == (336, 192)
+    assert of_shape((16, 9), 256 * 256, more) == (344, 192)
 
 
 @pytest.mark.parametrize(("terms", "body"), [(DIT, {"class_label": 1}), (LDM, {})])

@@ -45,7 +45,9 @@ def forms(key: str) -> list[list[tuple[str, str]]]:
     values += [basic(f"{key}:"), basic(f"any:{key}"), basic(f"{key}:{key}"), basic(key)]
     return [[("Authorization", value)] for value in values] + [
         [("X-API-Key", key)],
+        [("X-Goog-Api-Key", key)],
         [("X-API-Key", key), ("Authorization", f"Bearer {key}")],
+        [("X-API-Key", key), ("X-Goog-Api-Key", key)],
     ]
 
 
@@ -66,6 +68,8 @@ def bad_forms(key: str, other: str) -> list[list[tuple[str | bytes, str | bytes]
         [("X-API-Key", key), ("X-API-Key", key)],
         [("X-API-Key", key), ("Authorization", f"Bearer {other}")],
         [("X-API-Key", other), ("Authorization", f"Bearer {key}")],
+        [("X-API-Key", other), ("X-Goog-Api-Key", key)],
+        [("X-Goog-Api-Key", key), ("X-Goog-Api-Key", key)],
         [("X-API-Key", "")],
     ]
 
@@ -130,6 +134,7 @@ def filled(path: str, things: Things) -> str:
     told."""
     of_everybody = {"model_id:path": "other", "model_id": "other", "lora_name": "ink"}
     of_everybody |= {"name": "start.js", "name:path": "app/main.js", "worker_name:path": "nobody"}
+    of_everybody |= {"method": "predict"}
     of_everybody |= {"message_id": "msg_0_1", "owner": "tiny", "version": "0" * 64}
     ids = {f"{kind}_id": value for kind, value in things._asdict().items()}
     ids["job_id:job"] = things.job
@@ -450,6 +455,8 @@ def _send_everywhere(url: str, token: Token, admin: Token) -> Iterator[httpx2.Re
         mine = bearer(token)
         yield http.post(JOBS, headers=mine | {"Idempotency-Key": "k"}, json={"prompt": "a cat"})
         yield http.get(JOBS, headers=mine, params={"api_key": key})
+        for method in ("GET", "POST", "DELETE"):
+            yield http.request(method, "/google/v1beta/models", params={"key": key})
         yield http.post(JOBS, headers=mine, json={"prompt": "a cat", "api_key": key})
         yield http.get("/metrics", headers=mine)
         yield http.get("/api/v1/workers", headers=mine)

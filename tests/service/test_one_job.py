@@ -47,6 +47,20 @@ def hugging_face(url: str) -> Image.Image:
     return client.text_to_image(PROMPT, seed=SEED)
 
 
+def google(url: str) -> Image.Image:
+    """As Open WebUI asks; Google's own client has an environment of its own, see test_google.py."""
+    body = {
+        "contents": [{"parts": [{"text": PROMPT}]}],
+        "generationConfig": {"seed": SEED},
+    }
+    path = "/google/v1beta/models/pix:generateContent"
+    answer = httpx2.post(f"{url}{path}", json=body, timeout=60)
+    if answer.status_code != 200:
+        raise RuntimeError(answer.text)
+    [part] = answer.json()["candidates"][0]["content"]["parts"]
+    return Image.open(io.BytesIO(base64.b64decode(part["inlineData"]["data"])))
+
+
 def a1111(url: str) -> Image.Image:
     client = WebUIApi(baseurl=f"{url}/sdapi/v1", sampler="Euler", steps=4)
     with client.session:
@@ -90,7 +104,7 @@ def predicting(url: str) -> "Iterator[Replicate]":
         client._client.close()  # it has no way to be closed itself
 
 
-ASKED = [native, openai, hugging_face, a1111, replicate, mcp]
+ASKED = [native, openai, hugging_face, a1111, replicate, mcp, google]
 """How each API is asked for one picture, and has it when its job has ended."""
 
 
