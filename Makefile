@@ -70,7 +70,7 @@ $(NODE): %/node_modules/.package-lock.json: %/package-lock.json
 $(GATEWAYS)/.installed: tests/clients/python/requirements.txt | $(VENV)/bin/python
 	@$(BIN)/python -m venv $(GATEWAYS) \
 		&& $(GATEWAYS)/bin/python -m pip install --disable-pip-version-check --quiet -r $< \
-		&& touch $@ || echo "Without its packages the test of LiteLLM and LangChain is left out"
+		&& touch $@ || echo "Without its packages the tests of LiteLLM, LangChain and google-genai are left out"
 
 smoke: $(VENV)/.installed-dev
 	@mkdir -p $(TMPDIR)
