@@ -23,7 +23,7 @@ MODULES = b"<!-- modules -->"
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 """The nonce is for the import map, which browsers take from within a page alone. Early pictures are
 blobs, since they are fetched with a key."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.running import ROOT, RunningUp
 from tests.service.conftest import (  # noqa: F401
@@ -53,11 +53,11 @@ class Watched:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.asked: list[str] = []
+        self.requests: list[Request] = []
         self.said: list[str] = []
         self.expected: set[str] = set()
         """Parts of words of the console that belong to what a test does, such as refusals."""
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("request", lambda request: self.requests.append(request))
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.said.append(str(error)))
 
@@ -65,11 +65,15 @@ class Watched:
         if message.type in ("error", "warning"):
             self.said.append(message.text)
 
+    @property
+    def asked(self) -> list[str]:
+        """The addresses of the service, and of others, that it asked."""
+        kinds = ("blob:", "data:", "about:")
+        return [each.url for each in self.requests if not each.url.startswith(kinds)]
+
     def check(self) -> None:
         own = urlsplit(self.page.url).netloc
-        kinds = ("blob:", "data:", "about:")
-        foreign = [u for u in self.asked if not u.startswith(kinds) and urlsplit(u).netloc != own]
-        assert foreign == []
+        assert [each for each in self.asked if urlsplit(each).netloc != own] == []
         unexpected = [s for s in self.said if not any(each in s for each in self.expected)]
         assert unexpected == []
 

@@ -51,6 +51,25 @@ def test_a_lost_service_is_told_and_healed_and_nothing_is_missed(watched, served
         expect(card(page, "a cat")).to_have_class("card succeeded")
         page.get_by_role("button", name="Generate").click()
         expect(card(page, "a dog")).to_have_class("card queued")
+        streams = [each for each in watched.requests if each.url.endswith("/api/v1/events")]
+        assert "last-event-id" not in streams[0].headers
+        assert "last-event-id" in streams[-1].headers
+
+
+def test_it_works_below_a_path_of_a_proxy(watched, served, here, work):  # noqa: ARG001
+    page, below = watched.page, f"{served.url}/darkroom/"
+    page.route(f"{below}**", lambda route: route.continue_(url=behind(route.request.url)))
+    wish(page, below)
+    expect(card(page, "a cat")).to_have_class("card queued")
+    work.all()
+    expect(card(page, "a cat").get_by_role("img")).to_have_js_property("naturalWidth", 8)
+    asked = page.evaluate("performance.getEntriesByType('resource').map(each => each.name)")
+    assert len(asked) > 40
+    assert [url for url in asked if not url.startswith(below)] == []
+
+
+def behind(url: str) -> str:
+    return url.replace("/darkroom/", "/", 1)
 
 
 @pytest.fixture
@@ -92,8 +111,9 @@ def test_a_key_is_asked_for_and_pictures_come_by_signed_addresses(
     expect(picture).to_have_js_property("naturalWidth", 8)
     assert "signature=" in str(picture.get_attribute("src"))
     assert page.evaluate("sessionStorage.getItem('darkroom.key')") is None
-    page.reload()
+    page.get_by_role("button", name="Forget the key").click()
     expect(dialog).to_be_visible()
+    expect(card(page, "a cat")).to_have_count(0)
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { html } from "./html.js";
+import { read } from "./api.js";
 import { loadModels } from "./form/values.js";
 import { link, route } from "./router.js";
 import { Icon } from "./shared/icons.js";
 import { KeyPrompt } from "./shared/key.js";
 import { Toasts } from "./shared/toast.js";
-import { connection, status, theme } from "./state.js";
+import { connection, key, scopes, status, takeKey, theme } from "./state.js";
 import { VIEWS } from "./views.js";
 import { start } from "./watch/jobs.js";
 
@@ -28,6 +29,7 @@ function Head() {
         )}
         <a href="docs">API</a>
       </nav>
+      ${key.value && html`<button type="button" class="quiet" aria-label="Forget the key" title="Forget the key" onClick=${() => takeKey("", false)}><${Icon} name="key" /></button>`}
       <${ThemeSwitch} />
     </header>
   `;
@@ -73,4 +75,11 @@ effect(() => {
 
 render(html`<${Page} />`, /** @type {HTMLElement} */ (document.getElementById("page")));
 start();
-void loadModels();
+key.subscribe(() => void whoAsks());
+
+/** What this key may do, and the models that it sees. */
+async function whoAsks() {
+  void loadModels();
+  const me = await read("/api/v1/me").catch(() => null);
+  scopes.value = me?.scopes ?? [];
+}

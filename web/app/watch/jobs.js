@@ -4,7 +4,7 @@
 import { batch, effect, signal } from "@preact/signals";
 import { ask, read, Refusal } from "../api.js";
 import { follow } from "../events.js";
-import { connection, status } from "../state.js";
+import { connection, key, status } from "../state.js";
 
 /** @typedef {import("../types.js").Job} Job */
 /** @typedef {import("@preact/signals").Signal<Job>} JobSignal */
@@ -42,10 +42,18 @@ export function isOver(job) {
 /** Begins to follow; for good. */
 export function start() {
   follow("/api/v1/events", told, () => void list());
+  key.subscribe(forget);
   setInterval(lookAtQueue, LOOK_AT_QUEUE_MS);
   effect(() => {
     if (connection.value === "ok" && listFault.peek()) void list();
   });
+}
+
+/** What another key sees is another's. */
+function forget() {
+  for (const id of known.keys()) dropPreview(id);
+  known.clear();
+  order.value = null;
 }
 
 /** A job that was just accepted or read. @param {Job} job */

@@ -1,0 +1,73 @@
+"""That the page can be used without a mouse, and that axe-core finds no serious fault on a view."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+AXE = Path(__file__).parent / "node/node_modules/axe-core/axe.min.js"
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core finds of serious and critical faults."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{each['id']}: {[node['html'] for node in each['nodes']]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.fixture
+def make(page: Page, up: str) -> Page:
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm ci --prefix tests/web/node")
+    page.goto(up)
+    expect(page.locator("#generate")).to_be_enabled()
+    return page
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious_on_make(make, scheme, width):
+    make.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    make.set_viewport_size({"width": width, "height": 900})
+    assert faults(make) == []
+    for each in make.locator("details").all():
+        each.locator("summary").first.click()
+    make.get_by_label("Add a control").select_option("canny")
+    make.get_by_label("Hires").check()
+    assert faults(make) == []
+    make.get_by_role("button", name="What it knows").click()
+    expect(make.get_by_role("dialog")).to_be_visible()
+    assert faults(make) == []
+    make.keyboard.press("Escape")
+    expect(make.get_by_role("dialog")).to_have_count(0)
+    make.get_by_role("button", name="Remove canny").click()
+    make.get_by_label("Prompt", exact=True).fill("house")
+    make.keyboard.press("Control+Enter")
+    expect(make.locator("img[alt^=house]").first).to_be_visible()
+    assert faults(make) == []
+
+
+def test_a_picture_is_made_by_the_keyboard_alone(page, up):
+    page.goto(up)
+    expect(page.locator("#generate")).to_be_enabled()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    page.keyboard.type("a red apple")
+    seen = set()
+    while not page.locator("#generate").evaluate("each => each === document.activeElement"):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.outerHTML")
+        assert focused not in seen, "the focus goes round without Generate"
+        seen.add(focused)
+    assert page.evaluate("document.activeElement.matches(':focus-visible')")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card").first).to_contain_text("a red apple")
+    expect(page.locator(".card.queued, .card.running")).to_have_count(0)
