@@ -16,6 +16,7 @@ from darkroom.job import INPUT_ID
 from darkroom.kept_file import AboutFile, FileKind, KeptFile
 from darkroom.queue import files
 from darkroom.queue.exchange import AsyncClient
+from darkroom.queue.owned_pictures import has_sent
 from service.access import Asker
 from service.pictures.intake import InputImages
 
@@ -61,11 +62,14 @@ class Files:
         return await self.client.carry_out(files.get(file_id, owner=self.asker.sees))
 
     async def find_content(self, file_id: str) -> StoredImage:
-        """The picture of a file. Raises NoSuchFileError."""
-        file = await self.find(file_id)
+        """The picture of a file, or one that a job of theirs began with. Raises NoSuchFileError."""
+        sees = self.asker.sees
+        is_theirs = sees is None or await self.client.carry_out(has_sent(file_id, sees))
+        if not (is_theirs and INPUT_ID.fullmatch(file_id)):
+            raise files.no_file(file_id)
         try:
-            return await to_thread.run_sync(self.store.find_input, file.id)
-        except InvalidImageError as error:  # somebody deleted it in the store itself
+            return await to_thread.run_sync(self.store.find_input, file_id)
+        except InvalidImageError as error:
             raise files.no_file(file_id) from error
 
     async def page(self, *, limit: int, cursor: str | None) -> files.FilePage:

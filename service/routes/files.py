@@ -112,7 +112,8 @@ async def read_file_content(
     if_none_match: IfNoneMatch = None,  # noqa: ARG001
     asked_range: Range = None,  # noqa: ARG001
 ) -> Response:
-    """The picture of a file, as it is kept: a PNG, upright, in sRGB, without notes."""
+    """The picture of a file, as it is kept: a PNG, upright, in sRGB, without notes. Also one that
+    a job of yours began with, whose id its `request` tells."""
     image = await files.find_content(file_id)
     return unless_known(http, ImageFile(here.store, image), last_modified(image))
 

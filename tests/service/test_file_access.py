@@ -1,8 +1,11 @@
 """Whose files are whose, and what becomes of a picture for which there is no room."""
 
+import base64
+import io
 from pathlib import Path
 
 import httpx2
+from PIL import Image
 
 from tests.service.conftest import bearer, png
 
@@ -34,7 +37,19 @@ def test_a4_what_is_anothers_is_as_if_it_were_not_there(http, made):
     statuses = [
         http.get(file["urls"]["content"], headers=who).status_code for who in (ann, bob, admin)
     ]
-    assert statuses == [404, 200, 200]
+    assert statuses == [200, 200, 200]  # a job of hers has it
+
+
+def test_what_a_job_began_with_can_be_read_by_its_owner_alone(http, made):
+    ann, bob = bearer(made("ann")), bearer(made("bob"))
+    admin = bearer(made("admin", ("admin",)))
+    body = {"prompt": "a cat", "image": base64.b64encode(png(color=(4, 5, 6))).decode()}
+    job = http.post(JOBS, json=body, headers=ann).json()
+    content = f"{FILES}/{job['request']['image']}/content"
+    answers = [http.get(content, headers=who) for who in (ann, bob, admin)]
+    assert [each.status_code for each in answers] == [200, 404, 200]
+    assert Image.open(io.BytesIO(answers[0].content)).getpixel((0, 0)) == (4, 5, 6)
+    assert http.get(f"{FILES}/{job['request']['image']}", headers=ann).status_code == 404
 
 
 def test_without_room_nothing_is_left_behind(serving, valkey, made, tmp_path):
