@@ -255,9 +255,11 @@ SILLYTAVERN = {
 }
 
 
-def test_what_open_webui_sends(served, here, finishing, jobs):  # noqa: ARG001
-    """backend/open_webui/routers/images.py of 0.12.4, which posts back all options it read."""
-    with httpx2.Client(base_url=served.url, headers={"authorization": ""}, timeout=20) as http:
+@pytest.mark.parametrize("header", ["", "Basic"])
+def test_what_open_webui_sends(served, here, finishing, jobs, header):  # noqa: ARG001
+    """backend/open_webui/routers/images.py of 0.12.4, which posts back all options it read. The
+    header: where its auth string was never set, and where it is empty."""
+    with httpx2.Client(base_url=served.url, headers={"authorization": header}, timeout=20) as http:
         options = http.get(f"{SDAPI}/options").json()
         listed = http.get(f"{SDAPI}/sd-models").json()
         assert {"title", "model_name"} <= set(listed[0])

@@ -75,15 +75,24 @@ def test_additional_parameters_of_open_webui(ask, jobs):
 
 @pytest.mark.parametrize("name", ["image", "image[]"])
 def test_an_edit_of_open_webui(ask, jobs, redis, name):
-    """One picture is `image`, a list of them `image[]`; all else is text."""
+    """One picture is `image`, a list of them `image[]`; all else is text, of which aiohttp, which
+    it asks with, says so, before it says what it is called."""
     knows(redis, "pix", "edit")
     fields = {"model": "pix", "prompt": "bluer", "n": "1", "size": "512x512"}
     fields |= {"background": "auto", "response_format": "b64_json"}
-    files = [(name, ("image.png", png(color=(n, 0, 0)), "image/png")) for n in range(2)]
-    files = files if name == "image[]" else files[:1]
-    [made] = ask("/images/edits", data=fields, files=files, headers=OPEN_WEBUI)
+    plain = "text/plain; charset=utf-8"
+    parts = [(plain, f'name="{field}"', text.encode()) for field, text in fields.items()]
+    pictures = [png(color=(n, 0, 0)) for n in range(2 if name == "image[]" else 1)]
+    parts += [("image/png", f'name="{name}"; filename="4.png"', each) for each in pictures]
+    form = b""
+    for kind, about, content in parts:
+        part = f"Content-Type: {kind}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
+        form += b"--edge\r\n" + part.encode() + content + b"\r\n"
+    headers = OPEN_WEBUI | {"Content-Type": "multipart/form-data; boundary=edge"}
+    [made] = ask("/images/edits", content=form + b"--edge--\r\n", headers=headers)
     assert set(made) == {"b64_json"}
-    assert len(only(jobs).request["images"]) == len(files)
+    request = only(jobs).request
+    assert (request["prompt"], len(request["images"])) == ("bluer", len(pictures))
 
 
 # LibreChat 0.8.2, api/app/clients/tools/structured/
