@@ -4,17 +4,21 @@ the file of a picture says."""
 import base64
 import html
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask, BackgroundTasks
 
 from darkroom.errors import FieldError, InvalidRequestError
 from darkroom.job import Job
 from darkroom.offers import Offer
 from darkroom.others_requests import parameters_in
 from darkroom.request import UPSCALE
+from service.access import Jobs
 from service.bodies import read_body, require_json
 from service.departure import unless_gone
 from service.dependencies import Darkroom, Here, IdempotencyKey, Place, TheirJobs
@@ -34,12 +38,13 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 MAX_SIDE = 16_384
 """Pixels of a picture that is made larger."""
+MOST_AT_ONCE = 100
+"""Pictures of one request."""
 
 
 class _Extras(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    image: str
     upscaler_1: str = Field("None", max_length=200)
     resize_mode: Literal[0, 1] = 0
     upscaling_resize: float = Field(2.0, gt=0, le=8)
@@ -58,6 +63,31 @@ class _Extras(BaseModel):
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+class _One(_Extras):
+    image: str
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    data: str
+
+
+class _Many(_Extras):
+    images: list[_Named] = Field(alias="imageList", min_length=1, max_length=MOST_AT_ONCE)
+
+
+@dataclass(frozen=True)
+class _Larger:
+    """A picture that was made larger."""
+
+    file: bytes
+    told: Sequence[str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    noted: BackgroundTask | None = None
+    """To be done when it was answered."""
+
+
 class _PngInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -70,40 +100,34 @@ async def enlarge(
 ) -> Response:
     """A picture made larger: by a model, whose four times as large one is then brought to the size
     that is asked for, or by a filter."""
-    require_json(http)
-    most_text = int(here.settings.max_json_kb * 2**10)
-    fields, size = await read_body(http, most_text, requests.PICTURES)
-    asked, undone = requests.checked(_Extras, fields), a1111_undone.of_extras(fields)
-    if asked.upscaler_1.casefold() in PLAIN_UPSCALERS:
-        made = await unless_gone(http, _by_filter(here, asked))
-        return Response(json.dumps(_enlarged(made, undone)), 200, media_type="application/json")
-    offer = await _upscaler(here, asked.upscaler_1)
-    body = {"task": "upscale", "model": offer.card.name, "image": asked.image, "tags": [TAG]}
-    again = is_repeat(http.headers)
-    wanted = Wanted(body, size, idempotency_key, is_repeat=again, warnings=tuple(undone))
-    submitted = await submit(here, jobs, http, wanted)
+    fields, size = await _read(http, here)
+    asked = requests.checked(_One, fields)
+    wanted = _wanted(http, fields, size, idempotency_key)
+    made = await _larger(http, here, jobs, asked, asked.image, wanted)
+    if isinstance(made, Response):
+        return made
+    return _answered({"image": base64.b64encode(made.file).decode()}, [made])
 
-    async def write(job: Job) -> Response:
-        if not job.kept:
-            return answer(http, about(answers.failure(job), job, is_final=True))
-        image = job.kept[0]
-        wished = asked.size(image.width // UPSCALE, image.height // UPSCALE)
-        made = await in_bytes(here.store, jobs, image)
-        if wished != (image.width, image.height):
-            _refuse_large(wished, here.settings.max_image_pixels)
-            made = await here.inputs.decoders.copy(made, CopyWish("png", None, wished))
-        told = json.dumps(_enlarged(made, job.warnings))
-        return Response(told, 200, headers_of(submitted), "application/json")
 
-    return await answer_of(http, jobs, submitted.job, write)
+@router.post("/extra-batch-images", dependencies=[Place])
+async def enlarge_all(http: Request, here: Here, jobs: TheirJobs) -> Response:
+    """Pictures made larger, one after the other; the first that cannot be is the answer."""
+    fields, size = await _read(http, here)
+    asked = requests.checked(_Many, fields)
+    wanted = _wanted(http, fields, size, None)
+    done: list[_Larger] = []
+    for each in asked.images:
+        made = await _larger(http, here, jobs, asked, each.data, wanted)
+        if isinstance(made, Response):
+            return made
+        done.append(made)
+    return _answered({"images": [base64.b64encode(each.file).decode() for each in done]}, done)
 
 
 @router.post("/png-info")
 async def read_info(http: Request, here: Here) -> dict[str, Any]:
     """What the file of a picture says, whoever made it."""
-    require_json(http)
-    most_text = int(here.settings.max_json_kb * 2**10)
-    fields, _ = await read_body(http, most_text, requests.PICTURES)
+    fields, _ = await _read(http, here)
     text = requests.checked(_PngInfo, fields).image.encode(errors="replace")
     marks = await unless_gone(http, here.inputs.decoders.marks(text, is_text=True))
     said = marks["infotext"] or ""
@@ -116,12 +140,59 @@ _ITEMS = {"darkroom": "exact", "prompt": "workflow"}
 """Chunks of a PNG by their names, and what a decoder calls them."""
 
 
-async def _by_filter(here: Darkroom, asked: _Extras) -> bytes:
+async def _read(http: Request, here: Darkroom) -> tuple[dict[str, Any], int]:
+    require_json(http)
+    return await read_body(http, int(here.settings.max_json_kb * 2**10), requests.PICTURES)
+
+
+def _wanted(http: Request, fields: dict[str, Any], size: int, key: str | None) -> Wanted:
+    """A job of this request, but for its model and its picture."""
+    body = {"task": "upscale", "tags": [TAG]}
+    told = tuple(a1111_undone.of_extras(fields))
+    return Wanted(body, size, key, is_repeat=is_repeat(http.headers), warnings=told)
+
+
+async def _larger(
+    http: Request, here: Darkroom, jobs: Jobs, asked: _Extras, image: str, wanted: Wanted
+) -> _Larger | Response:
+    """A picture made larger, or the answer that says why not."""
+    if asked.upscaler_1.casefold() in PLAIN_UPSCALERS:
+        made = await unless_gone(http, _by_filter(here, asked, image))
+        return _Larger(made, wanted.warnings)
+    offer = await _upscaler(here, asked.upscaler_1)
+    body = wanted.body | {"model": offer.card.name, "image": image}
+    submitted = await submit(here, jobs, http, replace(wanted, body=body))
+    done: list[_Larger] = []
+
+    async def write(job: Job) -> Response:
+        if not job.kept:
+            return answer(http, about(answers.failure(job), job, is_final=True))
+        kept = job.kept[0]
+        wished = asked.size(kept.width // UPSCALE, kept.height // UPSCALE)
+        made = await in_bytes(here.store, jobs, kept)
+        if wished != (kept.width, kept.height):
+            _refuse_large(wished, here.settings.max_image_pixels)
+            made = await here.inputs.decoders.copy(made, CopyWish("png", None, wished))
+        done.append(_Larger(made, job.warnings, headers_of(submitted)))
+        return Response()
+
+    response = await answer_of(http, jobs, submitted.job, write)
+    return replace(done[0], noted=response.background) if done else response
+
+
+def _answered(told: dict[str, Any], made: Sequence[_Larger]) -> Response:
+    said = html.escape(" ".join(dict.fromkeys(text for each in made for text in each.told)))
+    told["html_info"] = f"<p>{said}</p>" if said else ""
+    noted = BackgroundTasks([each.noted for each in made if each.noted])
+    return Response(json.dumps(told), 200, made[-1].headers, "application/json", noted)
+
+
+async def _by_filter(here: Darkroom, asked: _Extras, image: str) -> bytes:
     """The file of a picture that no model made larger. Raises InvalidImageError,
     InvalidRequestError, DecodersBusyError."""
     most = here.settings.max_image_pixels
     wish = Wish("picture", True, WHITE, most, max(most, here.settings.max_opened_pixels))
-    picture = await here.inputs.decoders.decode(asked.image.encode(errors="replace"), wish)
+    picture = await here.inputs.decoders.decode(image.encode(errors="replace"), wish)
     if asked.upscaler_1.casefold() == "none":  # which leaves pictures as they are there too
         return picture.png
     wished = asked.size(*picture.size)
@@ -147,8 +218,3 @@ async def _upscaler(here: Darkroom, name: str) -> Offer:
         detail = f"No upscaler is called so. Must be one of: {known}."
         raise InvalidRequestError([FieldError("/upscaler_1", detail, "not_one_of")])
     return able[found]
-
-
-def _enlarged(made: bytes, warnings: list[str]) -> dict[str, str]:
-    said = html.escape(" ".join(warnings))
-    return {"image": base64.b64encode(made).decode(), "html_info": f"<p>{said}</p>" if said else ""}

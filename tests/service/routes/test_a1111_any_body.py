@@ -12,13 +12,13 @@ from service.dialects.a1111_requests import Asked
 from tests.service.conftest import bearer
 from tests.service.test_any_body import anything, scalars
 
-FIELDS = sorted({*Asked.model_fields, "image", "upscaler_1", "resize_mode"})
+FIELDS = sorted({*Asked.model_fields, "image", "imageList", "upscaler_1", "resize_mode"})
 bodies = st.one_of(
     anything,
     st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, scalars)),
     st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, anything)),
 )
-PATHS = ("txt2img", "img2img", "extra-single-image", "png-info", "options")
+PATHS = ("txt2img", "img2img", "extra-single-image", "extra-batch-images", "png-info", "options")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from webuiapi import WebUIApi
 
+from darkroom.job import JobError, JobStatus
 from tests.service.conftest import bearer, knows, only, png
 from tests.service.routes.test_a1111 import SDAPI
 
@@ -51,6 +52,36 @@ def test_a_picture_by_a_model_has_the_size_that_is_asked_for(client, background,
 def test_a_picture_by_a_filter_is_no_job(client, jobs, asked, size):
     assert client.extra_single_image(opened((8, 12)), **asked).image.size == size
     assert jobs.page().jobs == []
+
+
+def test_several_pictures_by_a_model_are_a_job_each(client, background, work, redis, jobs):
+    knows(redis, "other", "upscale", scheduler="DDIMScheduler")
+    background(lambda: [work.finish(work.claim()) for _ in range(2)])
+    sent = [opened(), opened((4, 4))]
+    made = client.extra_batch_images(sent, upscaler_1="other", gfpgan_visibility=1)
+    assert [each.size for each in made.images] == [(4, 4)] * 2
+    assert made.info.count("Not done here: gfpgan_visibility.") == 1
+    assert [job.request["width"] for job in jobs.page().jobs] == [16, 32]
+
+
+def test_several_pictures_by_a_filter(client, jobs):
+    made = client.extra_batch_images([opened(), opened((8, 12))], upscaler_1="Lanczos")
+    assert [each.size for each in made.images] == [(16, 16), (16, 24)]
+    assert jobs.page().jobs == []
+
+
+def test_of_several_pictures_the_first_that_fails_is_told(api, background, work, redis, jobs):
+    knows(redis, "other", "upscale", scheduler="DDIMScheduler")
+    error = JobError(code="out_of_memory", message="Too large.")
+    background(lambda: work.finish(work.claim(), JobStatus.FAILED, error=error))
+    sent = {"data": base64.b64encode(png()).decode(), "name": "a"}
+    body = {"imageList": [sent] * 2, "upscaler_1": "other"}
+    refused = api.post(f"{SDAPI}/extra-batch-images", json=body)
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (500, "false")
+    assert refused.headers["x-darkroom-job-id"] == only(jobs).id
+    for images in ([], [{}], [sent] * 101, sent):
+        wrong = api.post(f"{SDAPI}/extra-batch-images", json={"imageList": images})
+        assert (wrong.status_code, "imageList" in wrong.json()["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize(
