@@ -12,6 +12,7 @@ GIVEN = {
     "{job_id:job}": "job_" + "0" * 32,
     "{image_id}": "img_" + "0" * 32,
     "{model_id:path}": "pix",
+    ":{method}": ":predict",
 }
 GIVEN["{file_id}"] = f"file_{'0' * 64}"
 
@@ -25,6 +26,8 @@ def routes(served):
         for name, value in GIVEN.items():
             path = path.replace(name, value)
         found.setdefault(path, set()).update(each.methods)
+    for path, methods in found.items():  # a colon may belong to the name of a model
+        methods |= found.get(path.removesuffix(":predict"), set())
     return found
 
 
