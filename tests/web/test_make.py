@@ -121,12 +121,13 @@ def test_what_is_refused_is_marked_where_it_is_wrong(watched, make):
     expect(field).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_what_is_wrong_and_has_no_place_is_told_at_the_button(watched, make):
+def test_a_picture_that_is_needed_is_asked_for_at_its_place(watched, make):
     watched.expected.add("422")
     make.get_by_label("Model").select_option("emoji-upscale")
     expect(make.get_by_text("It makes pictures larger")).to_be_visible()
     make.get_by_role("button", name="Generate").click()
-    expect(make.locator("#generate-told")).to_contain_text("Image: ")
+    expect(make.locator(".canvas")).to_contain_text("This field is required")
+    expect(make.locator("#field-image")).to_be_focused()
 
 
 def test_a_picture_of_ones_own_holds_the_result_to_its_edges(make, up):

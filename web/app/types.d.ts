@@ -5,6 +5,7 @@ import type * as shapes from "../../clients/typescript/src/schema.js";
 export type { ImageRecord, Job, Model, Problem } from "../../clients/typescript/src/types.js";
 import type { Model } from "../../clients/typescript/src/types.js";
 
+export type Inspection = shapes.Inspection;
 export type Style = shapes.Style;
 export type Me = shapes.Me;
 /** A model with all that is known of what it takes. */

@@ -51,16 +51,14 @@ export function fieldNamed(name) {
   return fields.value.find((each) => each.name === name);
 }
 
-/** As the service infers it (docs/api.md). @param {ModelWithSchemas | null} of @param {Values} given */
+/** As the service infers it (docs/api.md) of what `body` makes of the same. @param {ModelWithSchemas | null} of @param {Values} given */
 export function taskOf(of, given) {
   const tasks = of?.tasks ?? [];
   const first = (/** @type {string[]} */ ...wanted) => wanted.find((each) => tasks.includes(each));
-  /** @type {string | undefined} */
-  let found;
-  if (given["image"] && (given["mask_image"] || given["padding"])) found = first("inpaint");
-  else if (given["image"]) found = first("image-to-image", "upscale", "inpaint");
-  else if (given["images"]) found = first("edit");
-  else if (given["regions"]) found = first("layout-to-image");
+  const part = given["padding"] ? ["inpaint"] : given["mask_image"] ? ["edit", "inpaint"] : [];
+  const found = given["image"]
+    ? first(...part, "edit", "image-to-image", "upscale", "inpaint")
+    : first(...(given["regions"] ? ["layout-to-image"] : []));
   return found ?? first("text-to-image", "class-to-image", "unconditional") ?? tasks[0] ?? "text-to-image";
 }
 
@@ -119,10 +117,12 @@ function keepWhatFits() {
   values.value = Object.fromEntries(kept);
 }
 
-/** What is sent. @returns {Values} */
+/** What is sent; of pictures to edit that of the canvas is the first. @returns {Values} */
 export function body() {
   const takes = new Set(fields.value.map((each) => each.name));
-  const set = Object.entries(values.value).filter(([name]) => takes.has(name));
+  const { image, images = [] } = /** @type {{ image?: string, images?: string[] }} */ (values.value);
+  const whole = image && task.value === "edit" ? { ...values.value, images: [image, ...images] } : values.value;
+  const set = Object.entries(whole).filter(([name]) => takes.has(name));
   return { ...Object.fromEntries(set), model: modelName.value, preview: true };
 }
 
@@ -133,8 +133,9 @@ export function body() {
  */
 export function useRequest(request) {
   batch(() => {
-    const { task: _, ...given } = request;
-    values.value = given;
+    const { task: _, images: [first, ...others] = [], ...given } = /** @type {Values & { images?: string[] }} */ (request);
+    const edited = { ...(first && { image: first }), ...(others.length && { images: others }) };
+    values.value = { ...given, ...edited };
     faults.value = {};
     dropDefaults();
   });

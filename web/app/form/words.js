@@ -14,7 +14,7 @@ export const LABELS = {
 /** @type {{ title: string, fields: string[] }[]} */
 export const GROUPS = [
   { title: "Negative prompt and guidance", fields: ["negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"] },
-  { title: "Steps and scheduler", fields: ["num_inference_steps", "strength", "scheduler", "scheduler_options", "hires"] },
+  { title: "Steps and scheduler", fields: ["num_inference_steps", "scheduler", "scheduler_options", "hires"] },
   { title: "File and job", fields: ["output", "priority", "tags", "metadata", "deadline_s", "ttl_s", "deterministic"] },
 ];
 
@@ -24,7 +24,7 @@ export const REST = "More";
 /** What has a place of its own on the page, or is the page's own business. */
 export const ELSEWHERE = new Set([
   ...["task", "model", "prompt", "width", "height", "num_images", "seed", "style", "loras", "preview"],
-  ...["controls", "reference_images", "reference_scale", "images", "image", "mask_image", "padding"],
+  ...["controls", "reference_images", "reference_scale", "images", "image", "mask_image", "padding", "strength"],
   ...["regions", "webhook"],
 ]);
 

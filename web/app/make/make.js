@@ -1,6 +1,7 @@
 // The first view: a wish on one side, on the other what becomes of it.
 
 import { html } from "../html.js";
+import { Canvas } from "../canvas/canvas.js";
 import { Folds } from "../form/folds.js";
 import { fields, loadModels, modelFault } from "../form/values.js";
 import { Failed } from "../shared/states.js";
@@ -35,6 +36,7 @@ export function Make() {
         ${modelFault.value && !models.value && html`<${Failed} error=${modelFault.value} again=${loadModels} />`}
         <${First} />
         <${ModelChoice} />
+        <${Canvas} />
         <${Shape} />
         <${Count} />
         ${fields.value.length > 0 &&

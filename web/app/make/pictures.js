@@ -39,7 +39,7 @@ export function References() {
 }
 
 export function Edited() {
-  const most = model.value?.max_edited;
-  if (!most) return null;
-  return html`<${PictureList} name="images" title="Pictures to edit" most=${most} />`;
+  const most = model.value?.max_edited ?? 0;
+  if (most < 2 || !values.value["image"]) return null;
+  return html`<${PictureList} name="images" title="More pictures to edit" most=${most - 1} />`;
 }

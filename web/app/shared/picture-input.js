@@ -29,33 +29,43 @@ export function pictureIn(data) {
 
 /**
  * `value` is the picture's id, empty where there is none; `put` gets undefined where it is taken away.
- * @param {{ id: string, label: string, value: string, put: (id: string | undefined) => void, fault?: string | undefined }} props
+ * `take` does something else with a file than to upload it, `more` is said beside the picture's sides.
+ * @param {{ id: string, label: string, value: string, put: (id: string | undefined) => void, fault?: string | undefined,
+ *   take?: (file: File) => Promise<void>, more?: string }} props
  */
-export function PictureInput({ id, label, value, put, fault }) {
+export function PictureInput({ id, label, value, put, fault, take: takeFile = async (file) => put((await upload(file)).id), more = "" }) {
   const [wrong, setWrong] = useState("");
   const [isOver, setOver] = useState(false);
   const [sides, setSides] = useState("");
   const take = async (/** @type {File | null} */ file) => {
     if (!file) return;
     setWrong("");
-    await upload(file).then(({ id: name }) => put(name), (/** @type {Error} */ error) => setWrong(error.message));
+    await takeFile(file).catch((/** @type {Error} */ error) => setWrong(error.message));
+  };
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = pictureIn(event.clipboardData);
+    if (file) event.preventDefault();
+    void take(file);
   };
   const over = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
     setOver(event.type === "dragover");
     if (event.type === "drop") void take(pictureIn(event.dataTransfer));
   };
+  const picked = (/** @type {any} */ event) => {
+    void take(event.target.files[0] ?? null);
+    event.target.value = ""; // so that the same file can be picked again
+  };
   const told = wrong || fault;
   return html`
-    <div class=${isOver ? "picture-input over" : "picture-input"} onDragOver=${over} onDragLeave=${over} onDrop=${over}
-      onPaste=${(/** @type {ClipboardEvent} */ e) => void take(pictureIn(e.clipboardData))}>
+    <div class=${isOver ? "picture-input over" : "picture-input"} onDragOver=${over} onDragLeave=${over} onDrop=${over} onPaste=${paste}>
       ${value && html`<img class="picture" src=${pictureAddress(pathOf(value)) || undefined} alt=${label}
         onLoad=${(/** @type {any} */ e) => setSides(`${e.target.naturalWidth} × ${e.target.naturalHeight}`)} />`}
       <div class="picture-input-text">
         <label for=${id}>${value ? "Another" : label}</label>
         <input id=${id} class="unseen" type="file" accept=${TYPES} aria-invalid=${told ? "true" : undefined}
-          aria-label=${label} onChange=${(/** @type {any} */ e) => void take(e.target.files[0] ?? null)} />
-        <p class="help">${value ? sides : "Pick, drop or paste"}</p>
+          aria-label=${label} onChange=${picked} />
+        <p class="help">${value ? [sides, more].filter(Boolean).join(" · ") : "Pick, drop or paste"}</p>
         ${told && html`<p class="wrong" role="alert">${told}</p>`}
       </div>
       ${value && html`<button type="button" class="quiet" aria-label=${`Take away: ${label}`} title="Take away" onClick=${() => put(undefined)}><${Icon} name="close" /></button>`}
