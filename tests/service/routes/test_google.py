@@ -13,10 +13,11 @@ import pytest
 
 from darkroom.job import JobError, JobStatus
 from darkroom.queue.queue import queue_bell
-from tests.service.conftest import bearer, png
-from tests.service.dialects.test_calls import left, until
-from tests.service.routes.test_openai import finishing, knows, only, opened  # noqa: F401
+from tests.service.conftest import bearer, knows, only, png
+from tests.service.dialects.test_calls import left
+from tests.service.routes.test_openai import opened
 from tests.service.wire import JSON, connected, head
+from tests.waiting import until
 
 MODELS = "/google/v1beta/models"
 PREDICT, GENERATE = f"{MODELS}/pix:predict", f"{MODELS}/pix:generateContent"
@@ -29,7 +30,7 @@ def blob(**picture):
 
 
 @pytest.fixture
-def ask(api, finishing):  # noqa: F811
+def ask(api, finishing):
     """Asks for pictures and returns the answer."""
 
     def ask(path, body, **headers):
@@ -316,7 +317,7 @@ def test_other_refusals_have_the_same_shape(api):
 )
 def test_a_job_that_fails_is_told_and_not_asked_for_again(
     api,
-    finishing,  # noqa: F811
+    finishing,
     jobs,
     code,
     status,
