@@ -4,6 +4,7 @@ A table stands between `<!-- name -->` and `<!-- end -->` in its page.
 """
 
 import ast
+import itertools
 import json
 import re
 import sys
@@ -18,7 +19,7 @@ from worker.gathering.joinable import JOINABLE, TEXT_LENGTHS, Rows
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PAGES = ("api", "architecture", "models", "operations", "schedulers", "tasks")
-PACKAGES = ("darkroom", "service", "worker", "training", "benchmarks")
+PACKAGES = ("darkroom", "service", "web", "worker", "training", "benchmarks")
 
 
 def main() -> None:
@@ -67,7 +68,8 @@ def _files() -> str:
 def _rooms() -> Iterator[Path]:
     """Folders with files of their own, each before those in it."""
     for package in PACKAGES:
-        folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+        files = itertools.chain(*((ROOT / package).rglob(kind) for kind in ("*.py", "*.js")))
+        folders = {path.parent for path in files}
         yield from sorted(folder for folder in folders if _sources(folder))
 
 
@@ -85,14 +87,18 @@ def _rows(room: Path) -> str:
 
 def _sources(room: Path) -> list[Path]:
     modules = sorted(path for path in room.glob("*.py") if path.name != "__init__.py")
-    return modules + sorted(room.glob("*.lua"))
+    return modules + sorted(room.glob("*.lua")) + sorted(room.glob("*.js"))
 
 
 def _purpose(path: Path) -> str:
-    """What a file is for: the first words of its docstring or, in Lua, of its first comment."""
+    """What a file is for: the first words of its docstring or, in Lua and JavaScript, of its first
+    comment."""
     text = path.read_text()
     if path.suffix == ".lua":
         first = text.partition("\n")[0].removeprefix("--")
+    elif path.suffix == ".js":
+        comment = itertools.takewhile(lambda line: line.startswith("//"), text.splitlines())
+        first = " ".join(line.removeprefix("//") for line in comment)
     else:
         first = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0]
     sentence = re.split(r"[;.](?:\s|$)", " ".join(first.split()))[0]

@@ -6,6 +6,7 @@ request ever leads to a folder.
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,9 @@ class PageFile:
     """Its ETag."""
 
 
+_COMMENTS = re.compile(rb"/\*\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
+
+
 @cache
 def page_files() -> Mapping[str, PageFile]:
     """All files by their names, such as `app/main.js`."""
@@ -54,6 +58,13 @@ def _files(folder: Traversable, before: str) -> Iterator[tuple[str, PageFile]]:
         if entry.is_dir():
             yield from _files(entry, f"{name}/")
         elif kind := TYPES.get(entry.name.rpartition(".")[2]):
-            content = entry.read_bytes()
+            content = _sent(name, entry.read_bytes())
             tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
             yield name, PageFile(content, gzip.compress(content, mtime=0), kind, tag)
+
+
+def _sent(name: str, content: bytes) -> bytes:
+    """Our own modules without comments and types, a quarter of them; lines keep their numbers."""
+    if not (name.startswith("app/") and name.endswith(".js")):
+        return content
+    return _COMMENTS.sub(lambda found: b"\n" * found[0].count(b"\n"), content)

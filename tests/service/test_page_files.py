@@ -1,6 +1,8 @@
 """The files of the page: all of them, packed, by names and by nothing else."""
 
 import gzip
+import re
+from importlib import resources
 
 from service.page_files import page_files, page_paths
 
@@ -17,3 +19,14 @@ def test_each_file_is_there_as_it_is_and_packed():
 def test_code_of_python_and_what_makes_the_files_is_not_among_them():
     assert not [name for name in page_files() if name.endswith((".py", ".pyc", ".ts", ".json"))]
     assert "/web/app/main.js" in page_paths()
+
+
+def test_modules_are_sent_without_comments_each_line_in_its_place():
+    for name, file in page_files().items():
+        if name.startswith("app/") and name.endswith(".js"):
+            whole = resources.files("web").joinpath(name).read_text().splitlines()
+            sent = file.content.decode().splitlines()
+            assert len(sent) == len(whole)
+            for line, before in zip(sent, whole, strict=True):
+                assert line == before or "/*" in before or re.match(r"\s*(//|\*)", before), name
+            assert "/**" not in file.content.decode()

@@ -13,7 +13,7 @@ export const LABELS = {
 
 /** @type {{ title: string, fields: string[] }[]} */
 export const GROUPS = [
-  { title: "Negative prompt and guidance", fields: ["negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"] },
+  { title: "Prompt and guidance", fields: ["negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"] },
   { title: "Steps and scheduler", fields: ["num_inference_steps", "scheduler", "scheduler_options", "hires"] },
   { title: "File and job", fields: ["output", "priority", "tags", "metadata", "deadline_s", "ttl_s", "deterministic"] },
 ];

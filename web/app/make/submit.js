@@ -27,7 +27,7 @@ export async function submit() {
     unanswered = { text: "", key: "" };
     sending.value = { isSending: false, sentences: [], againAt: null };
     status.value = "Accepted";
-    if (matchMedia("(max-width: 899px)").matches) document.querySelector(".sheet")?.scrollIntoView();
+    if (matchMedia("(max-width: 759px)").matches) document.querySelector(".sheet")?.scrollIntoView();
   } catch (error) {
     refused(error);
   }
@@ -54,7 +54,7 @@ function showFault() {
   if (more.length) sending.value = { ...sending.value, sentences: [...sending.value.sentences, ...more] };
   const wrong = /** @type {HTMLElement | null} */ (document.querySelector(".wish [aria-invalid=true]"));
   wrong?.focus();
-  wrong?.scrollIntoView({ block: "center" });
+  wrong?.scrollIntoView({ block: "nearest" });
 }
 
 /** Random; `crypto.randomUUID` is there on https and localhost alone. */

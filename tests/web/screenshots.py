@@ -1,0 +1,87 @@
+"""Writes the pictures of docs/page.md: `python -m tests.web.screenshots`.
+
+Starts a `darkroom up` of its own with the demo models and drives Chromium through each view, dark
+and light, wide and narrow. A view is a function of `VIEWS`.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.running import ROOT, RunningUp
+from tests.web.conftest import CHROMIUM, FLAGS
+
+FOLDER = ROOT / "docs" / "pictures" / "page"
+SIZES = {"wide": (1440, 900), "middle": (768, 1024), "narrow": (360, 740)}
+
+
+def make(page: Page) -> None:
+    """Wishes of several shapes, done, and one that runs."""
+    wish = page.get_by_label("Prompt", exact=True)
+    for prompt, shape, count in (
+        ("large rocket on a blue background", "2:3", 1),
+        ("smiling face with sunglasses", "1:1", 4),
+        ("a red apple", "1:1", 1),
+    ):
+        if page.locator(".card", has_text=prompt).count():
+            continue
+        page.get_by_role("button", name=shape).click()
+        page.get_by_label("Pictures", exact=True).fill(str(count))
+        wish.fill(prompt)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".card.succeeded", has_text=prompt)).to_have_count(1)
+    page.get_by_label("Pictures", exact=True).fill("1")
+    page.evaluate("scrollTo(0, 0)")
+
+
+def folds(page: Page) -> None:
+    """What is folded away."""
+    page.locator("summary", has_text="Seed").click()
+    page.locator("summary", has_text="Steps and scheduler").click()
+    page.get_by_label("Steps", exact=True).fill("40")
+    page.locator("summary", has_text="Steps and scheduler").scroll_into_view_if_needed()
+
+
+def known(page: Page) -> None:
+    """What the demo model knows."""
+    page.get_by_role("button", name="What it knows").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "make": ("", make),
+    "folds": ("", folds),
+    "known": ("", known),
+}
+"""By the names of files: the address behind the service's, and what is done there first."""
+
+
+def main(names: list[str]) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunningUp(Path(folder), ROOT / "models.toml") as up,
+        sync_playwright() as playwright,
+    ):
+        url = up.ready()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for name in names or VIEWS:
+            place, prepare = VIEWS[name]
+            for theme in ("dark", "light"):
+                for size, (width, height) in SIZES.items():
+                    page = browser.new_page(
+                        viewport={"width": width, "height": height}, color_scheme=theme
+                    )
+                    page.goto(f"{url}/{place}")
+                    expect(page.locator("main")).not_to_be_empty()
+                    prepare(page)
+                    page.screenshot(path=FOLDER / f"{name}-{theme}-{size}.png")
+                    page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
