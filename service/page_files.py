@@ -6,6 +6,7 @@ request ever leads to a folder.
 
 import gzip
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,17 @@ class PageFile:
     """Its ETag."""
 
 
+FIRST = "app/main.js"
+VENDORED = {
+    "preact": "vendor/preact.mjs",
+    "preact/hooks": "vendor/hooks.mjs",
+    "htm": "vendor/htm.mjs",
+    "@preact/signals": "vendor/signals.mjs",
+    "@preact/signals-core": "vendor/signals-core.mjs",
+}
+"""The libraries, by the names that modules import; the page's import map says the same."""
+
+_IMPORTS = re.compile(r"""(?:from|^import) *"([\w@./-]+)";""", re.MULTILINE)
 _COMMENTS = re.compile(rb"/\*\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 
 
@@ -50,6 +62,21 @@ def page_files() -> Mapping[str, PageFile]:
 def page_paths() -> frozenset[str]:
     """Where they are served."""
     return frozenset(f"{PREFIX}{name}" for name in page_files())
+
+
+@cache
+def first_modules() -> tuple[str, ...]:
+    """The modules that the page begins with: all that `app/main.js` imports, and what these do."""
+    files, found, waiting = page_files(), dict.fromkeys([FIRST]), [FIRST]
+    while waiting:
+        name = waiting.pop()
+        for imported in _IMPORTS.findall(files[name].content.decode()):
+            near = posixpath.normpath(f"{posixpath.dirname(name)}/{imported}")
+            other = near if imported.startswith(".") else VENDORED[imported]
+            if other not in found:
+                found[other] = None
+                waiting.append(other)
+    return tuple(found)
 
 
 def _files(folder: Traversable, before: str) -> Iterator[tuple[str, PageFile]]:

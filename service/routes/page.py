@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from darkroom import __version__
 from service.negotiation import unless_known
-from service.page_files import PREFIX, page_files
+from service.page_files import PREFIX, first_modules, page_files
 from service.preferences import takes_gzip, wants_page
 
 router = APIRouter(include_in_schema=False)
@@ -19,7 +19,7 @@ INDEX = "index.html"
 NONCE = b"{nonce}"
 """Where the page wants the number that this answer's policy names."""
 MODULES = b"<!-- modules -->"
-"""Where it names all modules, so that none waits for another to name it."""
+"""Where it names all that it begins with, so that none waits for another to name it."""
 _POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -73,6 +73,5 @@ async def read_page_file(http: Request, name: str) -> Response:
 
 
 def _modules() -> bytes:
-    names = [name for name in page_files() if name.endswith(("js", "mjs"))]
-    links = [f'<link rel="modulepreload" href="web/{name}">' for name in names]
+    links = [f'<link rel="modulepreload" href="web/{name}">' for name in first_modules()]
     return "\n".join(links).encode()

@@ -1,10 +1,11 @@
 """The files of the page: all of them, packed, by names and by nothing else."""
 
 import gzip
+import json
 import re
 from importlib import resources
 
-from service.page_files import page_files, page_paths
+from service.page_files import VENDORED, first_modules, page_files, page_paths
 
 
 def test_each_file_is_there_as_it_is_and_packed():
@@ -30,3 +31,15 @@ def test_modules_are_sent_without_comments_each_line_in_its_place():
             for line, before in zip(sent, whole, strict=True):
                 assert line == before or "/*" in before or re.match(r"\s*(//|\*)", before), name
             assert "/**" not in file.content.decode()
+
+
+def test_the_page_begins_with_what_its_first_module_imports():
+    first = first_modules()
+    assert first[0] == "app/main.js"
+    assert {"app/make/make.js", "app/api.js", *VENDORED.values()} <= {*first} <= page_files().keys()
+
+
+def test_the_import_map_says_where_libraries_are():
+    index = page_files()["index.html"].content.decode()
+    told = json.loads(re.findall(r"<script type=.importmap.*?>(.*?)</script>", index, re.DOTALL)[0])
+    assert told == {"imports": {name: f"./web/{file}" for name, file in VENDORED.items()}}
