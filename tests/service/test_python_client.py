@@ -127,6 +127,7 @@ def test_files(client):
     assert client.put_file(data).id == file.id
     assert client.file_content(file.id).startswith(b"\x89PNG")
     assert [each.id for each in client.files()] == [file.id]
+    assert list(client.files(limit=0)) == []
     job = client.submit(prompt="a cat", image=file.id)
     assert job.request["image"] == file.id
     client.delete_file(file.id)
