@@ -56,6 +56,28 @@ def test_a_lost_service_is_told_and_healed_and_nothing_is_missed(watched, served
         assert "last-event-id" in streams[-1].headers
 
 
+def test_after_a_night_it_goes_on_where_it_was(watched, served, here, work):  # noqa: ARG001
+    page = watched.page
+    page.clock.install()
+    wish(page, served.url)
+    expect(card(page, "a cat")).to_have_class("card queued")
+    with page.expect_request("**/api/v1/events") as again:
+        page.clock.fast_forward("08:00:00")
+        page.clock.fast_forward("00:10")
+    assert "last-event-id" in again.value.headers
+    work.all()
+    expect(card(page, "a cat")).to_have_class("card succeeded")
+
+
+def test_a_worker_that_comes_is_seen(page, served, here, announced):  # noqa: ARG001
+    page.clock.install()
+    page.goto(served.url)
+    expect(page.get_by_text("No worker serves it now")).to_be_visible()
+    announced(serves=("pix",), models=("pix",))
+    page.clock.fast_forward("00:06")
+    expect(page.get_by_text("No worker serves it now")).to_have_count(0)
+
+
 def test_it_works_below_a_path_of_a_proxy(watched, served, here, work):  # noqa: ARG001
     page, below = watched.page, f"{served.url}/darkroom/"
     page.route(f"{below}**", lambda route: route.continue_(url=behind(route.request.url)))

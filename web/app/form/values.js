@@ -3,13 +3,14 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 import { read, Refusal } from "../api.js";
-import { models } from "../state.js";
+import { connection, models } from "../state.js";
 import { fieldsOf, fits, same } from "./schema.js";
 
 /** @typedef {import("../types.js").Field} Field */
 /** @typedef {import("../types.js").Values} Values */
 /** @typedef {import("../types.js").ModelWithSchemas} ModelWithSchemas */
 
+const LOOK_MS = 5000;
 const KEPT = "darkroom.wish";
 
 /** What was set, by the names of fields. */
@@ -84,11 +85,13 @@ async function loadModel(name) {
   }
 }
 
-/** Another model, or what workers have found out meanwhile. */
-export function refreshModel() {
-  void loadModels();
-  void loadModel(modelName.value);
-}
+/** Until a worker has the model in memory there is something to find out: that one serves it, what it takes. */
+setInterval(async () => {
+  const isLoaded = () => models.value?.find((each) => each.id === modelName.value)?.loaded_on.length;
+  if (!models.value || isLoaded() || document.hidden || connection.value === "lost") return;
+  await loadModels();
+  if (isLoaded()) await loadModel(modelName.value);
+}, LOOK_MS);
 
 /** Sets a field; undefined leaves it to the model. @param {string} name @param {unknown} value */
 export function put(name, value) {

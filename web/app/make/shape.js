@@ -9,14 +9,16 @@ import { presets } from "./shapes.js";
 export function Shape() {
   const [wide, high] = [fieldNamed("width"), fieldNamed("height")];
   if (!wide || !high || !model.value) return null;
+  if (wide.kind === "choice") return html`<${Fixed} wide=${wide} high=${high} />`;
+  if (wide.max === null) return null; // it follows from the picture
   const width = Number(values.value["width"] ?? wide.default ?? 0);
   const height = Number(values.value["height"] ?? high.default ?? 0);
   const own = Number(wide.default ?? 0) * Number(high.default ?? 0);
-  const shapes = own && wide.max !== null ? presets(model.value.limits, own) : [];
+  const shapes = own ? presets(model.value.limits, own) : [];
   const fault = faults.value["width"] ?? faults.value["height"];
   const set = (/** @type {number} */ w, /** @type {number} */ h) => {
-    put("width", w === wide.default ? undefined : w);
-    put("height", h === high.default ? undefined : h);
+    put("width", w && w !== wide.default ? w : undefined);
+    put("height", h && h !== high.default ? h : undefined);
   };
   return html`
     <fieldset class="field shape" aria-describedby=${fault ? "shape-wrong" : undefined}>
@@ -32,10 +34,15 @@ export function Shape() {
           `,
         )}
       </div>`}
-      ${wide.max === null && wide.kind !== "whole" ? null : html`<${Sides} width=${width} height=${height} wide=${wide} high=${high} set=${set} />`}
+      <${Sides} width=${width} height=${height} wide=${wide} high=${high} set=${set} />
       ${fault && html`<p class="wrong" id="shape-wrong">${fault}</p>`}
     </fieldset>
   `;
+}
+
+/** A model that makes one size. @param {{ wide: import("../types.js").Field, high: import("../types.js").Field }} props */
+function Fixed({ wide, high }) {
+  return html`<p class="help">It makes pictures of ${String(wide.default)} × ${String(high.default)}.</p>`;
 }
 
 /** A drawing of a shape. @param {import("./shapes.js").ShapePreset} shape */
