@@ -1,13 +1,11 @@
-// Requests to the API: with the key, with problem documents as errors; tells when the service is lost
-// and heals that. Knows no view.
+// Requests to the API: with the key, with problem documents as errors; tells when the service is lost.
+// Knows no view.
 
 import { signal } from "@preact/signals";
 import { connection, key } from "./state.js";
 
 /** @typedef {import("./types.js").Problem} Problem */
 /** @typedef {{ method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Options */
-
-const LONGEST_PAUSE_MS = 8000;
 
 /** Where a path of the API is, also below a proxy's sub-path. @param {string} path */
 export function address(path) {
@@ -101,19 +99,9 @@ async function refusalOf(answer) {
   return new Refusal(problem, answer.status, Number.isFinite(after) ? after : null);
 }
 
-/** The service is away: asks for a sign of life until there is one. */
+/** The service is away; whatever answer comes first, most likely to who follows events, ends that. */
 export function lost() {
-  if (connection.value === "lost") return;
   connection.value = "lost";
-  void heal();
-}
-
-async function heal() {
-  for (let pauseMs = 500; connection.value === "lost"; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-    await pause(pauseMs);
-    const alive = await fetch(address("/livez"), { cache: "no-store" }).catch(() => null);
-    if (alive?.ok) connection.value = "ok";
-  }
 }
 
 /** Resolves after so long, or as soon as the machine wakes up or has a network again.
