@@ -4,7 +4,7 @@ import re
 
 import httpx2
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.service.conftest import picture
 from tests.waiting import until
@@ -149,6 +149,45 @@ def test_a_picture_of_ones_own_holds_the_result_to_its_edges(make, up):
     expect(make.locator(".card.queued, .card.running")).to_have_count(0)
 
 
+def test_a_field_that_nobody_foresaw_appears_by_itself(page, up):
+    def with_one_more(route: Route) -> None:
+        answer = route.fetch()
+        model = answer.json()
+        field = {"type": "integer", "minimum": 0, "maximum": 9, "default": 3}
+        new = {"sparkle": field | {"description": "How much it `sparkles`."}}
+        model["schemas"]["text-to-image"]["properties"] |= new
+        route.fulfill(response=answer, json=model)
+
+    page.route("**/api/v1/models/emoji", with_one_more)
+    page.goto(up)
+    more = fold(page, "More")
+    field = more.get_by_label("Sparkle")
+    expect(field).to_have_value("3")
+    expect(more).to_contain_text("0 to 9")
+    expect(more).to_contain_text("How much it sparkles.")
+    field.fill("5")
+    expect(more.locator("summary")).to_contain_text("Sparkle 5")
+    more.get_by_role("button", name="Sparkle: back to the default, 3").click()
+    expect(field).to_have_value("3")
+
+
+@pytest.mark.parametrize(("least", "most", "step", "side"), [(64, 2048, 8, 1024), (32, 256, 8, 64)])
+def test_shapes_are_within_what_a_model_makes(make, least, most, step, side):
+    limits = {"min_size": least, "max_size": most, "size_multiple": step}
+    limits["max_pixels"] = most * most
+    presets = "async ([limits, own]) => (await import(own[0])).presets(limits, own[1])"
+    here = make.evaluate("new URL('web/app/make/shapes.js', document.baseURI).href")
+    found = make.evaluate(presets, [limits, [here, side * side]])
+    assert [each["label"] for each in found] == ["1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16"]
+    for each in found:
+        across, down = map(int, each["label"].split(":"))
+        width, height = each["width"], each["height"]
+        assert least <= min(width, height) <= max(width, height) <= most
+        assert width % step == height % step == 0
+        assert width * height == pytest.approx(side * side, rel=0.12)
+        assert width / height == pytest.approx(across / down, rel=0.1)
+
+
 def test_a_reload_finds_what_runs_and_it_can_be_canceled(make):
     fold(make, "Steps").get_by_label("Steps", exact=True).fill("150")
     make.get_by_label("Pictures", exact=True).fill("8")
@@ -160,6 +199,27 @@ def test_a_reload_finds_what_runs_and_it_can_be_canceled(make):
     expect(card).to_contain_text("a dog")
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_class("card canceled")
+
+
+def test_a_picture_is_made_by_the_keyboard_alone(page, up):
+    page.goto(up)
+    expect(page.locator("#generate")).to_be_enabled()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
+    page.keyboard.type("a red apple")
+    seen = set()
+    while not page.locator("#generate").evaluate("each => each === document.activeElement"):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.outerHTML")
+        assert focused not in seen, "the focus goes round without Generate"
+        seen.add(focused)
+    assert page.evaluate("document.activeElement.matches(':focus-visible')")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card").first).to_contain_text("a red apple")
+    expect(page.locator(".card.queued, .card.running")).to_have_count(0)
 
 
 def test_a_theme_is_chosen_and_kept(make):
