@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from tests.running import ROOT, RunningUp
 from tests.service.conftest import (  # noqa: F401
     announced,
+    api,
     guarded,
+    guarded_work,
     here,
     http,
     jobs,
@@ -21,6 +23,7 @@ from tests.service.conftest import (  # noqa: F401
     quiet,
     served,
     serving,
+    submitted,
     work,
 )
 

@@ -51,10 +51,33 @@ def known(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def gallery(page: Page) -> None:
+    """What was made so far."""
+    expect(page.locator(".tile img").last).to_have_js_property("complete", True)
+    starred = page.locator(".tile .star[aria-pressed=true]")
+    if not starred.count():
+        page.locator(".tile .star").nth(2).click()
+        expect(starred).not_to_have_count(0)
+
+
+def large(page: Page) -> None:
+    """A picture beside what it began with."""
+    upscaled = page.locator(".tile", has_text="emoji-upscale").get_by_role("link")
+    expect(page.locator(".tile img").last).to_be_visible()
+    if not upscaled.count():
+        page.locator(".tile a").first.click()
+        page.get_by_role("button", name="Upscale").click()
+        page.keyboard.press("Escape")
+    upscaled.first.click()
+    expect(page.locator("img.before")).to_have_js_property("complete", True)
+
+
 VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "make": ("", make),
     "folds": ("", folds),
     "known": ("", known),
+    "gallery": ("#/pictures", gallery),
+    "large": ("#/pictures", large),
 }
 """By the names of files: the address behind the service's, and what is done there first."""
 

@@ -12,7 +12,12 @@ function read() {
 
 export const route = signal(read());
 
-addEventListener("hashchange", () => (route.value = read()));
+history.replaceState(history.state ?? { isFirst: true }, "");
+
+addEventListener("hashchange", () => {
+  history.replaceState(history.state ?? { isFirst: false }, "");
+  route.value = read();
+});
 
 /** @param {string} view @param {string[]} rest */
 export function link(view, ...rest) {
@@ -22,4 +27,16 @@ export function link(view, ...rest) {
 /** @param {string} view @param {string[]} rest */
 export function go(view, ...rest) {
   location.hash = link(view, ...rest);
+}
+
+/** Shows another thing in place of this one, to which Back does not lead then. @param {string} view @param {string[]} rest */
+export function swap(view, ...rest) {
+  history.replaceState(history.state, "", link(view, ...rest));
+  route.value = read();
+}
+
+/** To where one came from; who came from elsewhere, to that view. @param {string} view */
+export function leave(view) {
+  if (history.state?.isFirst) go(view);
+  else history.back();
 }

@@ -8,6 +8,7 @@ import type { Model } from "../../clients/typescript/src/types.js";
 export type Inspection = shapes.Inspection;
 export type Style = shapes.Style;
 export type Me = shapes.Me;
+export type ListedImage = Required<shapes.ListedImage> & { url: string };
 /** A model with all that is known of what it takes. */
 export type ModelWithSchemas = Model & Pick<shapes.ModelWithSchemas, "vocabulary"> & { schemas: Record<string, Schema> };
 

@@ -1,8 +1,12 @@
 // The views that there are. A new one is a row here.
 
 import { Make } from "./make/make.js";
+import { later } from "./shared/later.js";
 
 /** @typedef {{ name: string, title: string, view: import("preact").ComponentType<{}>, isShown?: () => boolean }} View */
 
 /** The first is shown where the address names none. @type {View[]} */
-export const VIEWS = [{ name: "make", title: "Make", view: Make }];
+export const VIEWS = [
+  { name: "make", title: "Make", view: Make },
+  { name: "pictures", title: "Pictures", view: later("Your pictures", async () => (await import("./pictures/pictures.js")).Pictures) },
+];

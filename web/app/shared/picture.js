@@ -59,7 +59,7 @@ async function sign() {
  */
 export function Picture({ path, alt, w, width, height }) {
   const [isGone, setGone] = useState(false);
-  const url = pictureAddress(path, w);
+  const url = pictureAddress(path, w && w * devicePixelRatio < width ? w : undefined);
   if (isGone) return html`<span class="picture-gone">This picture is no longer there.</span>`;
   return html`
     <img class=${Math.max(width, height) < 160 ? "picture small" : "picture"} src=${url || undefined} alt=${alt}

@@ -4,9 +4,8 @@ import { read } from "../api.js";
 import { put, useRequest } from "../form/values.js";
 import { html } from "../html.js";
 import { link } from "../router.js";
-import { Picture, pictureAddress } from "../shared/picture.js";
+import { Picture } from "../shared/picture.js";
 import { say, sayFault } from "../shared/toast.js";
-import { VIEWS } from "../views.js";
 import { isOver, jobOf, previewOf, take, titleOf } from "./jobs.js";
 
 /** @typedef {import("../types.js").Job} Job */
@@ -55,12 +54,10 @@ function framesOf(job) {
 /** @param {{ job: Job, image: import("../types.js").ImageRecord }} props */
 function Done({ job, image }) {
   const { id, url, width, height, seed } = image;
-  const hasLarge = VIEWS.some((each) => each.name === "pictures");
   if (!url) return html`<div class="frame"><div class="print"><span class="print-word">withheld by the safety checker</span></div></div>`;
   return html`
     <div class="frame">
-      <a class="print" href=${hasLarge ? link("pictures", id) : pictureAddress(url)} target=${hasLarge ? undefined : "_blank"}
-        style=${{ aspectRatio: `${width} / ${height}` }}>
+      <a class="print" href=${link("pictures", id, job.id)} style=${{ aspectRatio: `${width} / ${height}` }}>
         <${Picture} path=${url} alt=${`${titleOf(job)}, seed ${seed}`} w=${FRAME} width=${width} height=${height} />
       </a>
       <button type="button" class="seed" title="Use this seed" aria-label=${`Use seed ${seed}`} onClick=${() => useSeed(seed)}>${seed}</button>
