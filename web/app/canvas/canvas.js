@@ -6,10 +6,13 @@ import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
 import { FormField } from "../form/field.js";
 import { faults, fieldNamed, put, values } from "../form/values.js";
+import { later } from "../shared/later.js";
 import { PictureInput, pictureIn } from "../shared/picture-input.js";
 import { say } from "../shared/toast.js";
-import { begun, beginWith, can, take } from "./picture.js";
+import { begun, beginWith, can, isOpen, regions, take } from "./picture.js";
 import { Told } from "./told.js";
+
+export const Editor = later("The canvas", () => import("./editor.js").then((file) => file.Editor));
 
 export function Canvas() {
   const isOver = usePicturesFromAnywhere();
@@ -18,12 +21,31 @@ export function Canvas() {
   return html`
     <div class=${isOver ? "field canvas over" : "field canvas"}>
       ${can.value.begin &&
-      html`<${PictureInput} id="field-image" label="Picture to begin with" value=${image} put=${beginWith} take=${take}
+      html`<${PictureInput} id="field-image" label="Picture to begin with" value=${image} put=${beginWith} take=${take} more=${laid()}
         fault=${faults.value["image"] ?? faults.value["images"]} />`}
+      ${image ? can.value.mask && html`<${Opener} names=${["mask_image", "padding"]} title=${can.value.extend ? "Mask or extend it" : "Mask it"} />`
+        : can.value.layout && html`<${Opener} names=${["regions"]} title="Draw what shall be where" told=${regions.value.map((each) => each.phrase).join(", ")} />`}
       <${Told} />
       ${strength && html`<${FormField} field=${strength} value=${values.value["strength"]} fault=${faults.value["strength"]}
         put=${(/** @type {unknown} */ to) => put("strength", to)} />`}
     </div>
+  `;
+}
+
+/** What was done to the picture. */
+function laid() {
+  return [can.value.mask && values.value["mask_image"] && "masked", can.value.extend && values.value["padding"] && "extended"].filter(Boolean).join(" · ");
+}
+
+/** The way to the editor, with what is wrong with what was made there.
+ * @param {{ names: string[], title: string, told?: string }} props */
+function Opener({ names, title, told = "" }) {
+  const wrong = names.map((each) => faults.value[each]).filter(Boolean).join(" ");
+  const ids = names.map((each) => `field-${each}`);
+  return html`
+    <button type="button" id=${ids[0]} aria-invalid=${wrong ? "true" : undefined} aria-describedby="canvas-told" onClick=${() => (isOpen.value = true)}>${title}</button>
+    <p class=${wrong ? "wrong" : "help"} id="canvas-told">${wrong || told}</p>
+    ${ids[1] && html`<span id=${ids[1]}></span>`}
   `;
 }
 
@@ -37,7 +59,7 @@ function usePicturesFromAnywhere() {
       if (isOver.value) event.preventDefault();
     };
     const given = (/** @type {Event} */ event, /** @type {DataTransfer | null} */ data) => {
-      if (event.defaultPrevented || !data?.types.includes("Files")) return;
+      if (isOpen.value || event.defaultPrevented || !data?.types.includes("Files")) return;
       event.preventDefault();
       const file = pictureIn(data);
       if (file) void take(file);

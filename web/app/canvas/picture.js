@@ -11,6 +11,9 @@ import { say } from "../shared/toast.js";
 /** What the file of the newest picture says of how it was made, until that is used or waved away. */
 export const told = signal(/** @type {Inspection | null} */ (null));
 
+/** Whether its editor is shown, or that of boxes where there is no picture. */
+export const isOpen = signal(false);
+
 /** What the model can do with a picture, and with boxes in place of one. */
 export const can = computed(() => {
   const does = (/** @type {string[]} */ ...tasks) => tasks.some((each) => model.value?.tasks.includes(each));
@@ -33,6 +36,11 @@ export function beginWith(id) {
     told.value = null;
   });
 }
+
+/** @typedef {{ phrase: string, box: [number, number, number, number] }} Region left, top, right, bottom as shares of the sides */
+
+/** What shall be where. */
+export const regions = computed(() => /** @type {Region[]} */ (values.value["regions"] ?? []));
 
 let newest = 0;
 

@@ -1,7 +1,8 @@
 // The first view: a wish on one side, on the other what becomes of it.
 
 import { html } from "../html.js";
-import { Canvas } from "../canvas/canvas.js";
+import { Canvas, Editor } from "../canvas/canvas.js";
+import { isOpen } from "../canvas/picture.js";
 import { Folds } from "../form/folds.js";
 import { fields, loadModels, modelFault } from "../form/values.js";
 import { Failed } from "../shared/states.js";
@@ -55,6 +56,7 @@ export function Make() {
         <h2 class="sheet-title">Contact sheet</h2>
         <${Sheet} />
       </section>
+      ${isOpen.value && html`<${Editor} />`}
     </div>
   `;
 }
