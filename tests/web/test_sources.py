@@ -67,3 +67,14 @@ def test_libraries_are_as_npm_has_them() -> None:
         whole = (NODE / "node_modules" / theirs).read_text()
         kept = re.sub(r"//# sourceMappingURL=.*", "", whole).strip()
         assert (PAGE / "vendor" / own).read_text().strip() == kept, "make vendor"
+
+
+def test_style_sheets_of_views_share_no_names() -> None:
+    """All of them hold on every view: a name of two would mean both."""
+    views = [
+        name for name in page_files() if re.fullmatch(r"app/(?!shared|form)\w+/\w+\.css", name)
+    ]
+    begun: dict[str, str] = {}
+    for sheet in views:
+        for name in set(re.findall(r"^\s*\.([\w-]+)[^{]*\{", (PAGE / sheet).read_text(), re.M)):
+            assert begun.setdefault(name, sheet) == sheet, f".{name}: {begun[name]} and {sheet}"

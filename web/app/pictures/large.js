@@ -42,9 +42,9 @@ export function Large({ id, jobId }) {
   const isSought = !of && (!listed.value.pictures || listed.value.cursor);
   return html`
     <article class="large" aria-label=${job ? titleOf(job) : "Picture"} tabindex="-1" ref=${own}>
-      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${beforeOf(job)} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="stage"></div>`}
+      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${beforeOf(job)} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="viewing"></div>`}
       <aside class="about">
-        <div class="tools">
+        <div class="picture-tools">
           <button type="button" class="quiet" aria-label="The one before" title="The one before (←)" disabled=${at < 1} onClick=${() => show(all[at - 1])}><${Icon} name="before" /></button>
           <button type="button" class="quiet" aria-label="The next" title="The next (→)" disabled=${!all[at + 1]} onClick=${() => show(all[at + 1])}><${Icon} name="after" /></button>
           <button type="button" class="quiet end" aria-label="Close" title="Close (Esc)" onClick=${close}><${Icon} name="close" /></button>
@@ -88,7 +88,7 @@ function About({ job, image, toggle, erase }) {
   return html`
     <h2 class="large-title">${prompt ? String(prompt) : titleOf(job)}</h2>
     <p class="card-state">${width} × ${height} · ${Math.ceil((bytes ?? 0) / 1024)} kB · <time dateTime=${made.toISOString()}>${made.toLocaleString()}</time></p>
-    <div class="tools">
+    <div class="picture-tools">
       <${Star} isOn=${job.starred} toggle=${toggle} />
       <a class="quiet" href=${pictureAddress(url ?? "")} download aria-label="Download" title="Download"><${Icon} name="save" /></a>
       <button type="button" class="quiet" aria-label="Copy link" title="Copy link" onClick=${() => copyLink(url ?? "").catch(sayFault)}><${Icon} name="chain" /></button>
