@@ -272,6 +272,23 @@ def test_a_finger_paints_and_does_not_scroll(browser, served, here, redis):  # n
 
 
 @pytest.mark.long
+def test_a_mask_that_cannot_be_sent_is_not_lost(watched, make):
+    watched.expected |= {"ERR_", "net::"}
+    pick(make)
+    surface = edit(make)
+    stroke(make, surface, (0.2, 0.2))
+    make.route("**/files?kind=mask", lambda route: route.abort())
+    tool(make, "Done")
+    told = make.get_by_role("dialog").get_by_role("alert")
+    expect(told).to_contain_text("Darkroom does not answer.")
+    make.unroute("**/files?kind=mask")
+    stroke(make, surface, (0.8, 0.8))
+    expect(told).to_have_count(0)
+    mask = posted(make)
+    assert [at(mask, x, x) for x in (0.2, 0.5, 0.8)] == [255, 0, 255]
+
+
+@pytest.mark.long
 def test_what_is_wrong_with_a_mask_is_told_at_the_canvas(watched, make):
     watched.expected |= {"404", "422"}
     pick(make)
