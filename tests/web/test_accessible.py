@@ -50,3 +50,30 @@ def test_axe_finds_nothing_serious_on_make(make, scheme, width):
     make.keyboard.press("Control+Enter")
     expect(make.locator("img[alt^=house]").first).to_be_visible()
     assert faults(make) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious_on_pictures(make, up, scheme, width):
+    make.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    make.set_viewport_size({"width": width, "height": 900})
+    make.get_by_label("Prompt", exact=True).fill("house")
+    make.keyboard.press("Control+Enter")
+    expect(make.locator("img[alt^=house]").first).to_be_visible()
+    make.goto(f"{up}/#/pictures")
+    tile = make.get_by_role("link", name="house").first
+    tile.hover()
+    assert faults(make) == []
+    tile.click()
+    make.get_by_role("button", name="Upscale").click()
+    expect(make.get_by_text("It is on its way")).to_be_visible()
+    assert faults(make) == []
+    make.get_by_role("button", name="Delete").click()
+    expect(make.get_by_role("dialog")).to_be_visible()
+    assert faults(make) == []
+    make.keyboard.press("Escape")
+    make.keyboard.press("Escape")
+    make.locator(".tile", has_text="emoji-upscale").get_by_role("link").first.click()
+    expect(make.locator("img.before")).to_be_visible()
+    assert faults(make) == []

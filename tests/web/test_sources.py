@@ -52,6 +52,14 @@ def test_nothing_is_named_that_is_not_there() -> None:
     assert sheets <= named
 
 
+def test_a_class_looks_as_one_sheet_says() -> None:
+    found: dict[str, set[str]] = {}
+    for sheet in (PAGE / "app").rglob("*.css"):
+        for name in re.findall(r"^\.([\w-]+)(?= \{|,$)", sheet.read_text(), re.M):
+            found.setdefault(name, set()).add(sheet.name)
+    assert {name: sheets for name, sheets in found.items() if len(sheets) > 1} == {}
+
+
 def test_libraries_are_as_npm_has_them() -> None:
     if not (NODE / "node_modules").is_dir():
         pytest.skip("they are not installed: npm ci --prefix tests/web/node")
@@ -67,14 +75,3 @@ def test_libraries_are_as_npm_has_them() -> None:
         whole = (NODE / "node_modules" / theirs).read_text()
         kept = re.sub(r"//# sourceMappingURL=.*", "", whole).strip()
         assert (PAGE / "vendor" / own).read_text().strip() == kept, "make vendor"
-
-
-def test_style_sheets_of_views_share_no_names() -> None:
-    """All of them hold on every view: a name of two would mean both."""
-    views = [
-        name for name in page_files() if re.fullmatch(r"app/(?!shared|form)\w+/\w+\.css", name)
-    ]
-    begun: dict[str, str] = {}
-    for sheet in views:
-        for name in set(re.findall(r"^\s*\.([\w-]+)[^{]*\{", (PAGE / sheet).read_text(), re.M)):
-            assert begun.setdefault(name, sheet) == sheet, f".{name}: {begun[name]} and {sheet}"

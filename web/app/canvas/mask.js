@@ -118,8 +118,8 @@ function hatch() {
   tile.strokeStyle = "rgb(0 0 0 / 70%)";
   tile.lineWidth = 5;
   for (const x of [-24, 0, 24]) {
-    tile.moveTo(x - 4, 28);
-    tile.lineTo(x + 28, -4);
+    tile.moveTo(x, 24);
+    tile.lineTo(x + 24, 0);
   }
   tile.stroke();
   return tile.canvas;

@@ -93,7 +93,7 @@ export function Confirm() {
   return html`
     <${Dialog} title=${count > 1 ? `Delete ${count} pictures?` : "Delete this picture?"} close=${close}>
       <p class="card-title">${titleOf(job)}</p>
-      <p class="help">${count > 1 && `One job made all ${count} of them, and they go together. `}Nothing brings them back.</p>
+      <p class="help">${count > 1 ? "One job made them, and they go together. Nothing brings them back." : "Nothing brings it back."}</p>
       <div class="choices">
         <button type="button" autofocus onClick=${close}>Keep</button>
         <button type="button" class="danger" onClick=${() => erase().catch(sayFault)}>Delete for good</button>

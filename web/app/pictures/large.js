@@ -1,7 +1,7 @@
 // One picture with all that is known of it, and all that can be done with it.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { read } from "../api.js";
+import { read, Refusal } from "../api.js";
 import { html } from "../html.js";
 import { labelOf } from "../form/words.js";
 import { leave, swap } from "../router.js";
@@ -29,6 +29,7 @@ export function Large({ id, jobId }) {
   const of = jobId ?? all[at]?.job_id;
   const { job, fault, again, take } = useJob(of);
   const image = job?.images.find((each) => each.id === id) ?? all[at];
+  const [previous, next] = at < 0 ? [] : [all[at - 1], all[at + 1]];
   const show = (/** @type {ListedImage | undefined} */ to) => to && (swap("pictures", to.id, to.job_id), to);
   const close = () => leave("pictures");
   const toggle = () => void (job && star(job.id, !job.starred).then(take, sayFault));
@@ -38,20 +39,21 @@ export function Large({ id, jobId }) {
     current.value = id;
     if (!of || at > all.length - 3) more();
   }, [id, all.length, of]);
-  useKeys({ Escape: close, ArrowLeft: () => show(all[at - 1]), ArrowRight: () => show(all[at + 1]), s: toggle, Delete: erase });
-  const isSought = !of && (!listed.value.pictures || listed.value.cursor);
+  useKeys({ Escape: close, ArrowLeft: () => show(previous), ArrowRight: () => show(next), s: toggle, Delete: erase });
+  const isSought = of ? !job : !listed.value.pictures || listed.value.cursor;
+  const isGone = fault instanceof Refusal && (fault.status === 404 || fault.status === 410);
   return html`
     <article class="large" aria-label=${job ? titleOf(job) : "Picture"} tabindex="-1" ref=${own}>
-      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${beforeOf(job)} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="viewing"></div>`}
+      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${beforeOf(job)} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="view-large"></div>`}
       <aside class="about">
-        <div class="picture-tools">
-          <button type="button" class="quiet" aria-label="The one before" title="The one before (←)" disabled=${at < 1} onClick=${() => show(all[at - 1])}><${Icon} name="before" /></button>
-          <button type="button" class="quiet" aria-label="The next" title="The next (→)" disabled=${!all[at + 1]} onClick=${() => show(all[at + 1])}><${Icon} name="after" /></button>
+        <div class="buttons">
+          <button type="button" class="quiet" aria-label="The one before" title="The one before (←)" disabled=${!previous} onClick=${() => show(previous)}><${Icon} name="before" /></button>
+          <button type="button" class="quiet" aria-label="The next" title="The next (→)" disabled=${!next} onClick=${() => show(next)}><${Icon} name="after" /></button>
           <button type="button" class="quiet end" aria-label="Close" title="Close (Esc)" onClick=${close}><${Icon} name="close" /></button>
         </div>
-        ${fault && html`<${Failed} error=${fault} again=${again} />`}
-        ${!fault && !job && (of || isSought) && html`<${Loading} what="Looking for it" />`}
-        ${(job ? !image?.url : !of && !isSought) && html`<${Empty} title="This picture is no longer there">It was deleted, or kept as long as pictures are.<//>`}
+        ${fault && !isGone && html`<${Failed} error=${fault} again=${again} />`}
+        ${!fault && isSought && html`<${Loading} what="Looking for it" />`}
+        ${(isGone || (!isSought && !image?.url)) && html`<${Empty} title="This picture is no longer there">It was deleted, or kept as long as pictures are.<//>`}
         ${job && image?.url && html`<${About} job=${job} image=${image} toggle=${toggle} erase=${erase} />`}
       </aside>
     </article>
@@ -88,7 +90,7 @@ function About({ job, image, toggle, erase }) {
   return html`
     <h2 class="large-title">${prompt ? String(prompt) : titleOf(job)}</h2>
     <p class="card-state">${width} × ${height} · ${Math.ceil((bytes ?? 0) / 1024)} kB · <time dateTime=${made.toISOString()}>${made.toLocaleString()}</time></p>
-    <div class="picture-tools">
+    <div class="buttons">
       <${Star} isOn=${job.starred} toggle=${toggle} />
       <a class="quiet" href=${pictureAddress(url ?? "")} download aria-label="Download" title="Download"><${Icon} name="save" /></a>
       <button type="button" class="quiet" aria-label="Copy link" title="Copy link" onClick=${() => copyLink(url ?? "").catch(sayFault)}><${Icon} name="chain" /></button>

@@ -44,7 +44,7 @@ export function Stage({ path, before, alt, width, height }) {
   const box = { width: `min(100cqw, 100cqh * ${width / height}, ${LARGEST * width}px)`, aspectRatio: `${width} / ${height}` };
   const transform = `translate(${sight.x}px, ${sight.y}px) scale(${sight.scale})`;
   return html`
-    <div class="viewing">
+    <div class="view-large">
       <div class=${sight.scale > 1 ? "ground near" : "ground"} onWheel=${wheel} onPointerMove=${move}
         onDblClick=${(/** @type {MouseEvent} */ e) => (sight.scale > 1 ? setSight(WHOLE) : zoom(3, ...about(e)))}>
         <div class="developed" style=${{ ...box, transform }}>
@@ -55,7 +55,7 @@ export function Stage({ path, before, alt, width, height }) {
             <span class="cut" style=${{ left: `${cut}%`, width: `${2 / sight.scale}px` }}></span>`}
         </div>
       </div>
-      <div class="picture-tools">
+      <div class="buttons">
         ${hasBefore &&
         html`<label for="cut">Before</label>
           <input id="cut" type="range" min="0" max="100" value=${cut} aria-label="How much of the picture before is shown, in percent"
