@@ -9,8 +9,8 @@ import { pathOf, upload } from "../shared/picture-input.js";
 import { pictureAddress } from "../shared/picture.js";
 import { Frame, viewOf } from "./frame.js";
 import { Layout } from "./layout.js";
-import { clear, cover, fileOf, invert, newMask, show, undo } from "./mask.js";
-import { begun, can, isOpen } from "./picture.js";
+import { change, cover, fileOf, newMask, show, undo } from "./mask.js";
+import { begun, can, isOpen, placed } from "./picture.js";
 import { size, softness, Surface, tool } from "./surface.js";
 
 export function Editor() {
@@ -55,7 +55,7 @@ function Masked() {
       ${fault && html`<p class="wrong" role="alert">${fault}</p>`}
       <div class="stage">
         <div class="board" style=${{ "--ratio": view.width / view.height }}>
-          <div class="laid" style=${view.place(0, 0, sides.width, sides.height)}>
+          <div class="laid" style=${placed({ left: 0, top: 0, ...sides }, view)}>
             <img class="picture" src=${pictureAddress(pathOf(begun.value)) || undefined} alt="The picture" draggable=${false} onLoad=${begin} />
             ${mask && html`<${Surface} mask=${mask} own=${surface} redraw=${redraw} undo=${() => act(undo)} isStill=${isFraming} />`}
           </div>
@@ -90,8 +90,8 @@ function Tools({ isFraming, canUndo, act }) {
           <div class="tool-row ranges">${range(size, "Size", 1)}${range(softness, "Softness", 0)}</div>
           <div class="tool-row">
             <button type="button" disabled=${!canUndo} onClick=${() => act(undo)}>Undo</button>
-            <button type="button" onClick=${() => act(invert)}>Invert</button>
-            <button type="button" onClick=${() => act(clear)}>Clear</button>
+            <button type="button" onClick=${() => act((mask) => change(mask, "xor"))}>Invert</button>
+            <button type="button" onClick=${() => act((mask) => change(mask, "destination-out"))}>Clear</button>
           </div>
           <p class="help">What is hatched changes, all else stays. By keyboard: arrows move the brush, Space paints, [ and ] size it.</p>`}
     </div>

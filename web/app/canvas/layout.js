@@ -5,25 +5,24 @@ import { html } from "../html.js";
 import { faults, fieldNamed, put, values } from "../form/values.js";
 import { Dialog } from "../shared/dialog.js";
 import { Icon } from "../shared/icons.js";
-import { isOpen, regions } from "./picture.js";
-import { ARROWS } from "./surface.js";
+import { ARROWS, isOpen, placed, regions } from "./picture.js";
 
 /** @typedef {import("./picture.js").Region} Region */
 /** @typedef {Region["box"]} Box */
 
-/** The least that is a box and no slip. */
-const LEAST = 0.02;
+/** The least that is a box and no slip, and how far a key moves one. */
 const STEP = 0.02;
+const PAPER = { left: 0, top: 0, width: 1, height: 1 };
 
 export function Layout() {
-  const close = () => (isOpen.value = false);
   const own = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [drawn, setDrawn] = useState(/** @type {Box | null} */ (null));
   const from = useRef([0, 0]);
   const all = regions.value;
+  const close = () => (isOpen.value = false);
   const side = (/** @type {string} */ name) => Number(values.value[name] ?? fieldNamed(name)?.default ?? 1);
   const set = (/** @type {Region[]} */ to) => put("regions", to.length ? to : undefined);
-  const change = (/** @type {number} */ at, /** @type {Region | null} */ to) => set(all.flatMap((each, n) => (n === at ? (to ?? []) : each)));
+  const change = (/** @type {number} */ at, /** @type {Partial<Region>} */ to) => set(all.map((each, n) => (n === at ? { ...each, ...to } : each)));
   const add = (/** @type {Box} */ box) => {
     set([...all, { phrase: "", box }]);
     setTimeout(() => document.getElementById(`region-${all.length}`)?.focus(), 50);
@@ -42,7 +41,7 @@ export function Layout() {
     setDrawn([Math.min(x, z), Math.min(y, w), Math.max(x, z), Math.max(y, w)]);
   };
   const up = () => {
-    if (drawn && drawn[2] - drawn[0] > LEAST && drawn[3] - drawn[1] > LEAST) add(drawn);
+    if (drawn && drawn[2] - drawn[0] > STEP && drawn[3] - drawn[1] > STEP) add(drawn);
     setDrawn(null);
   };
   return html`
@@ -50,18 +49,19 @@ export function Layout() {
       <div class="stage">
         <div ref=${own} class="board paper" style=${{ "--ratio": side("width") / side("height") }}
           onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${() => setDrawn(null)}>
-          ${all.map((each, n) => html`<${Drawn} key=${n} n=${n} region=${each} put=${(/** @type {Box} */ box) => change(n, { ...each, box })} />`)}
-          ${drawn && html`<span class="box" style=${placed(drawn)}></span>`}
+          ${all.map(({ box, phrase }, n) => html`<button type="button" key=${n} class="box" style=${boxed(box)} aria-label=${`Box ${n + 1}: ${phrase}`}
+            onKeyDown=${(/** @type {KeyboardEvent} */ e) => change(n, { box: moved(box, e) })}>${n + 1} ${phrase}</button>`)}
+          ${drawn && html`<span class="box" style=${boxed(drawn)}></span>`}
         </div>
       </div>
       <div class="regions">
         ${faults.value["regions"] && html`<p class="wrong" role="alert">${faults.value["regions"]}</p>`}
         <p class="help">Draw boxes, and say what is in each. By keyboard: arrows move a box that has the focus, with Shift they size it.</p>
-        ${all.map((each, n) => html`
+        ${all.map(({ phrase }, n) => html`
           <div class="with-buttons" key=${n}>
             <label for=${`region-${n}`}>${n + 1}</label>
-            <input id=${`region-${n}`} type="text" maxlength="200" value=${each.phrase} placeholder="What is there" onInput=${(/** @type {any} */ e) => change(n, { ...each, phrase: e.target.value })} />
-            <button type="button" class="quiet" aria-label=${`Remove box ${n + 1}`} title="Remove" onClick=${() => change(n, null)}><${Icon} name="close" /></button>
+            <input id=${`region-${n}`} type="text" maxlength="200" value=${phrase} placeholder="What is there" onInput=${(/** @type {any} */ e) => change(n, { phrase: e.target.value })} />
+            <button type="button" class="quiet" aria-label=${`Remove box ${n + 1}`} title="Remove" onClick=${() => set(all.toSpliced(n, 1))}><${Icon} name="close" /></button>
           </div>
         `)}
         <div class="dialog-foot">
@@ -73,24 +73,20 @@ export function Layout() {
   `;
 }
 
-/** @param {{ n: number, region: Region, put: (box: Box) => void }} props */
-function Drawn({ n, region: { box, phrase }, put: putBox }) {
-  const key = (/** @type {KeyboardEvent} */ event) => {
-    const by = ARROWS[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const [[x, y], [left, top, right, bottom]] = [by, box];
-    const [wide, high] = [right - left, bottom - top];
-    const [l, t] = event.shiftKey ? [left, top] : [Math.min(share(left + STEP * x), 1 - wide), Math.min(share(top + STEP * y), 1 - high)];
-    const more = event.shiftKey ? STEP : 0;
-    putBox([share(l), share(t), share(Math.max(l + wide + more * x, l + STEP)), share(Math.max(t + high + more * y, t + STEP))]);
-  };
-  return html`<button type="button" class="box" style=${placed(box)} aria-label=${`Box ${n + 1}: ${phrase}`} onKeyDown=${key}>${n + 1} ${phrase}</button>`;
+/** By a key. @param {Box} box @param {KeyboardEvent} event @returns {Box} */
+function moved(box, event) {
+  const [x = 0, y = 0] = ARROWS[event.key]?.map((each) => each * STEP) ?? [];
+  if (!x && !y) return box;
+  event.preventDefault();
+  const [left, top, right, bottom] = box;
+  if (event.shiftKey) return [left, top, share(Math.max(right + x, left + STEP)), share(Math.max(bottom + y, top + STEP))];
+  const to = /** @type {Box} */ ([left + x, top + y, right + x, bottom + y]);
+  return Math.min(...to) < 0 || Math.max(...to) > 1 ? box : /** @type {Box} */ (to.map(share));
 }
 
 /** @param {Box} box */
-function placed([left, top, right, bottom]) {
-  return { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` };
+function boxed([left, top, right, bottom]) {
+  return placed({ left, top, width: right - left, height: bottom - top }, PAPER);
 }
 
 /** Within the paper, in few digits. @param {number} value */

@@ -56,19 +56,13 @@ export function paint({ pixels }, from, to, { radius, softness, erases }) {
   }
 }
 
-/** @param {Mask} mask */
-export function invert(mask) {
+/** Inverts it (`xor`) or lays it bare (`destination-out`). @param {Mask} mask @param {"xor" | "destination-out"} how */
+export function change(mask, how) {
   remember(mask);
-  fill(mask, "xor", "#fff");
+  fill(mask, how, "#fff");
 }
 
-/** @param {Mask} mask */
-export function clear(mask) {
-  remember(mask);
-  fill(mask, "destination-out", "#fff");
-}
-
-/** @param {Pick<Mask, "pixels">} mask @param {GlobalCompositeOperation} how @param {CanvasPattern | string} style */
+/** @param {Pick<Mask, "pixels">} mask @param {GlobalCompositeOperation} how @param {string} style */
 function fill({ pixels }, how, style) {
   pixels.globalCompositeOperation = how;
   pixels.fillStyle = style;
@@ -105,22 +99,12 @@ export function show({ pixels }, on) {
   const shown = /** @type {CanvasRenderingContext2D} */ (on.getContext("2d"));
   shown.globalCompositeOperation = "copy";
   shown.drawImage(pixels.canvas, 0, 0);
-  hatching ??= shown.createPattern(hatch(), "repeat");
-  if (hatching) fill({ pixels: shown }, "source-in", hatching);
-}
-
-/** @type {CanvasPattern | null} */
-let hatching = null;
-
-function hatch() {
-  const tile = blank(24, 24);
-  fill({ pixels: tile }, "source-over", "rgb(255 255 255 / 60%)");
-  tile.strokeStyle = "rgb(0 0 0 / 70%)";
-  tile.lineWidth = 5;
-  for (const x of [-24, 0, 24]) {
-    tile.moveTo(x, 24);
-    tile.lineTo(x + 24, 0);
+  shown.globalCompositeOperation = "source-atop";
+  shown.lineWidth = 5;
+  shown.beginPath();
+  for (let x = -height; x < width; x += 24) {
+    shown.moveTo(x, height);
+    shown.lineTo(x + height, 0);
   }
-  tile.stroke();
-  return tile.canvas;
+  shown.stroke();
 }

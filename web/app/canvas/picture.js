@@ -74,3 +74,14 @@ export function useSettings() {
   });
   say("Its settings are in the form; the picture itself was put away.");
 }
+
+/** Steps along x and y. @type {Record<string, [number, number]>} */
+export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** @typedef {{ left: number, top: number, width: number, height: number }} Part */
+
+/** How a part of what is seen is laid on it. @param {Part} part @param {Part} view */
+export function placed(part, view) {
+  const [x, y] = [(/** @type {number} */ of) => `${(100 * of) / view.width}%`, (/** @type {number} */ of) => `${(100 * of) / view.height}%`];
+  return { left: x(part.left - view.left), top: y(part.top - view.top), width: x(part.width), height: y(part.height) };
+}

@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
+import { ARROWS } from "./picture.js";
 import { paint, remember, show, SIDE } from "./mask.js";
 
 /** @typedef {import("./mask.js").Mask} Mask */
@@ -16,8 +17,6 @@ export const softness = signal(20);
 /** Where the brush is, in pixels of the mask. */
 const at = signal(/** @type {Point} */ ({ x: SIDE / 2, y: SIDE / 2 }));
 
-/** @type {Record<string, [number, number]>} */
-export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 /** The bit of `buttons` that is a pen's other end. */
 const OTHER_END = 32;
 
@@ -45,7 +44,6 @@ export function Surface({ mask, own, redraw, undo, isStill }) {
     redraw();
   };
   const lift = () => (isDown.current = false);
-
   const pointOf = (/** @type {PointerEvent} */ event) => {
     const box = /** @type {HTMLCanvasElement} */ (own.current).getBoundingClientRect();
     return { x: ((event.clientX - box.left) / box.width) * width, y: ((event.clientY - box.top) / box.height) * height };
