@@ -62,11 +62,11 @@ async function send(path, body) {
 
 /** Where it is for others, too: signed, where keys are asked for. @param {string} path */
 export async function copyLink(path) {
-  const { data } = await read("/api/v1/signed-urls", { body: { paths: [path], expires_s: LINK_LASTS_S } });
-  const link = address(data[0].url);
+  const [{ url, expires_at: end }] = (await read("/api/v1/signed-urls", { body: { paths: [path], expires_s: LINK_LASTS_S } })).data;
+  const link = address(url);
   if (navigator.clipboard) await navigator.clipboard.writeText(link);
   else prompt("The link", link); // a page that came by plain http may not copy
-  say(data[0].expires_at ? "Copied. Whoever has this link sees the picture, for a week." : "Copied.");
+  say(end ? "Copied. Whoever has this link sees the picture, for a week." : "Copied.");
 }
 
 /** The job that is asked about, and what follows where it is deleted. */
@@ -94,10 +94,8 @@ export function Confirm() {
     <${Dialog} title=${count > 1 ? `Delete ${count} pictures?` : "Delete this picture?"} close=${close}>
       <p class="card-title">${titleOf(job)}</p>
       <p class="help">${count > 1 ? "One job made them, and they go together. Nothing brings them back." : "Nothing brings it back."}</p>
-      <div class="choices">
-        <button type="button" autofocus onClick=${close}>Keep</button>
-        <button type="button" class="danger" onClick=${() => erase().catch(sayFault)}>Delete for good</button>
-      </div>
+      <div class="choices"><button type="button" autofocus onClick=${close}>Keep</button>
+        <button type="button" class="danger" onClick=${() => erase().catch(sayFault)}>Delete for good</button></div>
     <//>
   `;
 }

@@ -9,8 +9,8 @@ import { Icon } from "../shared/icons.js";
 import { Picture } from "../shared/picture.js";
 import { Empty, Failed, Loading } from "../shared/states.js";
 import { sayFault } from "../shared/toast.js";
+import { models } from "../state.js";
 import { askToDelete } from "./actions.js";
-import { Filters } from "./filters.js";
 import { behind, EVERYTHING, filters, listed, more, refresh, star } from "./list.js";
 
 /** @typedef {import("../types.js").ListedImage} ListedImage */
@@ -23,6 +23,9 @@ const LEAST_SIDE = 150;
 /** Most pictures that are there at once. */
 const MOST = 200;
 const AHEAD = 60;
+/** What is typed is asked for once it pauses. */
+const PAUSE_MS = 250;
+let typing = 0;
 
 /** Whether the newest are in sight. */
 export const atTop = signal(true);
@@ -31,14 +34,8 @@ export const current = signal("");
 
 export function Gallery() {
   const { pictures, fault } = listed.value;
-  return html`
-    <section class="gallery" aria-label="Gallery">
-      <${Filters} />
-      ${pictures?.length ? html`<${Prints} all=${pictures} />` : pictures && html`<${Nothing} />`}
-      ${!pictures && !fault && html`<${Loading} what="Looking for your pictures" />`}
-      ${fault && html`<${Failed} error=${fault} again=${refresh} />`}
-    </section>
-  `;
+  const shown = pictures?.length ? html`<${Prints} all=${pictures} />` : pictures ? html`<${Nothing} />` : !fault && html`<${Loading} what="Looking for your pictures" />`;
+  return html`<section class="gallery" aria-label="Gallery"><${Filters} />${shown}${fault && html`<${Failed} error=${fault} again=${refresh} />`}</section>`;
 }
 
 function Nothing() {
@@ -109,14 +106,10 @@ export function Star({ isOn, toggle: act, tabindex }) {
 }
 
 /** @param {ListedImage} image */
-function toggle({ job_id: job, starred }) {
-  void star(job, !starred).catch(sayFault);
-}
+const toggle = ({ job_id: job, starred }) => void star(job, !starred).catch(sayFault);
 
 /** @param {Element | null} element */
-function topOf(element) {
-  return (element?.getBoundingClientRect().top ?? 0) + scrollY;
-}
+const topOf = (element) => (element?.getBoundingClientRect().top ?? 0) + scrollY;
 
 /** What is near the screen, as one scrolls. @param {{ current: HTMLElement | null }} own @param {number} count @returns {Shown} */
 function useShown(own, count) {
@@ -147,4 +140,25 @@ function shownOf(element, count) {
   const row = Math.floor((scrollY - topOf(element)) / height) - spare;
   const first = Math.min(Math.max(0, row), Math.max(0, Math.ceil(count / columns) - seen)) * columns;
   return { columns, side, first, last: Math.min(count, first + (seen + 2 * spare) * columns, first + MOST) };
+}
+
+/** Which are listed; the service looks for them. */
+function Filters() {
+  const { q, tag, model, starred } = filters.value;
+  const set = (/** @type {Partial<typeof filters.value>} */ change) => (filters.value = { ...filters.value, ...change });
+  const type = (/** @type {any} */ { target }) => {
+    clearTimeout(typing);
+    typing = setTimeout(() => set({ [target.name]: target.value.trim() }), PAUSE_MS);
+  };
+  return html`
+    <form class="filters" role="search" aria-label="Pictures" onSubmit=${(/** @type {Event} */ e) => e.preventDefault()}>
+      <input type="search" name="q" aria-label="Words of the prompt" placeholder="Words of the prompt" maxlength="200" value=${q} onInput=${type} />
+      <input type="search" name="tag" aria-label="Tag" placeholder="Tag" maxlength="64" value=${tag} onInput=${type} />
+      <select aria-label="Model" value=${model} onChange=${(/** @type {any} */ e) => set({ model: e.target.value })}>
+        <option value="">All models</option>${models.value?.map(({ id }) => html`<option key=${id} value=${id}>${id}</option>`)}
+      </select>
+      <button type="button" class="quiet star" aria-label="Starred alone" title="Starred alone" aria-pressed=${Boolean(starred)}
+        onClick=${() => set({ starred: starred ? "" : "true" })}><${Icon} name="star" /></button>
+    </form>
+  `;
 }

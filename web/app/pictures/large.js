@@ -13,9 +13,8 @@ import { sayFault } from "../shared/toast.js";
 import { titleOf } from "../watch/jobs.js";
 import { actionsOf, askToDelete, copyLink } from "./actions.js";
 import { current, Star } from "./gallery.js";
-import { useKeys } from "./keys.js";
 import { behind, listed, more, star } from "./list.js";
-import { Stage } from "./stage.js";
+import { Stage, useKeys } from "./stage.js";
 
 /** @typedef {import("../types.js").Job} Job */
 /** @typedef {import("../types.js").Job["images"][number]} Image */
@@ -40,11 +39,12 @@ export function Large({ id, jobId }) {
     if (!of || at > all.length - 3) more();
   }, [id, all.length, of]);
   useKeys({ Escape: close, ArrowLeft: () => show(previous), ArrowRight: () => show(next), s: toggle, Delete: erase });
+  const began = job?.request["image"] ?? /** @type {string[] | undefined} */ (job?.request["images"])?.[0];
   const isSought = of ? !job : !listed.value.pictures || listed.value.cursor;
   const isGone = fault instanceof Refusal && (fault.status === 404 || fault.status === 410);
   return html`
     <article class="large" aria-label=${job ? titleOf(job) : "Picture"} tabindex="-1" ref=${own}>
-      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${beforeOf(job)} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="view-large"></div>`}
+      ${image?.url ? html`<${Stage} key=${id} path=${image.url} before=${began ? pathOf(String(began)) : ""} alt=${job ? titleOf(job) : "Picture"} width=${image.width} height=${image.height} />` : html`<div class="view-large"></div>`}
       <aside class="about">
         <div class="buttons">
           <button type="button" class="quiet" aria-label="The one before" title="The one before (←)" disabled=${!previous} onClick=${() => show(previous)}><${Icon} name="before" /></button>
@@ -75,12 +75,6 @@ function useJob(id) {
   return { job: job?.id === id ? job : null, fault, take, again: () => setTurn(turn + 1) };
 }
 
-/** The path of the picture that it began with; empty where it began with none. @param {Job | null} job */
-function beforeOf(job) {
-  const id = job?.request["image"] ?? /** @type {string[] | undefined} */ (job?.request["images"])?.[0];
-  return id ? pathOf(String(id)) : "";
-}
-
 /** @param {{ job: Job, image: Image, toggle: () => void, erase: () => void }} props */
 function About({ job, image, toggle, erase }) {
   const { url, width, height, bytes, seed, sha256 } = image;
@@ -96,14 +90,10 @@ function About({ job, image, toggle, erase }) {
       <button type="button" class="quiet" aria-label="Copy link" title="Copy link" onClick=${() => copyLink(url ?? "").catch(sayFault)}><${Icon} name="chain" /></button>
       <button type="button" class="quiet" aria-label="Delete" title="Delete (Del)" onClick=${erase}><${Icon} name="bin" /></button>
     </div>
-    <div class="large-actions">
-      ${actionsOf(job, image).map(({ label, title, act }) => html`<button key=${label} type="button" title=${title} onClick=${() => Promise.resolve(act()).catch(sayFault)}>${label}</button>`)}
-    </div>
+    <div class="large-actions">${actionsOf(job, image).map(({ label, title, act }) => html`<button key=${label} type="button" title=${title} onClick=${() => Promise.resolve(act()).catch(sayFault)}>${label}</button>`)}</div>
     ${job.warnings.map((each) => html`<p class="warning" key=${each}>${each}</p>`)}
     <h3 class="unseen">Settings</h3>
-    <dl class="settings">
-      ${Object.entries(kept).map(([field, value]) => inWords(value) && html`<div key=${field}><dt>${labelOf(field)}</dt><dd>${inWords(value)}</dd></div>`)}
-    </dl>
+    <dl class="settings">${Object.entries(kept).map(([field, value]) => inWords(value) && html`<div key=${field}><dt>${labelOf(field)}</dt><dd>${inWords(value)}</dd></div>`)}</dl>
   `;
 }
 
@@ -111,6 +101,5 @@ function About({ job, image, toggle, erase }) {
 function inWords(value) {
   if (Array.isArray(value)) return value.map(inWords).filter(Boolean).join("; ");
   if (typeof value !== "object" || !value) return value === true ? "yes" : String(value || (value === 0 ? 0 : ""));
-  const parts = Object.entries(value).map(([name, each]) => inWords(each) && `${name.replaceAll("_", " ")} ${inWords(each)}`);
-  return parts.filter(Boolean).join(", ");
+  return Object.entries(value).flatMap(([name, each]) => (inWords(each) ? `${name.replaceAll("_", " ")} ${inWords(each)}` : [])).join(", ");
 }

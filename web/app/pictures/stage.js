@@ -1,10 +1,9 @@
 // One picture, as large as there is room: zoomed and moved; beside what it was made from.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { Icon } from "../shared/icons.js";
 import { pictureAddress } from "../shared/picture.js";
-import { useKeys } from "./keys.js";
 
 /** How large it is, 1 where all of it is seen, and how far its middle is from the stage's, in CSS pixels.
  * @typedef {{ scale: number, x: number, y: number }} Sight */
@@ -80,4 +79,21 @@ function zoomed(now, by, x, y) {
 function share(x, element) {
   const { left, width } = element.getBoundingClientRect();
   return Math.min(Math.max((100 * (x - left)) / width, 0), 100);
+}
+
+/** Keys that a view listens to, whatever has the focus, unless that takes them itself.
+ * @param {Record<string, (() => void) | false | null | undefined>} does by names of keys, for as long as it is shown */
+export function useKeys(does) {
+  useEffect(() => {
+    const over = new AbortController();
+    const press = (/** @type {KeyboardEvent} */ event) => {
+      const typing = /** @type {Element} */ (event.target).closest?.("input, select, textarea, dialog");
+      const act = does[event.key];
+      if (!act || typing || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      event.preventDefault();
+      act();
+    };
+    document.addEventListener("keydown", press, { signal: over.signal });
+    return () => over.abort();
+  });
 }
