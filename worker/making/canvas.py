@@ -22,6 +22,14 @@ class Around:
     picture: Image.Image
     box: tuple[int, int, int, int]
 
+    def part_of(self, other: Image.Image) -> Image.Image:
+        """The same part of another picture of the whole, whatever its size."""
+        across, down = (its / own for its, own in zip(other.size, self.picture.size, strict=True))
+        left, top, right, bottom = self.box
+        begin = min(int(left * across), other.width - 1), min(int(top * down), other.height - 1)
+        end = max(round(right * across), begin[0] + 1), max(round(bottom * down), begin[1] + 1)
+        return other.crop((*begin, *end))
+
     def with_part(self, made: np.ndarray, share: np.ndarray) -> np.ndarray:
         """The picture with `made`, as far as `share` lets it through, at its place."""
         left, top, right, bottom = self.box

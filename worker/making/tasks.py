@@ -22,7 +22,7 @@ from darkroom.request import (
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, Look, StepListener
 from worker.making import edits, sizes
-from worker.making.canvas import canvas, fit
+from worker.making.canvas import Around, canvas, fit
 from worker.making.hires import in_two_parts
 from worker.making.pipeline_call import parameters_of, steps_of
 from worker.making.upscaling import upscale
@@ -108,6 +108,8 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         return _keep(request, begun.whole, "strength leaves no step to make")
     if begun.is_kept:
         return _keep(request, begun.whole, "the mask leaves nothing to repaint")
+    if begun.around:
+        work = replace(work, inputs=_in_part(begun.around, work.inputs))
     blocks = begun.blocks(pipeline.vae_scale_factor)
     start: dict[str, Any]
     if by_controlnet:
@@ -124,6 +126,14 @@ def inpaint(work: Work[Inpaint]) -> Outcome:
         told.append("The mask selects the whole picture: nothing of it is kept.")
     made = replace(made, warnings=(*made.warnings, *told))
     return replace(made, pictures=tuple(begun.compose(picture) for picture in made.pictures))
+
+
+def _in_part(around: Around, inputs: Inputs) -> Inputs:
+    """The pictures of a job, of those that controls look at the part that is made."""
+    return {
+        place: around.part_of(picture) if place.field == "controls" else picture
+        for place, picture in inputs.items()
+    }
 
 
 def layout_to_image(work: Work[LayoutToImage]) -> Outcome:

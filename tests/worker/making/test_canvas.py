@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.request import Inpaint
-from worker.making.canvas import canvas, extend
+from worker.making.canvas import Around, canvas, extend
 
 
 def request(**fields: object) -> Inpaint:
@@ -174,3 +174,11 @@ def test_the_part_lies_within_the_picture_and_holds_what_is_repainted(size, plac
     assert 0 <= a <= left < right <= c <= width
     assert 0 <= b <= top < bottom <= d <= height
     assert begun.compose(NEW).shape == (height, width, 3)
+
+
+def test_the_same_part_of_pictures_of_other_sizes() -> None:
+    around = Around(picture(32, 16), (8, 4, 24, 12))
+    large, flat, dot = picture(64, 64), picture(16, 2), picture(1, 1)
+    assert around.part_of(large).tobytes() == large.crop((16, 16, 48, 48)).tobytes()
+    assert around.part_of(flat).size == (8, 2)
+    assert around.part_of(dot).size == (1, 1)

@@ -396,6 +396,22 @@ def test_edges_are_found_where_they_are_asked_for(models: Loaded) -> None:
     assert apart(asked, raw) > 0
 
 
+def test_controls_of_a_part_see_that_part_of_their_pictures(models: Loaded) -> None:
+    model, edges = controlled(models, "sd15"), {"name": "edges", "image": NOWHERE}
+    whole = (32, 32)
+    given = {IMAGE: noise(*whole), MASK: masked(whole, (4, 4, 12, 12))}
+    seen = noise(*whole, seed=9)
+    beyond, within = seen.copy(), seen.copy()
+    beyond.paste("white", (16, 0, 32, 32))
+    within.paste("white", (4, 4, 12, 12))
+    fields = {"task": "inpaint", "strength": 1.0, "padding_mask_crop": 4, "controls": [edges]}
+    one, same, other = (
+        picture(model, given | {control(0): each}, **fields) for each in (seen, beyond, within)
+    )
+    assert apart(one, same) == 0
+    assert apart(one, other) > 0
+
+
 def test_controls_that_a_task_or_a_model_cannot_take_are_unsupported(models: Loaded) -> None:
     edges = {"name": "edges", "image": NOWHERE}
     with pytest.raises(UnsupportedError, match="no ControlNet 'edges'"):
