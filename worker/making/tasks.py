@@ -21,7 +21,7 @@ from darkroom.request import (
 )
 from worker.loading.pipelines import LoadedModel
 from worker.loading.schedulers import NOBODY, Look, StepListener
-from worker.making import edits, sizes
+from worker.making import edits, shapes, sizes
 from worker.making.canvas import Around, canvas, fit
 from worker.making.hires import in_two_parts
 from worker.making.pipeline_call import parameters_of, steps_of
@@ -43,7 +43,12 @@ def run(
     Raises UnsupportedError for what the model turns out not to do, InvalidOutputError."""
     if request.task not in model.pipelines:
         raise UnsupportedError(f"The model {model.record.name!r} does not do {request.task}.")
-    work = Work(request, model, inputs, listener, upscaler)
+    made = _made(Work(request, model, inputs, listener, upscaler))
+    return replace(made, warnings=(*shapes.stretched(request, inputs), *made.warnings))
+
+
+def _made(work: Work[Request]) -> Outcome:
+    request, model = work.request, work.model
     if request.num_images > 1 and (request.deterministic or model.takes_apart):
         return _one_by_one(work)
     return FUNCTIONS[request.task](work)
@@ -56,7 +61,7 @@ def _one_by_one(work: Work[Request]) -> Outcome:
     for index in range(request.num_images):
         one = request.model_copy(update={"seed": request.seed + index, "num_images": 1})
         listener = _OneOfMany(work.listener, index, request.num_images)
-        made.append(run(one, work.model, work.inputs, listener, upscaler=work.upscaler))
+        made.append(FUNCTIONS[one.task](replace(work, request=one, listener=listener)))
     warnings = dict.fromkeys(warning for each in made for warning in each.warnings)
     pictures = tuple(picture for each in made for picture in each.pictures)
     return Outcome(pictures, tuple(warnings))

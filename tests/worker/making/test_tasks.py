@@ -313,6 +313,12 @@ def test_a_network_with_nine_channels_sees_the_mask_and_nothing_under_it(
     assert apart(first, third) > 0
 
 
+def test_a_picture_that_is_stretched_is_told_of_once(model: LoadedModel) -> None:
+    fields = {"task": "image-to-image", "num_images": 2, "deterministic": True}
+    [told] = made(model, {IMAGE: noise(32, 16)}, **fields).warnings
+    assert told.startswith("image: its 32 x 16 pixels are stretched")
+
+
 def test_a_mask_without_white_leaves_the_picture_alone(model: LoadedModel) -> None:
     kept = made(model, {MASK: Image.new("L", (5, 5), 100)}, task="inpaint", num_images=2)
     assert [apart(each, np.asarray(noise(*SIZE))) for each in kept.pictures] == [0, 0]
