@@ -117,6 +117,9 @@ def from_form(parts: Sequence[Part]) -> tuple[dict[str, Any], Pictures]:
     images: list[str] = []
     mask = None
     for part in parts:
+        if part.name in fields.keys() & Asked.model_fields or (part.name == "mask" and mask):
+            detail = "Is given more than once."
+            raise InvalidRequestError([FieldError(f"/{part.name}", detail, "duplicate")])
         if _LISTED.fullmatch(part.name):
             images.append(_picture(part))
         elif part.name == "mask":
@@ -141,6 +144,13 @@ def from_json(body: Mapping[str, Any]) -> Pictures:
 def generation(asked: Asked, offer: Offer) -> dict[str, Any]:
     """The native body of a picture from a prompt."""
     return {"task": "text-to-image", **_common(asked, offer)}
+
+
+def told_of_pictures(fields: Mapping[str, Any]) -> list[str]:
+    """What is to be told of a body that brings pictures where none are taken."""
+    given = [name for name in ("image", "images", "mask") if fields.get(name)]
+    what = f"Pictures are changed by /v1/images/edits; {', '.join(given)} did nothing here."
+    return [what] if given else []
 
 
 def edit(asked: Asked, offer: Offer, pictures: Pictures) -> tuple[dict[str, Any], list[str]]:

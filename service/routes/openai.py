@@ -70,7 +70,8 @@ async def generate_images(
     body = _Body(requests.asked_of(fields, needs_prompt=True), Pictures(), size)
     name, offer = await _offer(here, body.asked)
     native = requests.generation(body.asked, offer) | {"model": name.model}
-    wanted = _wanted(http, body, native, told_of_guess(name, body.asked.model), idempotency_key)
+    told = [*told_of_guess(name, body.asked.model), *requests.told_of_pictures(fields)]
+    wanted = _wanted(http, body, native, told, idempotency_key)
     return await _answered(http, here, jobs, body.asked, wanted, "image_generation")
 
 
@@ -102,6 +103,7 @@ async def vary_image(
 
 
 @router.get("/models")
+@router.get("/models/")
 async def list_models(here: Here) -> Listing[dict[str, Any]]:
     """The models that make pictures here, and the names that mean one of them."""
     records = await here.records()

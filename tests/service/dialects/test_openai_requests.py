@@ -17,6 +17,7 @@ from service.dialects.openai_requests import (
     from_form,
     from_json,
     generation,
+    told_of_pictures,
     variation,
 )
 from service.forms import Part
@@ -154,3 +155,25 @@ def test_a_form():
     assert fields == {"prompt": "p", "loras": [{"name": "ink"}]}
     with pytest.raises(MalformedRequestError, match="'loras' is no JSON"):
         from_form([Part("loras", b"{", is_file=False)])
+
+
+@pytest.mark.parametrize("name", ["prompt", "size", "mask"])
+def test_a_field_that_stands_twice_in_a_form_is_refused(name):
+    twice = [Part(name, each, is_file=name == "mask") for each in (b"1", b"2")]
+    with pytest.raises(InvalidRequestError) as caught:
+        from_form([Part("image", b"1", is_file=True), *twice])
+    assert [(each.pointer, each.code) for each in caught.value.errors] == [
+        (f"/{name}", "duplicate")
+    ]
+    unknown = [Part("tag", each, is_file=False) for each in (b"a", b"b")]
+    assert from_form([Part("image", b"1", is_file=True), *unknown])[1] == Pictures(("MQ==",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({}, ""), ({"image": None, "mask": ""}, ""), ({"images": ["u"], "mask": "m"}, "images, mask")],
+)
+def test_pictures_for_a_generation_are_told_of(fields, named):
+    told = told_of_pictures(fields)
+    assert bool(told) is bool(named)
+    assert named in "".join(told)

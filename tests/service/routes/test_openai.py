@@ -129,6 +129,10 @@ def test_models(client):
     assert client.models.retrieve("gpt-image-1").owned_by == "darkroom"
 
 
+def test_the_list_of_models_ends_with_a_slash_or_without(api):
+    assert api.get(f"{V1}/models/").json() == api.get(f"{V1}/models").json()
+
+
 @pytest.mark.parametrize("path", ["tiny/pix", "tiny%2Fpix"])
 def test_names_of_models_may_hold_a_slash(api, path):
     assert api.get(f"{V1}/models/{path}").json()["id"] == "tiny/pix"

@@ -154,7 +154,7 @@ def test_pictures_have_the_size_and_number_asked_for(
     fields: dict[str, Any] = {"task": task, "num_images": 2}
     size, inputs = SIZE, {}
     if task in (*PROMPTED, "layout-to-image"):
-        size = (24, 16)
+        size, inputs = (24, 16), {IMAGE: noise(24, 16), MASK: masked((24, 16))}
     if task == "upscale":
         size, inputs = (28, 20), {IMAGE: noise(7, 5)}
     fields |= {"width": size[0], "height": size[1]}
