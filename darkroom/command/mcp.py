@@ -100,6 +100,8 @@ class Bridge:
         if method == "notifications/cancelled":
             if task := self._under_way.get(json.dumps(wanted)):
                 task.cancel()
+        elif "id" in message and not _is_id(message["id"]):  # an answer could not repeat it
+            self._write(_error(None, INVALID_REQUEST, "The id must be text or a whole number."))
         elif "id" in message:  # nothing depends on any other notification
             name = json.dumps(message["id"])
             self._under_way[name] = task = asyncio.ensure_future(self._carry(message))
@@ -163,7 +165,8 @@ class Bridge:
             "Content-Type": "application/json",
         }
         params = message.get("params") or {}
-        version = (params.get("_meta") or {}).get(_VERSION)
+        meta = params.get("_meta")
+        version = meta.get(_VERSION) if isinstance(meta, dict) else None
         if version is None:
             return headers | ({"Mcp-Protocol-Version": self._version} if self._version else {})
         name = params.get("name") or params.get("uri") or params.get("taskId")
@@ -173,6 +176,10 @@ class Bridge:
             "Mcp-Name": name,
         }
         return headers | {each: _encoded(str(text)) for each, text in said.items() if text}
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _encoded(text: str) -> str:

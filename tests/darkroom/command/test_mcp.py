@@ -72,6 +72,16 @@ def test_lines_that_are_no_messages_are_refused_and_others_go_on(shared_up):
     ]
 
 
+@pytest.mark.parametrize(
+    ("strange", "named"),
+    [('"id": 1e999', None), ('"id": {"a": 1}', None), ('"id": 7, "params": {"_meta": [1]}', 7)],
+)
+def test_each_request_is_answered_however_strange(shared_up, strange, named):
+    line = f'{{"jsonrpc": "2.0", "method": "tools/list", {strange}}}'
+    [told] = carried(f"{shared_up.url}/mcp", line.encode())
+    assert told["id"] == named
+
+
 def test_what_is_refused_before_it_is_read_is_told_with_its_id(shared_up):
     [told] = carried(f"{shared_up.url}/nowhere", json.dumps(DISCOVER).encode())
     assert told["id"] == 1
