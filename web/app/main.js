@@ -21,13 +21,13 @@ function Head() {
   const shown = VIEWS.filter((each) => each.isShown?.() ?? true);
   return html`
     <header class="head">
-      <a class="name" href=${link("make")}><span class="lamp" aria-hidden="true"></span>Darkroom</a>
+      <a class="name" href=${link("make")}><span class="lamp" aria-hidden="true"></span><span class="name-text">Darkroom</span></a>
       <nav class="views" aria-label="Views">
         ${shown.map(
           ({ name, title }) =>
             html`<a key=${name} href=${link(name)} aria-current=${route.value.view === name ? "page" : undefined}>${title}</a>`,
         )}
-        <a href="docs">API</a>
+        <a class="to-docs" href="docs">API</a>
       </nav>
       ${key.value && html`<button type="button" class="quiet" aria-label="Forget the key" title="Forget the key" onClick=${() => takeKey("", false)}><${Icon} name="key" /></button>`}
       <${ThemeSwitch} />
