@@ -72,12 +72,21 @@ def large(page: Page) -> None:
     expect(page.locator("img.before")).to_have_js_property("complete", True)
 
 
+def operator(page: Page) -> None:
+    """Jobs that run and wait."""
+    for prompt, priority in (("house", "normal"), ("a red apple", "high"), ("rocket", "low")):
+        body = {"prompt": prompt, "priority": priority, "num_images": 4, "num_inference_steps": 50}
+        page.request.post(page.url.partition("#")[0] + "api/v1/jobs", data=body)
+    expect(page.get_by_role("region", name="Jobs").get_by_text("step").first).to_be_visible()
+
+
 VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "make": ("", make),
     "folds": ("", folds),
     "known": ("", known),
     "gallery": ("#/pictures", gallery),
     "large": ("#/pictures", large),
+    "operator": ("#/operator", operator),
 }
 """By the names of files: the address behind the service's, and what is done there first."""
 

@@ -77,3 +77,24 @@ def test_axe_finds_nothing_serious_on_pictures(make, up, scheme, width):
     make.locator(".tile", has_text="emoji-upscale").get_by_role("link").first.click()
     expect(make.locator("img.before")).to_be_visible()
     assert faults(make) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious_on_the_operators_view(make, up, scheme, width):
+    make.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    make.set_viewport_size({"width": width, "height": 900})
+    make.goto(f"{up}/#/operator")
+    jobs = make.get_by_role("region", name="Jobs")
+    make.request.post(f"{up}/api/v1/jobs", data={"prompt": "house", "num_inference_steps": 100})
+    expect(jobs.get_by_role("button", name="Cancel").first).to_be_visible()
+    assert make.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert faults(make) == []
+    jobs.get_by_role("button", name="Cancel").first.click()
+    make.get_by_role("button", name="Examine").click()
+    expect(make.get_by_role("article", name="Fine")).to_be_visible(timeout=90_000)
+    assert faults(make) == []
+    make.get_by_role("button", name="Drain").click()
+    expect(make.get_by_role("dialog")).to_be_visible()
+    assert faults(make) == []

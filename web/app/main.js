@@ -3,7 +3,7 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { html } from "./html.js";
-import { read } from "./api.js";
+import { pause, read } from "./api.js";
 import { loadModels } from "./form/values.js";
 import { link, route } from "./router.js";
 import { Icon } from "./shared/icons.js";
@@ -15,6 +15,7 @@ import { start } from "./watch/jobs.js";
 
 /** @type {import("./state.js").Theme[]} */
 const THEMES = ["system", "dark", "light"];
+const ASK_AGAIN_MS = 5000;
 const THEME_ICONS = /** @type {const} */ ({ system: "system", dark: "moon", light: "sun" });
 
 function Head() {
@@ -77,9 +78,11 @@ render(html`<${Page} />`, /** @type {HTMLElement} */ (document.getElementById("p
 start();
 key.subscribe(() => void whoAsks());
 
-/** What this key may do, and the models that it sees. */
+/** What this key may do, and the models that it sees; again until that is known. */
 async function whoAsks() {
+  const used = key.value;
   void loadModels();
   const me = await read("/api/v1/me").catch(() => null);
   scopes.value = me?.scopes ?? [];
+  if (!me) void pause(ASK_AGAIN_MS).then(() => void (used === key.value && whoAsks()));
 }

@@ -9,6 +9,11 @@ export type Inspection = shapes.Inspection;
 export type Style = shapes.Style;
 export type Me = shapes.Me;
 export type ListedImage = Required<shapes.ListedImage> & { url: string };
+export type QueueListing = shapes.QueueListing;
+export type Worker = Required<shapes.WorkerInfo>;
+/** As `/readyz` tells it; away: it answers 503. */
+export type Ready = Omit<shapes.Ready, "status"> & { status: shapes.Ready["status"] | "away" };
+export type Check = shapes.Check;
 /** A model with all that is known of what it takes. */
 export type ModelWithSchemas = Model & Pick<shapes.ModelWithSchemas, "vocabulary"> & { schemas: Record<string, Schema> };
 

@@ -2,6 +2,7 @@
 
 import { Make } from "./make/make.js";
 import { later } from "./shared/later.js";
+import { scopes } from "./state.js";
 
 /** @typedef {{ name: string, title: string, view: import("preact").ComponentType<{}>, isShown?: () => boolean }} View */
 
@@ -9,4 +10,5 @@ import { later } from "./shared/later.js";
 export const VIEWS = [
   { name: "make", title: "Make", view: Make },
   { name: "pictures", title: "Pictures", view: later("Your pictures", async () => (await import("./pictures/pictures.js")).Pictures) },
+  { name: "operator", title: "Operator", view: later("The operator's view", async () => (await import("./operator/operator.js")).Operator), isShown: () => scopes.value.includes("admin") },
 ];

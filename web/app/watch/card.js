@@ -72,7 +72,7 @@ function useSeed(seed) {
 }
 
 /** @param {{ job: Job }} props */
-function State({ job }) {
+export function State({ job }) {
   if (job.status === "queued") return html`<p class="card-state">${waiting(job)}</p>`;
   if (job.status === "running") return html`<${Running} job=${job} />`;
   if (job.status === "failed") return html`<p class="card-state wrong">${job.error?.message ?? "It failed."}</p>`;
@@ -142,11 +142,11 @@ function reuse(job) {
 }
 
 /** @param {string} id */
-async function cancel(id) {
+export async function cancel(id) {
   await read(`/api/v1/jobs/${id}/cancel`, { method: "POST" }).then(take, sayFault);
 }
 
 /** @param {string} id */
-async function retry(id) {
+export async function retry(id) {
   await read(`/api/v1/jobs/${id}/retry`, { body: { preview: true } }).then(take, sayFault);
 }
