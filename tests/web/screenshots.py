@@ -80,6 +80,24 @@ def operator(page: Page) -> None:
     expect(page.get_by_role("region", name="Jobs").get_by_text("step").first).to_be_visible()
 
 
+def canvas(page: Page) -> None:
+    """A picture of one's own, a part of which is masked, on a larger canvas."""
+    apple = ROOT / "docs" / "pictures" / "apple.png"
+    page.locator("#field-image").set_input_files(apple)
+    page.get_by_role("button", name="Mask or extend it").click()
+    page.get_by_role("button", name="Extend", exact=True).click()
+    edge = page.get_by_role("slider", name="New canvas: right")
+    for _ in range(4):
+        edge.press("ArrowRight")
+    page.get_by_role("button", name="Brush", exact=True).click()
+    box = page.get_by_role("application").bounding_box()
+    for n, (x, y) in enumerate(((0.25, 0.35), (0.4, 0.25), (0.6, 0.35), (0.75, 0.25))):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if n == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
 VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "make": ("", make),
     "folds": ("", folds),
@@ -87,6 +105,7 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "gallery": ("#/pictures", gallery),
     "large": ("#/pictures", large),
     "operator": ("#/operator", operator),
+    "canvas": ("", canvas),
 }
 """By the names of files: the address behind the service's, and what is done there first."""
 

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page, expect
 
 from tests.service.conftest import knows, picture
+from tests.web.test_accessible import AXE, faults
 
 DROP = """(file) => {
   const data = new DataTransfer();
@@ -32,6 +33,7 @@ PASTE = """(file) => {
   document.querySelector("#field-prompt").dispatchEvent(new ClipboardEvent("paste", event));
 }"""
 
+A1111 = "a lighthouse\nNegative prompt: fog\nSteps: 12, Sampler: Euler, CFG scale: 5, Seed: 77"
 LOSE_MASK = """sessionStorage["darkroom.wish"] = JSON.stringify({
   ...JSON.parse(sessionStorage["darkroom.wish"]), mask_image: "file_" + "0".repeat(64),
 })"""
@@ -93,8 +95,7 @@ def test_a_picture_dropped_anywhere_is_begun_with(make):
 
 
 def test_settings_of_a_pasted_picture_fill_the_form_when_asked_for(make):
-    text = "a lighthouse\nNegative prompt: fog\nSteps: 12, Sampler: Euler, CFG scale: 5, Seed: 77"
-    given(make, PASTE, described(parameters=text))
+    given(make, PASTE, described(parameters=A1111))
     expect(place(make)).to_contain_text("by A1111 or a program like it: “a lighthouse”")
     expect(make.get_by_label("Prompt", exact=True)).to_have_value("")
     make.get_by_role("button", name="Use its settings").click()
@@ -124,6 +125,22 @@ def test_what_is_no_picture_is_told_at_the_canvas(watched, make):
     expect(wrong).to_be_visible()
     pick(make)
     expect(wrong).to_have_count(0)
+
+
+@pytest.mark.long
+def test_a_model_that_begins_with_no_picture_says_so(watched, make, redis):
+    watched.expected |= {"415", "422"}
+    knows(redis, "pix", "text-to-image")
+    make.reload()
+    expect(make.locator("#generate")).to_be_enabled()
+    expect(make.locator("#field-image")).to_have_count(0)
+    given(make, DROP, picture("png"))
+    expect(make.get_by_text("This model begins with no picture")).to_be_visible()
+    given(make, DROP, b"GIF89a", "image/gif")
+    expect(make.locator(".toast.fault")).to_be_visible()
+    given(make, DROP, described(parameters=A1111))
+    make.get_by_role("button", name="Use its settings").click()
+    assert generate(make)["prompt"] == "a lighthouse"
 
 
 def edit(page: Page) -> Locator:
@@ -271,6 +288,23 @@ def test_a_finger_paints_and_does_not_scroll(browser, served, here, redis):  # n
 
 
 @pytest.mark.long
+def test_a_mask_that_cannot_be_sent_is_not_lost(watched, make):
+    watched.expected |= {"ERR_", "net::"}
+    pick(make)
+    surface = edit(make)
+    stroke(make, surface, (0.2, 0.2))
+    make.route("**/files?kind=mask", lambda route: route.abort())
+    tool(make, "Done")
+    told = make.get_by_role("dialog").get_by_role("alert")
+    expect(told).to_contain_text("Darkroom does not answer.")
+    make.unroute("**/files?kind=mask")
+    stroke(make, surface, (0.8, 0.8))
+    expect(told).to_have_count(0)
+    mask = posted(make)
+    assert [at(mask, x, x) for x in (0.2, 0.5, 0.8)] == [255, 0, 255]
+
+
+@pytest.mark.long
 def test_what_is_wrong_with_a_mask_is_told_at_the_canvas(watched, make):
     watched.expected |= {"404", "422"}
     pick(make)
@@ -328,3 +362,29 @@ def test_boxes_are_drawn_and_say_what_is_in_them(make, redis):
     assert [each["phrase"] for each in request["regions"]] == ["a cat", "a cup"]
     assert request["regions"][0]["box"] == pytest.approx([0.1, 0.2, 0.5, 0.6], abs=0.01)
     assert request["regions"][1]["box"] == [0.27, 0.25, 0.77, 0.77]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 360), ("light", 1280)])
+def test_axe_finds_nothing_serious_on_the_canvas(make, redis, scheme, width):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm ci --prefix tests/web/node")
+    knows(redis, "other", "text-to-image", "layout-to-image")
+    make.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    make.set_viewport_size({"width": width, "height": 740})
+    make.reload()
+    expect(make.locator("#generate")).to_be_enabled()
+    given(make, DROP, described(parameters=A1111))
+    expect(make.get_by_role("button", name="Use its settings")).to_be_visible()
+    assert faults(make) == []
+    stroke(make, edit(make), (0.2, 0.2))
+    assert faults(make) == []
+    tool(make, "Extend")
+    assert faults(make) == []
+    tool(make, "Done")
+    make.get_by_role("button", name="Take away").click()
+    make.get_by_label("Model").select_option("other")
+    make.get_by_role("button", name="Draw what shall be where").click()
+    make.get_by_role("button", name="Add a box").click()
+    assert faults(make) == []
+    assert make.evaluate("document.documentElement.scrollWidth") <= width

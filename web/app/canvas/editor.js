@@ -23,6 +23,7 @@ function Masked() {
   const [fault, setFault] = useState("");
   const [held, hold] = useState(/** @type {import("./frame.js").View | null} */ (null));
   const [, again] = useState(0);
+  const isRefused = useRef(false);
   const surface = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const isFraming = tool.value === "frame" && can.value.extend;
 
@@ -30,11 +31,14 @@ function Masked() {
     const made = newMask(width, height);
     const id = values.value["mask_image"];
     if (id) await cover(made, String(id)).catch((/** @type {Error} */ error) => setFault(error.message));
+    if (tool.value === "frame") tool.value = "brush";
     setSides({ width, height });
     setMask(made);
   };
   const redraw = () => {
     if (mask && surface.current) show(mask, surface.current);
+    if (isRefused.current) setFault("");
+    isRefused.current = false;
     again((n) => n + 1);
   };
   const act = (/** @type {(mask: import("./mask.js").Mask) => void} */ how) => {
@@ -43,9 +47,10 @@ function Masked() {
   };
   const close = async () => {
     try {
-      if (mask?.isChanged && !fault) await keep(mask);
+      if (mask?.isChanged && !isRefused.current) await keep(mask);
       isOpen.value = false;
     } catch (error) {
+      isRefused.current = true;
       setFault(`${/** @type {Error} */ (error).message} Close again to leave the mask as it was.`);
     }
   };
@@ -56,7 +61,8 @@ function Masked() {
       <div class="stage">
         <div class="board" style=${{ "--ratio": view.width / view.height }}>
           <div class="laid" style=${placed({ left: 0, top: 0, ...sides }, view)}>
-            <img class="picture" src=${pictureAddress(pathOf(begun.value)) || undefined} alt="The picture" draggable=${false} onLoad=${begin} />
+            <img class="picture" src=${pictureAddress(pathOf(begun.value)) || undefined} alt="The picture" draggable=${false} onLoad=${begin}
+              onError=${() => setFault("This picture is no longer there.")} />
             ${mask && html`<${Surface} mask=${mask} own=${surface} redraw=${redraw} undo=${() => act(undo)} isStill=${isFraming} />`}
           </div>
           ${can.value.extend && html`<${Frame} sides=${sides} view=${view} hold=${hold} isStill=${!isFraming} />`}

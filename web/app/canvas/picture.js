@@ -4,7 +4,7 @@ import { batch, computed, signal } from "@preact/signals";
 import { read } from "../api.js";
 import { faults, model, modelName, put, useRequest, values } from "../form/values.js";
 import { upload } from "../shared/picture-input.js";
-import { say } from "../shared/toast.js";
+import { say, sayFault } from "../shared/toast.js";
 
 /** @typedef {import("../types.js").Inspection} Inspection */
 
@@ -54,7 +54,8 @@ export async function take(file) {
     told.value = found.request ? found : null;
     if (!kept && !found.request) say("This model begins with no picture, and the file says nothing of how it was made.");
   } catch (error) {
-    if (turn === newest) faults.value = { ...faults.value, image: /** @type {Error} */ (error).message };
+    if (!can.value.begin) sayFault(error);
+    else if (turn === newest) faults.value = { ...faults.value, image: /** @type {Error} */ (error).message };
   }
 }
 

@@ -60,7 +60,7 @@ export function PictureInput({ id, label, value, put, fault, take: takeFile = as
   return html`
     <div class=${isOver ? "picture-input over" : "picture-input"} onDragOver=${over} onDragLeave=${over} onDrop=${over} onPaste=${paste}>
       ${value && html`<img class="picture" src=${pictureAddress(pathOf(value)) || undefined} alt=${label}
-        onLoad=${(/** @type {any} */ e) => setSides(`${e.target.naturalWidth} × ${e.target.naturalHeight}`)} />`}
+        onError=${() => setWrong("This picture is no longer there.")} onLoad=${(/** @type {any} */ e) => setSides(`${e.target.naturalWidth} × ${e.target.naturalHeight}`)} />`}
       <div class="picture-input-text">
         <label for=${id}>${value ? "Another" : label}</label>
         <input id=${id} class="unseen" type="file" accept=${TYPES} aria-invalid=${told ? "true" : undefined}
