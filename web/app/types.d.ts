@@ -2,7 +2,7 @@
 
 import type * as shapes from "../../clients/typescript/src/schema.js";
 
-export type { ImageRecord, Job, Model, Problem } from "../../clients/typescript/src/types.js";
+export type { Batch, ImageRecord, Job, Model, Problem } from "../../clients/typescript/src/types.js";
 import type { Model } from "../../clients/typescript/src/types.js";
 
 export type Inspection = shapes.Inspection;

@@ -11,4 +11,5 @@ export const VIEWS = [
   { name: "make", title: "Make", view: Make },
   { name: "pictures", title: "Pictures", view: later("Your pictures", async () => (await import("./pictures/pictures.js")).Pictures) },
   { name: "operator", title: "Operator", view: later("The operator's view", async () => (await import("./operator/operator.js")).Operator), isShown: () => scopes.value.includes("admin") },
+  { name: "sweep", title: "Sweep", view: later("The sweep", async () => (await import("./sweep/sweep.js")).Sweep), isShown: () => false },
 ];

@@ -160,7 +160,7 @@ export function takeFaults(refusal) {
   const found = {};
   const rest = [];
   for (const { pointer, detail } of refusal.errors) {
-    const [name = "", ...inner] = pointer.split("/").slice(1);
+    const [name = "", ...inner] = pointer.replace(/^\/grid/, "").split("/").slice(1);
     const where = inner.length ? `${inner.join(", ")}: ` : "";
     if (names.has(name)) found[name] = [found[name], where + detail].filter(Boolean).join(" ");
     else rest.push(`${name}: ${detail}`);

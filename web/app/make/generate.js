@@ -5,12 +5,18 @@ import { html } from "../html.js";
 import { fields } from "../form/values.js";
 import { sending } from "./submit.js";
 
-export function Generate() {
+/** Ctrl+Enter anywhere in a form. @param {KeyboardEvent} event */
+export function submitByKeys(event) {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) /** @type {HTMLFormElement} */ (event.currentTarget).requestSubmit();
+}
+
+/** @param {{ title?: string, isOff?: boolean }} props */
+export function Generate({ title = "Generate", isOff = false }) {
   const { isSending, sentences, againAt } = sending.value;
   return html`
     <div class="generate">
-      <button id="generate" type="submit" class="primary" disabled=${isSending || !fields.value.length} aria-describedby="generate-told">
-        ${isSending ? "Sending…" : "Generate"}<kbd aria-hidden="true">Ctrl ↵</kbd>
+      <button id="generate" type="submit" class="primary" disabled=${isSending || isOff || !fields.value.length} aria-describedby="generate-told">
+        ${isSending ? "Sending…" : title}<kbd aria-hidden="true">Ctrl ↵</kbd>
       </button>
       <div id="generate-told" role="alert">
         ${sentences.map((each) => html`<p class="wrong" key=${each}>${each}</p>`)}

@@ -4,14 +4,16 @@ import { html } from "../html.js";
 import { Canvas, Editor } from "../canvas/canvas.js";
 import { isOpen } from "../canvas/picture.js";
 import { Folds } from "../form/folds.js";
-import { fields, loadModels, modelFault } from "../form/values.js";
+import { body, fields, loadModels, modelFault } from "../form/values.js";
+import { link } from "../router.js";
 import { Failed } from "../shared/states.js";
 import { models } from "../state.js";
+import { take } from "../watch/jobs.js";
 import { Sheet } from "../watch/sheet.js";
 import { Controls } from "./controls.js";
 import { Count } from "./count.js";
 import { First } from "./first.js";
-import { Generate } from "./generate.js";
+import { Generate, submitByKeys } from "./generate.js";
 import { Loras } from "./loras.js";
 import { ModelChoice } from "./model.js";
 import { Edited, References } from "./pictures.js";
@@ -19,19 +21,17 @@ import { Prompt } from "./prompt.js";
 import { Seed } from "./seed.js";
 import { Shape } from "./shape.js";
 import { StyleChoice } from "./style.js";
-import { submit } from "./submit.js";
+import { send } from "./submit.js";
 
 export function Make() {
-  const send = (/** @type {Event} */ event) => {
+  const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
-    void submit();
-  };
-  const sendByKeys = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send(event);
+    const job = await send("/api/v1/jobs", body());
+    if (job) take(job);
   };
   return html`
     <div class="make">
-      <form class="wish" aria-label="What to make" onSubmit=${send} onKeyDown=${sendByKeys} noValidate>
+      <form class="wish" aria-label="What to make" onSubmit=${submit} onKeyDown=${submitByKeys} noValidate>
         <h1 class="unseen">Make a picture</h1>
         <${Prompt} />
         ${modelFault.value && !models.value && html`<${Failed} error=${modelFault.value} again=${loadModels} />`}
@@ -49,6 +49,7 @@ export function Make() {
           <${References} />
           <${Controls} />
           <${Folds} />
+          <a class="fold to-sweep" href=${link("sweep")}><span class="fold-title">Sweep</span><span class="fold-told">two fields against each other</span></a>
         </div>`}
         <${Generate} />
       </form>

@@ -1,11 +1,10 @@
-// Sends the wish; what is refused is told where it is wrong.
+// Sends a wish; what is refused is told where it is wrong.
 
 import { signal } from "@preact/signals";
 import { Lost, read, Refusal } from "../api.js";
-import { body, faults, takeFaults } from "../form/values.js";
+import { faults, takeFaults } from "../form/values.js";
 import { labelOf } from "../form/words.js";
 import { status } from "../state.js";
-import { take } from "../watch/jobs.js";
 
 /** @typedef {{ isSending: boolean, sentences: string[], againAt: number | null }} Sending */
 
@@ -15,21 +14,23 @@ export const sending = signal(/** @type {Sending} */ ({ isSending: false, senten
 /** Of the last body whose answer was lost, so that a repeat makes no second job. */
 let unanswered = { text: "", key: "" };
 
-export async function submit() {
-  if (sending.value.isSending) return;
+/** The answer; undefined where there is none but a refusal, or another is under way.
+ * @param {string} path @param {import("../types.js").Values} wish */
+export async function send(path, wish) {
+  if (sending.value.isSending) return undefined;
   sending.value = { isSending: true, sentences: [], againAt: null };
   faults.value = {};
-  const wish = body();
-  const text = JSON.stringify(wish);
+  const text = path + JSON.stringify(wish);
   if (unanswered.text !== text) unanswered = { text, key: newKey() };
   try {
-    take(await read("/api/v1/jobs", { body: wish, headers: { "Idempotency-Key": unanswered.key } }));
+    const accepted = await read(path, { body: wish, headers: { "Idempotency-Key": unanswered.key } });
     unanswered = { text: "", key: "" };
     sending.value = { isSending: false, sentences: [], againAt: null };
     status.value = "Accepted";
     if (matchMedia("(max-width: 759px)").matches) document.querySelector(".sheet")?.scrollIntoView();
+    return accepted;
   } catch (error) {
-    refused(error);
+    return refused(error);
   }
 }
 

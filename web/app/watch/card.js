@@ -36,7 +36,7 @@ function clock(time) {
 }
 
 /** Its pictures, or where they will be. @param {Job} job */
-function framesOf(job) {
+export function framesOf(job) {
   if (job.status === "succeeded") return job.images.map((each) => html`<${Done} key=${each.id} job=${job} image=${each} />`);
   const { width, height, num_images: count } = job.request;
   const aspectRatio = `${Number(width) || 1} / ${Number(height) || 1}`;
@@ -130,6 +130,7 @@ function Actions({ job }) {
   return html`
     <div class="card-actions">
       <button type="button" class="link" onClick=${() => reuse(job)}>Use all settings</button>
+      ${job.batch_id && html`<a class="link" href=${link("sweep", job.batch_id)}>Its sweep</a>`}
       ${job.status !== "succeeded" && html`<button type="button" class="link" onClick=${() => retry(job.id)}>Try again</button>`}
     </div>
   `;

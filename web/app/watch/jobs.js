@@ -34,7 +34,7 @@ export function previewOf(id) {
   return found;
 }
 
-/** @param {Job} job */
+/** @param {Pick<Job, "status">} job */
 export function isOver(job) {
   return job.status !== "queued" && job.status !== "running";
 }
@@ -75,11 +75,28 @@ export function drop(id) {
   arrange();
 }
 
+/** A batch whose jobs are all kept. */
+let held = "";
+
+/** Knows all jobs of a batch from now on, in place of another's. @param {string} batchId or nothing */
+export async function hold(batchId) {
+  held = batchId;
+  for (let more = ""; held && held === batchId; ) {
+    const { data, next_cursor: next } = await read(`/api/v1/jobs?batch=${batchId}&limit=100${more}`);
+    batch(() => data.forEach(take));
+    if (!next) return;
+    more = `&cursor=${encodeURIComponent(next)}`;
+  }
+}
+
 /** Newest first, and of those that ended the newest alone. */
 function arrange() {
   let ended = 0;
   const ids = [...known.keys()].sort().reverse();
-  const shown = ids.filter((id) => !isOver(/** @type {JobSignal} */ (known.get(id)).peek()) || ++ended <= ENDED);
+  const shown = ids.filter((id) => {
+    const job = /** @type {JobSignal} */ (known.get(id)).peek();
+    return !isOver(job) || ++ended <= ENDED || (held && job.batch_id === held);
+  });
   for (const id of ids) if (!shown.includes(id)) known.delete(id);
   if (shown.join() !== order.peek()?.join()) order.value = shown;
 }
