@@ -101,7 +101,7 @@ async def readyz(http: Request, here: Here, asker: WhoAsks) -> Response | Ready 
         with anyio.move_on_after(CHECK_TIMEOUT_S) as scope:
             checks[name] = await look(here)
         if scope.cancelled_caught:
-            checks[name] = f"No answer within {CHECK_TIMEOUT_S:g} s."
+            checks[name] = f"No answer from {name} within {CHECK_TIMEOUT_S:g} s."
 
     async def workers(here: Darkroom) -> str:
         sentence, found = await _workers(here, on_offer)
