@@ -67,6 +67,7 @@ def test_an_example_becomes_a_picture_that_is_seen_to_come(make, up):
     until(lambda: card.locator("img").evaluate(drawn) == job["images"][0]["width"])
 
 
+@pytest.mark.long
 def test_the_same_seed_makes_the_same_picture(make, up):
     made = []
     for _ in range(2):
@@ -81,6 +82,7 @@ def test_the_same_seed_makes_the_same_picture(make, up):
     assert made[0]["sha256"] == made[1]["sha256"]
 
 
+@pytest.mark.long
 def test_several_pictures_of_another_shape_and_what_was_set_is_used_again(make, up):
     make.get_by_role("button", name="3:2").click()
     make.get_by_role("button", name="One picture more").click()
@@ -130,6 +132,7 @@ def test_a_picture_that_is_needed_is_asked_for_at_its_place(watched, make):
     expect(make.locator("#field-image")).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_picture_of_ones_own_holds_the_result_to_its_edges(make, up):
     control = fold(make, "Control")
     control.get_by_label("Add a control").select_option("canny")
@@ -222,6 +225,7 @@ def test_a_picture_is_made_by_the_keyboard_alone(page, up):
     expect(page.locator(".card.queued, .card.running")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_theme_is_chosen_and_kept(make):
     dark = make.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     make.get_by_role("button", name="Theme: system").click()

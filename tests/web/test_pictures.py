@@ -162,6 +162,7 @@ def open_large(page: Page, up: str, image: dict, job: dict) -> None:
     expect(page.get_by_role("button", name="Use all settings")).to_be_visible()
 
 
+@pytest.mark.long
 def test_all_settings_make_the_same_picture_again(page, up):
     job = finished(up, prompt="a cat", seed=3, num_inference_steps=2)
     again = made_again(page, up, job, 0)
