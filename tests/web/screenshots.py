@@ -98,10 +98,22 @@ def canvas(page: Page) -> None:
     page.mouse.up()
 
 
+def sweep(page: Page) -> None:
+    """Two fields against each other."""
+    page.get_by_label("Prompt", exact=True).fill("smiling face with sunglasses")
+    page.locator(".to-sweep").click()
+    page.get_by_label("Values of Guidance").fill("1, 3, 7")
+    page.get_by_label("Values of Seed").fill("1 to 6")
+    page.get_by_role("button", name="Generate 18").click()
+    expect(page.get_by_text("18 of 18 done")).to_be_visible(timeout=90_000)
+    expect(page.locator(".sweep-table img").last).to_have_js_property("complete", True)
+
+
 VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "make": ("", make),
     "folds": ("", folds),
     "known": ("", known),
+    "sweep": ("", sweep),
     "gallery": ("#/pictures", gallery),
     "large": ("#/pictures", large),
     "operator": ("#/operator", operator),
