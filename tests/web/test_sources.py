@@ -11,7 +11,7 @@ from tests.web.conftest import PAGE
 NODE = Path(__file__).parent / "node"
 SOURCES = sorted((PAGE / "app").rglob("*.js"))
 LONGEST_FILE = 300
-MOST_LINES = 3290
+MOST_LINES = 3220
 MOST_BYTES = 60_000
 
 

@@ -24,16 +24,12 @@ function Head() {
     <header class="head">
       <a class="name" href=${link("make")}><span class="lamp" aria-hidden="true"></span><span class="name-text">Darkroom</span></a>
       <nav class="views" aria-label="Views">
-        ${shown.map(
-          ({ name, title }) =>
-            html`<a key=${name} href=${link(name)} aria-current=${route.value.view === name ? "page" : undefined}>${title}</a>`,
-        )}
+        ${shown.map(({ name, title }) => html`<a key=${name} href=${link(name)} aria-current=${route.value.view === name ? "page" : undefined}>${title}</a>`)}
         <a class="to-docs" href="docs">API</a>
       </nav>
       ${key.value && html`<button type="button" class="quiet" aria-label="Forget the key" title="Forget the key" onClick=${() => takeKey("", false)}><${Icon} name="key" /></button>`}
       <${ThemeSwitch} />
-    </header>
-  `;
+    </header>`;
 }
 
 function ThemeSwitch() {
@@ -41,8 +37,7 @@ function ThemeSwitch() {
   const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length] ?? "system";
   return html`
     <button type="button" class="quiet" aria-label=${`Theme: ${now}. Change to ${next}`} title=${`Theme: ${now}`}
-      onClick=${() => (theme.value = next)}><${Icon} name=${THEME_ICONS[now]} /></button>
-  `;
+      onClick=${() => (theme.value = next)}><${Icon} name=${THEME_ICONS[now]} /></button>`;
 }
 
 function Lost() {
@@ -59,8 +54,7 @@ function Page() {
     <main id="content" tabindex="-1">${found && html`<${found.view} key=${found.name} />`}</main>
     <p class="unseen" role="status">${status.value}</p>
     <${Toasts} />
-    <${KeyPrompt} />
-  `;
+    <${KeyPrompt} />`;
 }
 
 /** @param {Event} event */

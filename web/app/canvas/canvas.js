@@ -28,8 +28,7 @@ export function Canvas() {
       <${Told} />
       ${strength && html`<${FormField} field=${strength} value=${values.value["strength"]} fault=${faults.value["strength"]}
         put=${(/** @type {unknown} */ to) => put("strength", to)} />`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** What was done to the picture. */
@@ -45,8 +44,7 @@ function Opener({ names, title, more = "" }) {
   return html`
     <button type="button" id=${ids[0]} aria-invalid=${wrong ? "true" : undefined} aria-describedby="canvas-told" onClick=${() => (isOpen.value = true)}>${title}</button>
     <p class=${wrong ? "wrong" : "help"} id="canvas-told">${wrong || more}</p>
-    ${ids[1] && html`<span id=${ids[1]}></span>`}
-  `;
+    ${ids[1] && html`<span id=${ids[1]}></span>`}`;
 }
 
 const WRITERS = { darkroom: "a Darkroom", a1111: "A1111 or a program like it", comfyui: "ComfyUI" };
@@ -64,8 +62,7 @@ function Told() {
         <button type="button" onClick=${useSettings}>Use its settings</button>
         <button type="button" class="quiet" aria-label="Leave them" title="Leave them" onClick=${() => (told.value = null)}><${Icon} name="close" /></button>
       </div>
-    </div>
-  `;
+    </div>`;
 }
 
 /** Takes what is dropped or pasted beside all places for pictures; whether something is held over the page. */

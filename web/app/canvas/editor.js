@@ -70,8 +70,7 @@ function Masked() {
       </div>
       <${Tools} isFraming=${isFraming} canUndo=${mask?.before.length} act=${act} />
       <div class="dialog-foot"><button type="button" onClick=${close}>Done</button></div>
-    <//>
-  `;
+    <//>`;
 }
 
 /** @param {import("./mask.js").Mask} mask */
@@ -100,6 +99,5 @@ function Tools({ isFraming, canUndo, act }) {
             <button type="button" onClick=${() => act((mask) => change(mask, "destination-out"))}>Clear</button>
           </div>
           <p class="help">What is hatched changes, all else stays. By keyboard: arrows move the brush, Space paints, [ and ] size it.</p>`}
-    </div>
-  `;
+    </div>`;
 }

@@ -76,6 +76,5 @@ export function Frame({ sides, view, hold, isStill }) {
   return html`
     <div ref=${own} class="frame-edge" style=${placed(frame, view)}>
       ${!isStill && html`${EDGES.map(handle)}<output class="frame-size">${frame.width} × ${frame.height}</output>`}
-    </div>
-  `;
+    </div>`;
 }

@@ -69,8 +69,7 @@ export function Layout() {
           <button type="button" onClick=${close}>Done</button>
         </div>
       </div>
-    <//>
-  `;
+    <//>`;
 }
 
 /** By a key. @param {Box} box @param {KeyboardEvent} event @returns {Box} */

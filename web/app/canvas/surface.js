@@ -73,8 +73,7 @@ export function Surface({ mask, own, redraw, undo, isStill }) {
   return html`
     <canvas ref=${own} class="mask" tabindex=${isStill ? -1 : 0} role="application" aria-label="Mask: arrows move the brush, Space paints" inert=${isStill}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${lift} onPointerCancel=${lift} onKeyDown=${key} onKeyUp=${(/** @type {KeyboardEvent} */ e) => e.key === " " && lift()} onBlur=${lift}></canvas>
-    ${!isStill && html`<span class="brush" style=${place} aria-hidden="true"></span>`}
-  `;
+    ${!isStill && html`<span class="brush" style=${place} aria-hidden="true"></span>`}`;
 }
 
 /** @param {number} value @param {number} most */

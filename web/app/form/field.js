@@ -24,8 +24,7 @@ export function FormField({ field, value, fault, put, id = `field-${field.name}`
       <${Control} field=${field} value=${value} put=${put} id=${id} told=${told} fault=${fault} />
       ${fault && html`<p class="wrong" id="${id}-wrong">${fault}</p>`}
       ${field.help && html`<p class="help" id="${id}-help"><${Prose} text=${field.help} /></p>`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {{ field: Field, put: (value: unknown) => void }} props */
@@ -63,8 +62,7 @@ function Choice({ field, value, put, common }) {
     <select ...${common} value=${String(at)} onChange=${pick}>
       <option value="-1">${shown(field, field.default)}${field.default === null || field.default === undefined ? "" : " (default)"}</option>
       ${field.choices.map((each, n) => each.value !== field.default && html`<option key=${n} value=${String(n)}>${each.label}</option>`)}
-    </select>
-  `;
+    </select>`;
 }
 
 /** @param {{ field: Field, value: unknown, put: (value: unknown) => void, common: object }} props */
@@ -84,8 +82,7 @@ function NumberInput({ field, value, put, common }) {
       ${hasRange && html`<input type="range" tabindex="-1" aria-hidden="true" min=${min} max=${max} step=${step} value=${now === "" ? min : now} onInput=${take} />`}
       <input type="number" inputmode=${field.step ? "numeric" : "decimal"} ...${common} min=${min} max=${max} step=${field.step || "any"}
         value=${now} placeholder=${isOpen ? "as the model has it" : ""} onInput=${take} />
-    </div>
-  `;
+    </div>`;
 }
 
 /** How far a slider of fractions goes at once. @param {number | null} min @param {number | null} max */
@@ -149,10 +146,6 @@ function Group({ field, value, fault, put, id }) {
       <p class="help" id="${id}-help"><${Prose} text=${field.help} /></p>
       ${fault && html`<p class="wrong" role="alert">${fault}</p>`}
       ${isOn &&
-      field.inner.map(
-        (each) =>
-          html`<${FormField} key=${each.name} field=${each} id=${`${id}-${each.name}`} value=${now[each.name]} put=${(/** @type {unknown} */ to) => putInner(each, to)} />`,
-      )}
-    </fieldset>
-  `;
+      field.inner.map((each) => html`<${FormField} key=${each.name} field=${each} id=${`${id}-${each.name}`} value=${now[each.name]} put=${(/** @type {unknown} */ to) => putInner(each, to)} />`)}
+    </fieldset>`;
 }

@@ -20,8 +20,7 @@ export function Fold({ title, told = "", isWrong = false, children }) {
     <details ref=${own} class=${isWrong ? "fold fault" : "fold"}>
       <summary><span class="fold-title">${title}</span><span class="fold-told">${told}</span></summary>
       <div class="fold-body">${children}</div>
-    </details>
-  `;
+    </details>`;
 }
 
 /** The folds of all fields that have no place of their own. */
@@ -29,9 +28,7 @@ export function Folds() {
   const free = fields.value.filter((each) => !ELSEWHERE.has(each.name));
   const named = new Set(GROUPS.flatMap((each) => each.fields));
   const rest = free.filter((each) => !named.has(each.name)).map((each) => each.name);
-  return html`${[...GROUPS, { title: REST, fields: rest }].map(
-    (group) => html`<${FieldsFold} key=${group.title} title=${group.title} within=${within(group.fields, free)} />`,
-  )}`;
+  return html`${[...GROUPS, { title: REST, fields: rest }].map((group) => html`<${FieldsFold} key=${group.title} title=${group.title} within=${within(group.fields, free)} />`)}`;
 }
 
 /** @param {string[]} names @param {Field[]} all @returns {Field[]} */
@@ -49,8 +46,7 @@ function FieldsFold({ title, within: inner }) {
           html`<${FormField} key=${each.name} field=${each} value=${values.value[each.name]} fault=${faults.value[each.name]}
             put=${(/** @type {unknown} */ to) => put(each.name, to)} />`,
       )}
-    <//>
-  `;
+    <//>`;
 }
 
 /** What was set of these fields. @param {Field[]} inner */

@@ -34,8 +34,7 @@ export function Controls() {
           ${offered.map((each) => html`<option key=${each.name} value=${each.name} disabled=${Boolean(each.error)}>${each.name}${each.error ? " (cannot be used)" : ""}</option>`)}
         </select>
       </div>`}
-    <//>
-  `;
+    <//>`;
 }
 
 /** What most people want of one of this name. @param {string} name @returns {Control} */
@@ -58,8 +57,7 @@ function One({ n, control, field, put: putOne }) {
       ${image && preprocess && html`<${Seen} image=${image} preprocess=${preprocess} />`}
       ${free.map((each) => html`<${FormField} key=${each.name} id=${`field-controls-${n}-${each.name}`} field=${each} value=${control[each.name]}
         put=${(/** @type {unknown} */ to) => set(each.name, to ?? undefined)} />`)}
-    </fieldset>
-  `;
+    </fieldset>`;
 }
 
 /** The map that is made of a picture, to the pixel. @param {{ image: string, preprocess: string }} props */

@@ -21,6 +21,5 @@ export function Count() {
         <button type="button" class="quiet" aria-label="One picture more" disabled=${count >= most} onClick=${() => set(count + 1)}><${Icon} name="more" /></button>
       </div>
       ${fault && html`<p class="wrong">${fault}</p>`}
-    </div>
-  `;
+    </div>`;
 }

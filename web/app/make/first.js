@@ -15,9 +15,7 @@ export function First() {
   return html`
     <div class="first">
       <div class="examples" role="group" aria-label="Prompts to try">
-        ${examples.map(
-          (each) => html`<button key=${each} type="button" class="chip" aria-pressed=${values.value["prompt"] === each} onClick=${() => begin(each)}>${each}</button>`,
-        )}
+        ${examples.map((each) => html`<button key=${each} type="button" class="chip" aria-pressed=${values.value["prompt"] === each} onClick=${() => begin(each)}>${each}</button>`)}
       </div>
       ${vocabulary &&
       html`<p class="help">
@@ -25,8 +23,7 @@ export function First() {
         <button type="button" class="link" onClick=${() => setOpen(true)}>What it knows, and how to add a real model</button>
       </p>`}
       ${isOpen && vocabulary && html`<${Known} vocabulary=${vocabulary} close=${() => setOpen(false)} />`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {string} prompt */
@@ -54,6 +51,5 @@ function Known({ vocabulary, close }) {
       <h3>A real model</h3>
       <p class="help">On the machine that runs this Darkroom: <code>darkroom models add</code> with a repository of the Hugging Face
         Hub or a safetensors file, then <code>darkroom models pull</code>. It shows here by itself.</p>
-    <//>
-  `;
+    <//>`;
 }

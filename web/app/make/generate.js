@@ -22,8 +22,7 @@ export function Generate({ title = "Generate", isOff = false }) {
         ${sentences.map((each) => html`<p class="wrong" key=${each}>${each}</p>`)}
         ${againAt && html`<${Again} at=${againAt} />`}
       </div>
-    </div>
-  `;
+    </div>`;
 }
 
 /** Counts down to when another try may succeed. @param {{ at: number }} props */

@@ -29,8 +29,7 @@ export function Loras() {
         </select>
       </div>`}
       ${fault && html`<p class="wrong">${fault}</p>`}
-    <//>
-  `;
+    <//>`;
 }
 
 /** @param {{ lora: Lora, put: (to: Lora | null) => void }} props */
@@ -48,6 +47,5 @@ function Chosen({ lora, put: putOne }) {
         <input type="number" id=${`lora-${name}`} step="0.05" min="-10" max="10" value=${scale} onInput=${take} />
         <button type="button" class="quiet" aria-label=${`Remove ${name}`} title="Remove" onClick=${() => putOne(null)}><${Icon} name="close" /></button>
       </div>
-    </div>
-  `;
+    </div>`;
 }

@@ -58,6 +58,5 @@ export function Make() {
         <${Sheet} />
       </section>
       ${isOpen.value && html`<${Editor} />`}
-    </div>
-  `;
+    </div>`;
 }

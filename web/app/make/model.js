@@ -19,8 +19,7 @@ export function ModelChoice() {
       </select>
       ${fault && html`<p class="wrong">${fault}</p>`}
       <p class="help" id="field-model-help">${told}</p>
-    </div>
-  `;
+    </div>`;
 }
 
 /** What to know before it is asked. @param {import("../types.js").Model | undefined} chosen */

@@ -22,8 +22,7 @@ function PictureList({ name, title, most, children }) {
       `)}
       ${fault && html`<p class="wrong">${fault}</p>`}
       ${ids.length > 0 && children}
-    <//>
-  `;
+    <//>`;
 }
 
 export function References() {
@@ -34,8 +33,7 @@ export function References() {
     <${PictureList} name="reference_images" title="Pictures to follow" most=${field.maxItems ?? 4}>
       ${scale && html`<${FormField} field=${scale} value=${values.value["reference_scale"]} fault=${faults.value["reference_scale"]}
         put=${(/** @type {unknown} */ to) => put("reference_scale", to)} />`}
-    <//>
-  `;
+    <//>`;
 }
 
 export function Edited() {

@@ -22,6 +22,5 @@ export function Prompt() {
         aria-describedby=${fault ? "field-prompt-wrong" : undefined} enterkeyhint="go"
         onInput=${(/** @type {any} */ e) => put("prompt", e.target.value || undefined)}></textarea>
       ${fault && html`<p class="wrong" id="field-prompt-wrong">${fault}</p>`}
-    </div>
-  `;
+    </div>`;
 }

@@ -36,8 +36,7 @@ export function Seed() {
         ${fault && html`<p class="wrong">${fault}</p>`}
         <p class="help" id="field-seed-help">The same seed with the same settings makes the same picture. Of several pictures each has one more than that before it.</p>
       </div>
-    <//>
-  `;
+    <//>`;
 }
 
 function draw() {

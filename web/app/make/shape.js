@@ -36,8 +36,7 @@ export function Shape() {
       </div>`}
       <${Sides} width=${width} height=${height} wide=${wide} high=${high} set=${set} />
       ${fault && html`<p class="wrong" id="shape-wrong">${fault}</p>`}
-    </fieldset>
-  `;
+    </fieldset>`;
 }
 
 /** A model that makes one size. @param {{ wide: import("../types.js").Field, high: import("../types.js").Field }} props */
@@ -57,14 +56,12 @@ function Sides({ width, height, wide, high, set }) {
   const side = (/** @type {import("../types.js").Field} */ field, /** @type {number} */ now, /** @type {(to: number) => void} */ take) => html`
     <input type="number" id=${`field-${field.name}`} aria-label=${field.label} inputmode="numeric" value=${now || ""} placeholder="auto"
       min=${field.min} max=${field.max} step=${field.step} aria-invalid=${faults.value[field.name] ? "true" : undefined}
-      onChange=${(/** @type {any} */ e) => take(e.target.valueAsNumber || 0)} />
-  `;
+      onChange=${(/** @type {any} */ e) => take(e.target.valueAsNumber || 0)} />`;
   return html`
     <div class="sides">
       ${side(wide, width, (to) => (to ? set(to, height) : put("width", undefined)))}
       <span aria-hidden="true">×</span>
       ${side(high, height, (to) => (to ? set(width, to) : put("height", undefined)))}
       <button type="button" class="quiet" aria-label="Swap width and height" title="Swap" onClick=${() => set(height, width)}><${Icon} name="swap" /></button>
-    </div>
-  `;
+    </div>`;
 }

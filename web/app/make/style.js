@@ -26,8 +26,7 @@ export function StyleChoice() {
         ${faults.value["style"] && html`<p class="wrong">${faults.value["style"]}</p>`}
         <p class="help" id="field-style-help">${meaning(chosen)}</p>
       </div>
-    <//>
-  `;
+    <//>`;
 }
 
 async function load() {

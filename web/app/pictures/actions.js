@@ -96,6 +96,5 @@ export function Confirm() {
       <p class="help">${count > 1 ? "One job made them, and they go together. Nothing brings them back." : "Nothing brings it back."}</p>
       <div class="choices"><button type="button" autofocus onClick=${close}>Keep</button>
         <button type="button" class="danger" onClick=${() => erase().catch(sayFault)}>Delete for good</button></div>
-    <//>
-  `;
+    <//>`;
 }

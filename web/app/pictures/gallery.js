@@ -81,8 +81,7 @@ function Prints({ all }) {
   return html`
     <ul class="prints" ref=${own} style=${style} onKeyDown=${press}>
       ${all.slice(first, last).map((each, n) => html`<${Tile} key=${each.id} image=${each} side=${side} isStop=${first + n === stop} number=${first + n + 1} count=${all.length} />`)}
-    </ul>
-  `;
+    </ul>`;
 }
 
 /** @param {{ image: ListedImage, side: number, isStop: boolean, number: number, count: number }} props */
@@ -96,8 +95,7 @@ function Tile({ image, side, isStop, number, count }) {
         <${Picture} path=${url} alt=${`${title}, seed ${seed}`} w=${Math.ceil(side / 64) * 64} width=${width} height=${height} />
       </a>
       <p class="caption"><span>${title}</span><${Star} isOn=${starred} toggle=${() => toggle(image)} tabindex=${-1} /></p>
-    </li>
-  `;
+    </li>`;
 }
 
 /** @param {{ isOn: boolean, toggle: () => void, tabindex?: number }} props */
@@ -159,6 +157,5 @@ function Filters() {
       </select>
       <button type="button" class="quiet star" aria-label="Starred alone" title="Starred alone" aria-pressed=${Boolean(starred)}
         onClick=${() => set({ starred: starred ? "" : "true" })}><${Icon} name="star" /></button>
-    </form>
-  `;
+    </form>`;
 }

@@ -56,8 +56,7 @@ export function Large({ id, jobId }) {
         ${(isGone || (!isSought && !image?.url)) && html`<${Empty} title="This picture is no longer there">It was deleted, or kept as long as pictures are.<//>`}
         ${job && image?.url && html`<${About} job=${job} image=${image} toggle=${toggle} erase=${erase} />`}
       </aside>
-    </article>
-  `;
+    </article>`;
 }
 
 /** The job, with what it was changed to. @param {string | undefined} id */
@@ -93,8 +92,7 @@ function About({ job, image, toggle, erase }) {
     <div class="large-actions">${actionsOf(job, image).map(({ label, title, act }) => html`<button key=${label} type="button" title=${title} onClick=${() => Promise.resolve(act()).catch(sayFault)}>${label}</button>`)}</div>
     ${job.warnings.map((each) => html`<p class="warning" key=${each}>${each}</p>`)}
     <h3 class="unseen">Settings</h3>
-    <dl class="settings">${Object.entries(kept).map(([field, value]) => inWords(value) && html`<div key=${field}><dt>${labelOf(field)}</dt><dd>${inWords(value)}</dd></div>`)}</dl>
-  `;
+    <dl class="settings">${Object.entries(kept).map(([field, value]) => inWords(value) && html`<div key=${field}><dt>${labelOf(field)}</dt><dd>${inWords(value)}</dd></div>`)}</dl>`;
 }
 
 /** A value of a request; empty where nothing was asked. @param {unknown} value @returns {string} */

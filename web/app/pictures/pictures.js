@@ -18,6 +18,5 @@ export function Pictures() {
   return html`
     <h1 class="unseen">Pictures</h1>
     ${id ? html`<${Large} id=${id} jobId=${jobId} />` : html`<${Gallery} />`}
-    <${Confirm} />
-  `;
+    <${Confirm} />`;
 }

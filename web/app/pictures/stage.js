@@ -64,8 +64,7 @@ export function Stage({ path, before, alt, width, height }) {
         <button type="button" class="quiet scale" aria-label="All of it" title="All of it (0)" onClick=${() => setSight(WHOLE)}>${sight.scale === 1 ? "All" : `${sight.scale.toFixed(1)} ×`}</button>
         <button type="button" class="quiet" aria-label="Larger" title="Larger (+)" disabled=${sight.scale >= MOST} onClick=${() => zoom(STEP)}><${Icon} name="more" /></button>
       </div>
-    </div>
-  `;
+    </div>`;
 }
 
 /** What lies at x, y from the middle of the stage stays there. @param {Sight} now @param {number} by @param {number} x @param {number} y */

@@ -26,6 +26,5 @@ export function Dialog({ title, close, wide = false, children }) {
         ${close && html`<button type="button" class="quiet" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}
       </header>
       ${children}
-    </dialog>
-  `;
+    </dialog>`;
 }

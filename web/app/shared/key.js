@@ -32,6 +32,5 @@ function Prompt({ why }) {
         <label class="check"><input type="checkbox" checked=${kept} onChange=${() => setKept(!kept)} /> Keep it until this tab is closed</label>
         <button type="submit" class="primary">Go on</button>
       </form>
-    <//>
-  `;
+    <//>`;
 }

@@ -69,6 +69,5 @@ export function PictureInput({ id, label, value, put, fault, take: takeFile = as
         ${told && html`<p class="wrong" role="alert">${told}</p>`}
       </div>
       ${value && html`<button type="button" class="quiet" aria-label=${`Take away: ${label}`} title="Take away" onClick=${() => put(undefined)}><${Icon} name="close" /></button>`}
-    </div>
-  `;
+    </div>`;
 }

@@ -63,6 +63,5 @@ export function Picture({ path, alt, w, width, height }) {
   if (isGone) return html`<span class="picture-gone">This picture is no longer there.</span>`;
   return html`
     <img class=${Math.max(width, height) < 160 ? "picture small" : "picture"} src=${url || undefined} alt=${alt}
-      width=${width} height=${height} loading="lazy" decoding="async" onError=${() => setGone(true)} />
-  `;
+      width=${width} height=${height} loading="lazy" decoding="async" onError=${() => setGone(true)} />`;
 }

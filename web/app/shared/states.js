@@ -18,8 +18,7 @@ export function Failed({ error, again }) {
     <div class="state fault" role="alert">
       <p class="state-text">${error.message}</p>
       <button type="button" onClick=${again}>Try again</button>
-    </div>
-  `;
+    </div>`;
 }
 
 /** Text in which `words` between backticks stand out. @param {{ text: string }} props */

@@ -38,6 +38,5 @@ export function Toasts() {
           </p>
         `,
       )}
-    </div>
-  `;
+    </div>`;
 }

@@ -47,8 +47,7 @@ export function Sweep() {
       <section class="sheet" aria-label="Table">
         ${id ? html`<${Table} key=${id + key.value} id=${id} />` : html`<${Empty} title="No sweep yet">Choose two fields, type their values, and press Generate.<//>`}
       </section>
-    </div>
-  `;
+    </div>`;
 }
 
 /** What is to be sent, and what is wrong with the text of each axis. @returns {[Record<string, unknown[]>, string[]]} */
@@ -92,8 +91,7 @@ function AxisFields({ n, axis: { name, text }, wrong }) {
         </div>
         ${fault && html`<p class="wrong">${fault}</p>`}
         <p class="help" id="sweep-${n}-help">${hint(field)}</p>`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {import("../types.js").Field} field */
@@ -130,8 +128,7 @@ function Table({ id }) {
           <tr key=${ids[0]}><th scope="row">${label}</th>${ids.map((each) => html`<td key=${each}><${Cell} id=${each} /></td>`)}</tr>`)}
         </tbody>
       </table>
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {{ id: string }} props */

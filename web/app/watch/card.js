@@ -26,8 +26,7 @@ export function Card({ id }) {
       <${State} job=${job} />
       ${job.warnings.map((each) => html`<p class="warning" key=${each}>${each}</p>`)}
       <${Actions} job=${job} />
-    </article>
-  `;
+    </article>`;
 }
 
 /** @param {string} time */
@@ -61,8 +60,7 @@ function Done({ job, image }) {
         <${Picture} path=${url} alt=${`${titleOf(job)}, seed ${seed}`} w=${FRAME} width=${width} height=${height} />
       </a>
       <button type="button" class="seed" title="Use this seed" aria-label=${`Use seed ${seed}`} onClick=${() => useSeed(seed)}>${seed}</button>
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {number} seed */
@@ -95,8 +93,7 @@ function Running({ job }) {
   const left = progress?.eta_s ? ` · ${seconds(progress.eta_s)} left` : "";
   return html`
     <progress class="bar" max="1" value=${ratio} aria-label="Progress"></progress>
-    <p class="card-state">${progress ? doing(progress) : "Begins"}${left}</p>
-  `;
+    <p class="card-state">${progress ? doing(progress) : "Begins"}${left}</p>`;
 }
 
 /** @param {NonNullable<Job["progress"]>} progress */
@@ -132,8 +129,7 @@ function Actions({ job }) {
       <button type="button" class="link" onClick=${() => reuse(job)}>Use all settings</button>
       ${job.batch_id && html`<a class="link" href=${link("sweep", job.batch_id)}>Its sweep</a>`}
       ${job.status !== "succeeded" && html`<button type="button" class="link" onClick=${() => retry(job.id)}>Try again</button>`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** @param {Job} job */
