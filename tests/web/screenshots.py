@@ -67,6 +67,7 @@ def large(page: Page) -> None:
     if not upscaled.count():
         page.locator(".tile a").first.click()
         page.get_by_role("button", name="Upscale").click()
+        page.get_by_role("button", name="Dismiss").click()
         page.keyboard.press("Escape")
     upscaled.first.click()
     expect(page.locator("img.before")).to_have_js_property("complete", True)
