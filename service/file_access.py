@@ -16,7 +16,7 @@ from darkroom.job import INPUT_ID
 from darkroom.kept_file import AboutFile, FileKind, KeptFile
 from darkroom.queue import files
 from darkroom.queue.exchange import AsyncClient
-from darkroom.queue.owned_pictures import has_sent
+from darkroom.queue.owned_pictures import has_sent, is_loose
 from service.access import Asker
 from service.pictures.intake import InputImages
 
@@ -63,14 +63,18 @@ class Files:
 
     async def find_content(self, file_id: str) -> StoredImage:
         """The picture of a file, or one that a job of theirs began with. Raises NoSuchFileError."""
-        sees = self.asker.sees
-        is_theirs = sees is None or await self.client.carry_out(has_sent(file_id, sees))
-        if not (is_theirs and INPUT_ID.fullmatch(file_id)):
+        if not (INPUT_ID.fullmatch(file_id) and await self._may_read(file_id)):
             raise files.no_file(file_id)
         try:
             return await to_thread.run_sync(self.store.find_input, file_id)
         except InvalidImageError as error:
             raise files.no_file(file_id) from error
+
+    async def _may_read(self, file_id: str) -> bool:
+        """Who sees all reads what is anybody's, but not what was just deleted."""
+        if await self.client.carry_out(has_sent(file_id, self.asker.owner)):
+            return True
+        return self.asker.sees is None and not await self.client.carry_out(is_loose(file_id))
 
     async def page(self, *, limit: int, cursor: str | None) -> files.FilePage:
         """Files, newest first."""

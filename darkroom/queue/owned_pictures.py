@@ -26,6 +26,11 @@ def has_sent(input_id: str, owner: str) -> Exchange[bool]:
     return sent is not None or bool(kept)
 
 
+def is_loose(input_id: str) -> Exchange[bool]:
+    """Whether something let go of an input picture, and nobody has looked yet who else has it."""
+    return bool((yield from send("SISMEMBER", "darkroom:loose_inputs", input_id)))
+
+
 def forget_images(image_ids: Iterable[str]) -> Exchange[None]:
     """These pictures are no more."""
     if names := list(image_ids):

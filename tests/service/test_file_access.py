@@ -40,6 +40,18 @@ def test_a4_what_is_anothers_is_as_if_it_were_not_there(http, made):
     assert statuses == [200, 200, 200]  # a job of hers has it
 
 
+def test_what_was_deleted_and_no_job_has_is_gone_at_once(http, api, made):
+    """Also for who sees all, before the picture itself has been swept away."""
+    ann, admin = bearer(made("ann")), bearer(made("admin", ("admin",)))
+    file = http.post(FILES, content=png(color=(7, 8, 9)), headers=ann).json()
+    assert http.delete(file["urls"]["self"], headers=ann).status_code == 204
+    for who in (ann, admin):
+        assert http.get(file["urls"]["content"], headers=who).status_code == 404
+    alone = api.post(FILES, content=png(color=(7, 8, 9))).json()
+    assert api.delete(alone["urls"]["self"]).status_code == 204
+    assert api.get(alone["urls"]["content"]).status_code == 404
+
+
 def test_what_a_job_began_with_can_be_read_by_its_owner_alone(http, made):
     ann, bob = bearer(made("ann")), bearer(made("bob"))
     admin = bearer(made("admin", ("admin",)))

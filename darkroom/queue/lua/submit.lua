@@ -170,7 +170,7 @@ if call ~= '' then
   redis.call('HSET', call, made, service)
   redis.call('EXPIRE', call, 3600)
 end
-if owner ~= '' and #inputs > 0 then -- they have sent these pictures, or a job of theirs made them
+if #inputs > 0 then -- they have sent these pictures, or a job of theirs made them
   local sent, kept_s = 'darkroom:inputs:' .. owner, 2 * math.max(RETENTION_S, 3600)
   for _, input in ipairs(inputs) do
     redis.call('ZADD', sent, unix(NOW), input)
