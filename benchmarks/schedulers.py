@@ -134,8 +134,9 @@ class Bench:
         return float(((1 - kept[timestep]) / kept[timestep]) ** 0.5)
 
     def _run(self, requests: dict[Any, Request]) -> dict[Any, np.ndarray]:
+        inputs = {IMAGE: self._input} if self._input else {}
         jobs = {
-            key: lambda each=each: tasks.run(each, self.model, {IMAGE: self._input}).pictures[0]
+            key: lambda each=each: tasks.run(each, self.model, inputs).pictures[0]
             for key, each in requests.items()
         }
         with torch.no_grad():

@@ -189,7 +189,7 @@ def test_many_who_follow_cost_one_connection_and_one_reading(serving, valkey, re
         streams = [stack.enter_context(following(http)) for _ in range(20)]
         for stream in streams:
             next(stream)
-        until(lambda: served.here.feed.waiters == len(streams))
+        until(lambda: served.here.feed.waiters >= len(streams))
         reading = [threading.Thread(target=next, args=(stream,)) for stream in streams]
         before = redis.info("commandstats")["cmdstat_xrange"]["calls"]
         job = submit(http)
