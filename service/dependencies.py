@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import Field
 
+from darkroom import named_loras
 from darkroom.batch import BATCH_ID
 from darkroom.catalog import Catalog
 from darkroom.errors import BatchNotFoundError, ForbiddenError, JobNotFoundError
@@ -88,6 +89,18 @@ class Darkroom:
         if record and record.schedulers:
             return offer(self.catalog, card, record)
         return await to_thread.run_sync(offer, self.catalog, card, record)  # reads its folder
+
+    async def offer_of(self, name: str) -> Offer:
+        """The same of the model that is called so, in any way that the native API takes. Raises
+        ModelNotFoundError, QueueUnavailableError."""
+        card, _ = named_loras.find(self.catalog, name)
+        return await self.offer(card, (await self.records()).get(card.name))
+
+    async def all_offers(self) -> list[Offer]:
+        """The same of each model. Raises QueueUnavailableError."""
+        records = await self.records()
+        cards = self.catalog.cards.values()
+        return [await self.offer(card, records.get(card.name)) for card in cards]
 
     def offers(self, records: Mapping[str, ModelRecord]) -> list[Offer]:
         """What each model offers now."""

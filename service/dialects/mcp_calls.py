@@ -12,7 +12,6 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from darkroom import named_loras
 from darkroom.errors import (
     BusyError,
     DarkroomError,
@@ -115,25 +114,18 @@ async def _make(asking: Asking, tool: Tool, given: dict[str, Any], told: list[st
 async def _model(here: Darkroom, tool: Tool, name: object) -> tuple[str, Offer, list[str]]:
     """The model that is meant, what it offers, and what to tell of the choice. Without a name, one
     that does what the tool is there for. Raises ModelNotFoundError, QueueUnavailableError."""
-    records = await here.records()
     if name is None:
         default = here.catalog.default
-        cards = sorted(here.catalog.cards.values(), key=lambda card: card.name != default)
-        offers = [await here.offer(card, records.get(card.name)) for card in cards]
+        offers = sorted(await here.all_offers(), key=lambda each: each.card.name != default)
         picked = tools.pick(tool, offers) or offers[0]
         return picked.card.name, picked, []
     word = name if isinstance(name, str) else str(name)
     found = meant(here.catalog, word[:200])
-    card, _ = named_loras.find(here.catalog, found.model)
-    offer = await here.offer(card, records.get(card.name))
-    return found.model, offer, told_of_guess(found, word)
+    return found.model, await here.offer_of(found.model), told_of_guess(found, word)
 
 
 async def _models(here: Darkroom) -> dict[str, Any]:
-    records = await here.records()
-    cards = here.catalog.cards.values()
-    offers = [await here.offer(card, records.get(card.name)) for card in cards]
-    return answers.models_result(offers, here.catalog.default)
+    return answers.models_result(await here.all_offers(), here.catalog.default)
 
 
 async def _get_job(asking: Asking, given: dict[str, Any]) -> Response:

@@ -141,8 +141,7 @@ async def offer_of(here: Darkroom, options: Options) -> tuple[Meant, Offer]:
     QueueUnavailableError."""
     asked = options.model and requests.model_called(here.catalog, options.model)
     name = meant(here.catalog, asked)
-    card, _ = named_loras.find(here.catalog, name.model)
-    return name, await here.offer(card, (await here.records()).get(card.name))
+    return name, await here.offer_of(name.model)
 
 
 def _known_model(catalog: Catalog, title: str) -> str:

@@ -26,7 +26,7 @@ _MAKES = frozenset({"text-to-image", "image-to-image", "inpaint", "edit"})
 @router.get("/sd-models")
 async def list_models(here: Here) -> list[dict[str, Any]]:
     """The models that make pictures here."""
-    able = [each.card.name for each in await _offers(here) if _MAKES & set(each.tasks)]
+    able = [each.card.name for each in await here.all_offers() if _MAKES & set(each.tasks)]
     return [answers.model_item(name) for name in able]
 
 
@@ -46,7 +46,7 @@ async def list_schedulers() -> list[dict[str, Any]]:
 @router.get("/upscalers")
 async def list_upscalers(here: Here) -> list[dict[str, Any]]:
     """What enlarges pictures."""
-    able = (each for each in await _offers(here) if each.is_known and "upscale" in each.tasks)
+    able = (each for each in await here.all_offers() if each.is_known and "upscale" in each.tasks)
     return answers.upscaler_items(each.card.name for each in able)
 
 
@@ -85,7 +85,7 @@ async def list_styles(here: Here, jobs: TheirJobs) -> list[dict[str, str]]:
 @router.get("/scripts")
 async def list_scripts(here: Here) -> dict[str, list[str]]:
     """The one script that there may be."""
-    known = [CONTROLNET] if any(each.controlnets for each in await _offers(here)) else []
+    known = [CONTROLNET] if any(each.controlnets for each in await here.all_offers()) else []
     return {"txt2img": known, "img2img": known}
 
 
@@ -139,9 +139,3 @@ async def _offer(here: Darkroom, jobs: Jobs) -> Offer:
     """What the model offers that who asks has chosen."""
     _, offer = await offer_of(here, await chosen(jobs))
     return offer
-
-
-async def _offers(here: Darkroom) -> list[Offer]:
-    """What each model offers."""
-    records = await here.records()
-    return [await here.offer(card, records.get(card.name)) for card in here.catalog.cards.values()]

@@ -10,13 +10,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from darkroom import named_loras
 from darkroom.errors import NotFoundError
 from darkroom.foreign_names import meant, told_of_guess
 from darkroom.job import Job
-from darkroom.model_card import ModelCard
 from service.bodies import read_body, require_json
-from service.dependencies import Darkroom, Here, IdempotencyKey, Place, TheirJobs
+from service.dependencies import Here, IdempotencyKey, Place, TheirJobs
 from service.dialects import google_answers as answers
 from service.dialects import google_requests as requests
 from service.dialects.calls import about, answer_of, headers_of, is_repeat
@@ -54,8 +52,7 @@ async def make(
     fields, size = await read_body(http, most_text, requests.PICTURES)
     asked = read(fields)
     name = meant(here.catalog, model_id)
-    card, _ = named_loras.find(here.catalog, name.model)
-    offer = await here.offer(card, (await here.records()).get(card.name))
+    offer = await here.offer_of(name.model)
     images = [own(http, image) for image in asked.images]
     native, told = requests.native_of(asked, images, offer)
     wanted = Wanted(
@@ -81,7 +78,8 @@ async def make(
 @router.get("/v1/models")
 async def list_models(here: Here) -> dict[str, Any]:
     """The models that make pictures here, and the names that mean one of them, on one page."""
-    able = await _methods(here, *here.catalog.cards.values())
+    offers = await here.all_offers()
+    able = {each.card.name: answers.methods_of(each.tasks) for each in offers}
     return answers.models_body(here.catalog, able)
 
 
@@ -89,14 +87,5 @@ async def list_models(here: Here) -> dict[str, Any]:
 @router.get("/v1/models/{model_id:path}")
 async def read_model(here: Here, model_id: str) -> dict[str, Any]:
     """A model, by any name that it can be asked by."""
-    card, _ = named_loras.find(here.catalog, meant(here.catalog, model_id).model)
-    return answers.model_body(model_id, (await _methods(here, card))[card.name])
-
-
-async def _methods(here: Darkroom, *cards: ModelCard) -> dict[str, list[str]]:
-    """By which methods each model can be asked, by its name."""
-    records = await here.records()
-    return {
-        card.name: answers.methods_of((await here.offer(card, records.get(card.name))).tasks)
-        for card in cards
-    }
+    offer = await here.offer_of(meant(here.catalog, model_id).model)
+    return answers.model_body(model_id, answers.methods_of(offer.tasks))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from darkroom import named_loras
 from darkroom.foreign_names import meant, told_of_guess
 from darkroom.job import Job
 from service.bodies import read_body, require_json, require_uncompressed
@@ -38,8 +37,7 @@ async def infer(
     """One picture, as the bytes of a file in the format that `Accept` names first."""
     asked, size = await _asked(http, int(here.settings.max_json_kb * 2**10))
     name = meant(here.catalog, model_id)
-    card, _ = named_loras.find(here.catalog, name.model)
-    offer = await here.offer(card, (await here.records()).get(card.name))
+    offer = await here.offer_of(name.model)
     output = dialect.format_of(http.headers.get("accept", ""))
     with dialect.by_their_names(asked):
         native, told = dialect.native_of(asked, offer, output)

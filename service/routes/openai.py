@@ -14,7 +14,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT
 
-from darkroom import named_loras
 from darkroom.errors import DarkroomError, PayloadTooLargeError
 from darkroom.foreign_names import Meant, meant, told_of_guess
 from darkroom.job import Job
@@ -106,11 +105,7 @@ async def vary_image(
 @router.get("/models/")
 async def list_models(here: Here) -> Listing[dict[str, Any]]:
     """The models that make pictures here, and the names that mean one of them."""
-    records = await here.records()
-    able = []
-    for card in here.catalog.cards.values():
-        if _MAKES & set((await here.offer(card, records.get(card.name))).tasks):
-            able.append(card.name)
+    able = [each.card.name for each in await here.all_offers() if _MAKES & set(each.tasks)]
     return Listing(data=answers.models_body(here.catalog, able))
 
 
@@ -148,8 +143,7 @@ async def _offer(here: Darkroom, asked: Asked) -> tuple[Meant, Offer]:
     """The model that is meant, and what it offers. Raises ModelNotFoundError,
     QueueUnavailableError."""
     name = meant(here.catalog, asked.model)
-    card, _ = named_loras.find(here.catalog, name.model)
-    return name, await here.offer(card, (await here.records()).get(card.name))
+    return name, await here.offer_of(name.model)
 
 
 def _wanted(

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from darkroom import named_loras, predictions
+from darkroom import predictions
 from darkroom.errors import (
     BusyError,
     FieldError,
@@ -158,8 +158,7 @@ async def _wanted(
     size: int,
     key: str | None,
 ) -> Wanted:
-    card, _ = named_loras.find(here.catalog, name.model)
-    offer = await here.offer(card, (await here.records()).get(card.name))
+    offer = await here.offer_of(name.model)
     asked = _with_own(http, requests.asked_of(body.input))
     native, told = requests.native_of(asked, offer)
     native["model"] = name.model

@@ -32,9 +32,7 @@ _CONTENT = "content"
 @router.get("/models")
 async def list_models(http: Request, here: Here) -> Response:
     """All models."""
-    records, root = await here.records(), root_of(http)
-    cards = here.catalog.cards.values()
-    offers = [await here.offer(card, records.get(card.name)) for card in cards]
+    offers, root = await here.all_offers(), root_of(http)
     told = [answers.model_body(offer.card.name, offer, root) for offer in offers]
     return reply({"previous": None, "next": None, "results": told})
 
